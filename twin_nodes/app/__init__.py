@@ -1,0 +1,1 @@
+"""The `twin` command, the live view and the benches."""

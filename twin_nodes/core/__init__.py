@@ -1,0 +1,1 @@
+"""Algorithms: arrays in, results out. Imports no ROS, reads no clock, does no input or output."""

@@ -1,0 +1,1 @@
+"""Surfaces and signed distances of the anatomy."""

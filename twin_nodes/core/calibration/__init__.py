@@ -1,0 +1,1 @@
+"""Tool tips, found by pivoting and by dwelling."""

@@ -1,0 +1,162 @@
+"""Stable diagnostic codes: one entry for each thing that can be wrong, with its meaning and its mend."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CodeEntry:
+    """What `twin explain CODE` prints.
+
+    Args:
+        title: The fault in a few words.
+        meaning: What was seen and what the node does about it.
+        mend: What a person can do.
+    """
+
+    title: str
+    meaning: str
+    mend: str
+
+
+CODES: dict[str, CodeEntry] = {
+    'OK': CodeEntry('all is well', 'The check passed.', 'Nothing to do.'),
+    'TOOL_LOST': CodeEntry(
+        'the tracker does not see the tool',
+        'The source said MISSING/INVALID, left the tool out of a frame, or wrote zeros. Nothing is published for it '
+        'until it is seen again; the last pose is never repeated.',
+        'Clear the line of sight, check the tool file and the field of view.',
+    ),
+    'TOOL_NEVER_SEEN': CodeEntry(
+        'a configured tool was never delivered',
+        'The source runs, but no reading carries this device name.',
+        'Compare the device names listed in the diagnostic with `device_names` in the YAML.',
+    ),
+    'SOURCE_DISCONNECTED': CodeEntry(
+        'the tracker source is not connected',
+        'The connection was refused, closed or timed out. The node tries again with a growing pause.',
+        'Start the server, check host and port (`twin check config/tracker.yaml`).',
+    ),
+    'SOURCE_STALLED': CodeEntry(
+        'the source is connected but sends nothing',
+        'No frame arrived for longer than `stale_after_s`.',
+        'Check the tracker itself; `twin why TOPIC` names the first silent link.',
+    ),
+    'SOURCE_FINISHED': CodeEntry(
+        'the recording has ended',
+        'The recording was played to its end and the source stopped.',
+        'Nothing to do; use `loop` to play it again.',
+    ),
+    'DEVICE_STATUS': CodeEntry(
+        'the device reports a fault of its own',
+        'An OpenIGTLink STATUS message other than OK arrived; its text is in the diagnostic.',
+        'See the device manual for that text.',
+    ),
+    'NOT_FINITE': CodeEntry(
+        'NaN or Inf in a pose', 'The sample was dropped and counted.', 'Find the sender; a bad tool file does this.'
+    ),
+    'NOT_A_ROTATION': CodeEntry(
+        'the matrix is not a right-handed rotation',
+        'Determinant below zero, shear, or a quaternion whose norm is off by more than 1e-2. Sample dropped.',
+        'Check row/column order and handedness at the sender.',
+    ),
+    'UNIT_SUSPECT': CodeEntry(
+        'the values look like another unit',
+        'The position is outside the workspace by about a factor of 1000. Sample dropped.',
+        'The sender may send millimetres as metres (or the reverse): set the source unit.',
+    ),
+    'OUT_OF_WORKSPACE': CodeEntry(
+        'the tool is outside the tracker workspace',
+        'Distance to the tracker origin above `max_distance`. Sample dropped.',
+        'Raise `max_distance` if the tracker really reaches so far.',
+    ),
+    'GATED': CodeEntry(
+        'the pose jumped further than the tool can move',
+        'The innovation failed the speed or chi-square gate. Sample dropped; after several consistent ones in a row '
+        'the filter starts again there.',
+        'Reflections and swapped markers do this; check the tool geometry.',
+    ),
+    'STAMP_BACKWARD': CodeEntry(
+        'a stamp older than the buffer', 'The sample came later than the fixed lag. Dropped.', 'Check the network.'
+    ),
+    'STAMP_DUPLICATE': CodeEntry('the same stamp twice', 'The second sample was dropped.', 'Check the sender.'),
+    'STAMP_ZERO': CodeEntry(
+        'stamp 0', 'CRTK marks invalid data with stamp 0. The sample is treated as lost.', 'Nothing, if meant so.'
+    ),
+    'STAMP_FUTURE': CodeEntry(
+        'a stamp from the future',
+        'The stamp lies ahead of the clock by more than the limit. Dropped.',
+        'Synchronise the clocks (chrony, PTP).',
+    ),
+    'CLOCK_JUMP': CodeEntry(
+        'time jumped back', 'All buffers were cleared.', 'Expected when a bag loops; else check the clock.'
+    ),
+    'CLOCK_UNSETTLED': CodeEntry(
+        'the device clock offset is not known well yet',
+        'Too few packets for the offset estimate, or its sigma is above the limit.',
+        'Wait a few seconds; if it stays, the network delay varies too much.',
+    ),
+    'FRAME_MISMATCH': CodeEntry(
+        'the message is in another frame', 'Dropped; both names are in the diagnostic.', 'Fix the frame_id or the YAML.'
+    ),
+    'CRC_WRONG': CodeEntry(
+        'OpenIGTLink body fails its checksum', 'The message was dropped.', 'Check the network and the sender.'
+    ),
+    'PROTOCOL': CodeEntry(
+        'bytes that are not OpenIGTLink',
+        'Header unreadable or a body above the limit: the connection is closed and opened again.',
+        'Is this the right port?',
+    ),
+    'STUCK': CodeEntry(
+        'the source repeats the very same values',
+        'More than the allowed number of bit-identical poses in a row with moving stamps.',
+        'Is the tracker frozen? A simulator at rest does this too.',
+    ),
+    'NOT_CALIBRATED': CodeEntry(
+        'the tool tip is not known',
+        'No calibration for the tool has been published yet, so nothing that needs the tip is computed.',
+        'Pivot the tool (calibration_node says how) or give a calibration file.',
+    ),
+    'CALIBRATING': CodeEntry(
+        'a calibration is being collected', 'Progress and what is missing are in the message.', 'Follow the message.'
+    ),
+    'CALIBRATION_REFUSED': CodeEntry(
+        'the calibration data do not carry an answer', 'See the message for the reason.', 'Follow the message.'
+    ),
+    'NOT_REGISTERED': CodeEntry(
+        'patient and anatomy are not tied',
+        'No registration yet, so no distance to the anatomy is published.',
+        'Touch the landmarks (registration_node says which are missing) or give a registration file.',
+    ),
+    'REGISTRATION_REFUSED': CodeEntry(
+        'the fiducials do not carry a registration',
+        'Too few, collinear, ambiguous or too far from the model; see the message.',
+        'Touch the named landmarks again.',
+    ),
+    'REGISTRATION_POOR': CodeEntry(
+        'the registration is above its warning limit', 'FRE above `warn_fre`.', 'Re-touch the worst landmark.'
+    ),
+    'NO_TRANSFORM': CodeEntry(
+        'a transform of the chain is missing at the stamp', 'The sample was dropped.', 'Run `twin why TOPIC`.'
+    ),
+    'ANATOMY_REFUSED': CodeEntry(
+        'a surface or volume cannot be used', 'See the message for the reason and the counts.', 'Repair the file.'
+    ),
+    'STRUCTURE_NEAR': CodeEntry(
+        'the tool is near a protected structure',
+        'Distance below the zone `near`.',
+        'Mind the structure.',
+    ),
+    'STRUCTURE_BREACHED': CodeEntry(
+        'the tool is inside a protected structure', 'Distance below zero.', 'Withdraw; check the registration.'
+    ),
+    'GUIDANCE_STALE': CodeEntry(
+        'the guidance has no fresh pose', 'The tool or the patient is lost; the advice was withdrawn.', 'See the tracker.'
+    ),
+    'RECORDER_BEHIND': CodeEntry(
+        'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'
+    ),
+    'DISK_FULL': CodeEntry('no space for the bag', 'Recording stopped; what was written is whole.', 'Free some disk.'),
+    'CALLBACK_FAILED': CodeEntry(
+        'a callback raised an unexpected error', 'The message was dropped, the node lives on.', 'Please report the log.'
+    ),
+}

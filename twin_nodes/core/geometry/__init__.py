@@ -1,0 +1,1 @@
+"""Poses, rotations and their covariances."""

@@ -1,0 +1,1 @@
+"""Distances from the tool to what must not be touched, with their error."""

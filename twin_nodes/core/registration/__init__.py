@@ -1,0 +1,1 @@
+"""The tie of patient and anatomy, with its error."""

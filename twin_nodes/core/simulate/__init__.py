@@ -1,0 +1,1 @@
+"""Simulated rooms with known truth, seeded."""

@@ -1,0 +1,1 @@
+"""From raw tracker readings to clean, time-stamped poses."""

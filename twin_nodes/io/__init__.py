@@ -1,0 +1,1 @@
+"""Files and wires. Millimetres die here."""

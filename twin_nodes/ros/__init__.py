@@ -1,0 +1,1 @@
+"""Messages to records, parameters to configs, health to diagnostics."""
