@@ -150,7 +150,7 @@ CODES: dict[str, CodeEntry] = {
         'the tool is inside a protected structure', 'Distance below zero.', 'Withdraw; check the registration.'
     ),
     'GUIDANCE_STALE': CodeEntry(
-        'the guidance has no fresh pose', 'The tool or the patient is lost; the advice was withdrawn.', 'See the tracker.'
+        'the guidance has no fresh pose', 'The tool or the patient is lost; the advice was withdrawn.', 'See tracker.'
     ),
     'RECORDER_BEHIND': CodeEntry(
         'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'

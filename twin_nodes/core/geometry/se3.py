@@ -75,7 +75,7 @@ def _quat_log(quat_xyzw: Array) -> Array:
 
 
 def _exp_coefficients(angle: Array) -> tuple[Array, Array, Array]:
-    """sin θ/θ, (1 − cos θ)/θ², (θ − sin θ)/θ³, by series near zero."""
+    """Return sin θ/θ, (1 − cos θ)/θ², (θ − sin θ)/θ³, by series near zero."""
     small = angle < _SMALL_ANGLE
     safe = np.where(small, 1.0, angle)
     square = angle * angle
@@ -225,7 +225,9 @@ def check_quaternion(quat_xyzw: ArrayLike, *, name: str = 'quaternion') -> Array
         raise InputError(f'{name} has NaN or Inf', code='NOT_FINITE')
     norm = float(np.sqrt(quat @ quat))
     if abs(norm - 1.0) > QUATERNION_RENORMALISE:
-        raise InputError(f'{name}: norm {norm:.4g} must be within {QUATERNION_RENORMALISE:g} of 1', code='NOT_A_ROTATION')
+        raise InputError(
+            f'{name}: norm {norm:.4g} is not within {QUATERNION_RENORMALISE:g} of 1', code='NOT_A_ROTATION'
+        )
     return np.asarray(quat / norm)
 
 

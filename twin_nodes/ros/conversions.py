@@ -1,0 +1,167 @@
+"""Messages to records and back. What a message may hold is checked here, once, with the reason when it may not."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StampedPose:
+    """A checked pose from a message.
+
+    Args:
+        stamp_ns: Time of measurement.
+        frame: Parent frame.
+        pose: parent_T_child in metres, shape (4, 4).
+        covariance: Shape (6, 6), or None when the message carries none.
+    """
+
+    stamp_ns: int
+    frame: str
+    pose: Array
+    covariance: Array | None = None
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """Convert a message's stamp to integer nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def ns_to_stamp(stamp_ns: int) -> Time:
+    """Convert integer nanoseconds to a message's stamp.
+
+    Raises:
+        InputError: for a time that the message cannot hold (before 1970 or after 2038).
+    """
+    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
+    if not 0 <= seconds < 2**31:
+        raise InputError(f'stamp {stamp_ns} ns is outside what a ROS stamp can hold (1970 to 2038)')
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def quat_of(a_T_b: Array) -> tuple[float, float, float, float]:
+    """Return the unit quaternion xyzw with w ≥ 0 of one pose; scalar twin of `se3.quat_from_rotation`."""
+    (m00, m01, m02, _), (m10, m11, m12, _), (m20, m21, m22, _) = a_T_b[:3].tolist()
+    trace = m00 + m11 + m22
+    if trace >= max(m00, m11, m22):
+        x, y, z, w = m21 - m12, m02 - m20, m10 - m01, 1.0 + trace
+    elif m00 >= m11 and m00 >= m22:
+        x, y, z, w = 1.0 + 2.0 * m00 - trace, m10 + m01, m20 + m02, m21 - m12
+    elif m11 >= m22:
+        x, y, z, w = m10 + m01, 1.0 + 2.0 * m11 - trace, m21 + m12, m02 - m20
+    else:
+        x, y, z, w = m20 + m02, m21 + m12, 1.0 + 2.0 * m22 - trace, m10 - m01
+    scale = math.copysign(1.0 / math.sqrt(x * x + y * y + z * z + w * w), w)
+    return x * scale, y * scale, z * scale, w * scale
+
+
+def matrix_of(position: Any, orientation: Any, *, name: str = 'pose') -> Array:
+    """Convert a message's position and orientation to a pose (4, 4).
+
+    Raises:
+        InputError: NOT_FINITE or NOT_A_ROTATION.
+    """
+    xyz = (position.x, position.y, position.z)
+    if not all(map(math.isfinite, xyz)):
+        raise InputError(f'{name}: position {xyz} has NaN or Inf', code='NOT_FINITE')
+    quat = check_quaternion((orientation.x, orientation.y, orientation.z, orientation.w), name=name)
+    return make_transform(rotation_from_quat(quat), xyz)
+
+
+def check_header(header: Any, *, frame: str | None, name: str) -> int:
+    """Check frame and stamp of a header and return the stamp [ns].
+
+    Raises:
+        InputError: STAMP_ZERO (CRTK: invalid data) or FRAME_MISMATCH.
+    """
+    stamp_ns = stamp_to_ns(header.stamp)
+    if stamp_ns == 0:
+        raise InputError(f'{name}: stamp is 0, which marks invalid data', code='STAMP_ZERO')
+    if frame is not None and header.frame_id != frame:
+        raise InputError(f'{name}: frame is {header.frame_id!r}, expected {frame!r}', code='FRAME_MISMATCH')
+    return stamp_ns
+
+
+def pose_from(message: PoseStamped | PoseWithCovarianceStamped | TransformStamped, *, frame: str | None) -> StampedPose:
+    """Check a pose message whole and return its record.
+
+    Args:
+        message: The pose.
+        frame: The parent frame that it must be in, or None for any.
+
+    Raises:
+        InputError: with the code of what is wrong.
+    """
+    name = type(message).__name__
+    stamp_ns = check_header(message.header, frame=frame, name=name)
+    if isinstance(message, TransformStamped):
+        pose = matrix_of(message.transform.translation, message.transform.rotation, name=name)
+        return StampedPose(stamp_ns, message.header.frame_id, pose)
+    if isinstance(message, PoseStamped):
+        pose = matrix_of(message.pose.position, message.pose.orientation, name=name)
+        return StampedPose(stamp_ns, message.header.frame_id, pose)
+    pose = matrix_of(message.pose.pose.position, message.pose.pose.orientation, name=name)
+    covariance = np.array(message.pose.covariance, dtype=float).reshape(6, 6)
+    return StampedPose(stamp_ns, message.header.frame_id, pose, check_covariance(covariance, name=name))
+
+
+def check_covariance(covariance: Array, *, name: str) -> Array:
+    """Check that a covariance (6, 6) is finite, symmetric and not negative.
+
+    Raises:
+        InputError: NOT_FINITE.
+    """
+    if not np.isfinite(covariance).all():
+        raise InputError(f'{name}: covariance has NaN or Inf', code='NOT_FINITE')
+    scale = float(np.abs(covariance).max())
+    if np.abs(covariance - covariance.T).max() > 1e-9 * scale or (np.diagonal(covariance) < 0.0).any():
+        raise InputError(f'{name}: covariance is not symmetric or has a negative variance', code='NOT_FINITE')
+    return covariance
+
+
+def _fill_pose(pose: Any, a_T_b: Array) -> None:
+    position, orientation = pose.position, pose.orientation
+    position.x, position.y, position.z = a_T_b[0, 3].item(), a_T_b[1, 3].item(), a_T_b[2, 3].item()
+    orientation.x, orientation.y, orientation.z, orientation.w = quat_of(a_T_b)
+
+
+def pose_stamped(stamp_ns: int, frame: str, frame_T_child: Array) -> PoseStamped:
+    """Make a PoseStamped."""
+    message = PoseStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame
+    _fill_pose(message.pose, frame_T_child)
+    return message
+
+
+def pose_with_covariance(
+    stamp_ns: int, frame: str, frame_T_child: Array, covariance: Array
+) -> PoseWithCovarianceStamped:
+    """Make a PoseWithCovarianceStamped; covariance (6, 6) in the convention of core.geometry.covariance."""
+    message = PoseWithCovarianceStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame
+    _fill_pose(message.pose.pose, frame_T_child)
+    message.pose.covariance = np.ascontiguousarray(covariance, dtype=np.float64).ravel()
+    return message
+
+
+def transform_stamped(stamp_ns: int, parent: str, child: str, parent_T_child: Array) -> TransformStamped:
+    """Make a TransformStamped, as broadcast on tf."""
+    message = TransformStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = parent
+    message.child_frame_id = child
+    translation, rotation = message.transform.translation, message.transform.rotation
+    translation.x, translation.y, translation.z = (value.item() for value in parent_T_child[:3, 3])
+    rotation.x, rotation.y, rotation.z, rotation.w = quat_of(parent_T_child)
+    return message

@@ -1,0 +1,103 @@
+"""Health of a node: checks and counters, sent to /diagnostics each second and at once when something changes."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from twin_nodes.ros.qos import DIAGNOSTICS
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+STALE = DiagnosticStatus.STALE
+
+PERIOD_S = 1.0
+
+
+class Health:
+    """The checks of one node.
+
+    Callable from any thread. A check is named '<node>: <check>'; its values always hold 'code', a stable code that
+    `twin explain` knows.
+
+    Args:
+        node: The node whose health this is.
+        hardware_id: Serial number or address of what stands behind the node.
+    """
+
+    def __init__(self, node: Node, *, hardware_id: str = '') -> None:
+        self._node = node
+        self._hardware_id = hardware_id
+        self._lock = threading.Lock()
+        self._checks: dict[str, DiagnosticStatus] = {}
+        self._counters: Counter[str] = Counter()
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS)
+        self._timer = node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def set(
+        self,
+        check: str,
+        level: bytes,
+        code: str,
+        message: str,
+        values: Mapping[str, object] | None = None,
+    ) -> None:
+        """State how a check stands; a new level or code is published at once."""
+        status = DiagnosticStatus(
+            name=f'{self._node.get_name()}: {check}', level=level, message=message, hardware_id=self._hardware_id
+        )
+        status.values = [KeyValue(key='code', value=code)]
+        status.values += [KeyValue(key=key, value=_text(value)) for key, value in (values or {}).items()]
+        with self._lock:
+            before = self._checks.get(check)
+            self._checks[check] = status
+        if before is None or before.level != level or before.values[0].value != code:
+            self._send([status])
+
+    def count(self, code: str, amount: int = 1) -> None:
+        """Add to the counter of a code."""
+        with self._lock:
+            self._counters[code] += amount
+
+    def set_count(self, code: str, total: int) -> None:
+        """State the total of a counter that is kept elsewhere."""
+        with self._lock:
+            self._counters[code] = total
+
+    def warn(self, code: str, message: str) -> None:
+        """Count a dropped input and log it, at most once in two seconds."""
+        self.count(code)
+        self._node.get_logger().warning(f'{code}: {message}', throttle_duration_sec=2.0)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """A copy of the counters."""
+        with self._lock:
+            return dict(self._counters)
+
+    def publish(self) -> None:
+        """Publish all checks and the counters."""
+        with self._lock:
+            statuses = list(self._checks.values())
+            counters = sorted(self._counters.items())
+        summary = DiagnosticStatus(
+            name=f'{self._node.get_name()}: counters', level=OK, message='', hardware_id=self._hardware_id
+        )
+        summary.values = [KeyValue(key='code', value='OK')]
+        summary.values += [KeyValue(key=code, value=str(count)) for code, count in counters]
+        summary.message = ', '.join(f'{code} {count}' for code, count in counters) or 'nothing dropped'
+        self._send([*statuses, summary])
+
+    def _send(self, statuses: list[DiagnosticStatus]) -> None:
+        message = DiagnosticArray(status=statuses)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        if self._node.context.ok():
+            self._publisher.publish(message)
+
+
+def _text(value: object) -> str:
+    return f'{value:.6g}' if isinstance(value, float) else str(value)

@@ -1,0 +1,25 @@
+"""Which config class stands behind which node; `twin check` and the tests of the YAML files read it."""
+
+from importlib import import_module
+from typing import Any
+
+CONFIGS: dict[str, str] = {
+    'tracker_node': 'twin_nodes.nodes.tracker_node:TrackerNodeConfig',
+    'calibration_node': 'twin_nodes.nodes.calibration_node:CalibrationNodeConfig',
+    'registration_node': 'twin_nodes.nodes.registration_node:RegistrationNodeConfig',
+    'anatomy_node': 'twin_nodes.nodes.anatomy_node:AnatomyNodeConfig',
+    'guidance_node': 'twin_nodes.nodes.guidance_node:GuidanceNodeConfig',
+    'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
+    'view_node': 'twin_nodes.nodes.view_node:ViewConfig',
+}
+
+
+def config_type(executable: str) -> type[Any]:
+    """Import the config class of a node.
+
+    Raises:
+        KeyError: for an executable that is not ours.
+    """
+    module, _, name = CONFIGS[executable].partition(':')
+    found: type[Any] = getattr(import_module(module), name)
+    return found

@@ -1,0 +1,63 @@
+"""Runs one node in this process: one clear line and exit 1 for a wrong configuration, a clean end on Ctrl-C."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from twin_nodes.core.errors import ConfigError, TwinError
+
+
+def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Create the node and spin it until Ctrl-C, SIGTERM or shutdown.
+
+    An exception from a callback is logged, counted as CALLBACK_FAILED, and the node lives on.
+
+    Args:
+        factory: Makes the node after rclpy has been initialised.
+        args: Command line; sys.argv by default.
+
+    Returns:
+        The exit status: 0 after a normal end, 1 after a ConfigError.
+    """
+    rclpy.init(args=list(args) if args is not None else None)
+    node: Node | None = None
+    executor = SingleThreadedExecutor()
+    try:
+        node = factory()
+        executor.add_node(node)
+        while rclpy.ok():
+            _spin_once(executor, node)
+    except TwinError as error:
+        kind = 'configuration' if isinstance(error, ConfigError) else 'error'
+        print(f'{kind}: {error}', file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    try:
+        executor.spin_once()
+    except (KeyboardInterrupt, ExternalShutdownException, ConfigError):
+        raise
+    except Exception as error:
+        if not rclpy.ok():
+            return
+        health = getattr(node, 'health', None)
+        if health is not None:
+            health.count('CALLBACK_FAILED')
+        node.get_logger().error(f'CALLBACK_FAILED: {error!r}\n{traceback.format_exc()}', throttle_duration_sec=1.0)
