@@ -1,0 +1,98 @@
+"""The imports go one way: nodes → ros → core, nodes → io → core, app → all."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'twin_nodes'
+
+ROS_MODULES = ('rclpy', 'tf2_ros', 'tf2_msgs', 'tf_transformations', 'rcl_interfaces', 'builtin_interfaces')
+FORBIDDEN = {
+    'core': ('twin_nodes.io', 'twin_nodes.ros', 'twin_nodes.nodes', 'twin_nodes.app'),
+    'io': ('twin_nodes.ros', 'twin_nodes.nodes', 'twin_nodes.app'),
+    'ros': ('twin_nodes.io', 'twin_nodes.nodes', 'twin_nodes.app'),
+    'nodes': (),
+}
+HEAVY = ('torch', 'open3d', 'matplotlib', 'viser', 'skimage', 'SimpleITK', 'pyvista')
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((PACKAGE / folder).rglob('*.py'))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f'{node.module}.{alias.name}' for alias in node.names)}
+    return found
+
+
+def starts_with(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f'{prefix}.') for prefix in prefixes)
+
+
+def is_ros(name: str) -> bool:
+    return starts_with(name, ROS_MODULES) or name.split('.')[0].endswith(('_msgs', '_srvs'))
+
+
+@pytest.mark.parametrize('folder', FORBIDDEN)
+def test_imports_go_one_way(folder):
+    wrong = [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path in modules(folder)
+        for name in sorted(imports(path))
+        if starts_with(name, FORBIDDEN[folder])
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+@pytest.mark.parametrize('folder', ['core'])
+def test_core_knows_no_ros_and_no_clock(folder):
+    wrong = []
+    for path in modules(folder):
+        names = imports(path)
+        wrong += [f'{path.relative_to(ROOT)} imports {name}' for name in names if is_ros(name) or name == 'time']
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        wrong += [f'{path.relative_to(ROOT)} calls {name}()' for name in calls & {'print', 'open', 'input'}]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_nothing_but_app_and_nodes_reaches_for_the_app():
+    wrong = [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path in modules('nodes')
+        if path.name != 'view_node.py'  # the view is the app's page behind a node
+        for name in imports(path)
+        if starts_with(name, ('twin_nodes.app',))
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_heavy_libraries_are_imported_lazily():
+    wrong = []
+    for folder in ('core', 'io', 'ros', 'nodes'):
+        for path in modules(folder):
+            for node in ast.parse(path.read_text()).body:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    names = [node.module]
+                wrong += [f'{path.relative_to(ROOT)} imports {name}' for name in names if starts_with(name, HEAVY)]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_every_node_has_a_config_in_the_registry():
+    from twin_nodes.ros.registry import CONFIGS, config_type
+
+    nodes = {path.stem for path in (PACKAGE / 'nodes').glob('*_node.py')}
+    assert nodes == set(CONFIGS)
+    for node in nodes:
+        assert config_type(node).__doc__

@@ -1,0 +1,125 @@
+"""Brings two pose streams to one instant by interpolating one of them, never by taking the nearest sample.
+
+Only stamps decide, so the same streams give the same pairs whatever the moment of arrival.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+
+from twin_nodes.core.config import setting
+from twin_nodes.core.geometry.se3 import Array, interpolate
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class PairingConfig:
+    """How long to wait for the reference and how far to interpolate it."""
+
+    max_wait: float = setting(
+        'How far the samples may run ahead of the reference before one is dropped.', 0.1, unit='s', minimum=0.001
+    )
+    max_gap: float = setting(
+        'Longest gap of the reference that is interpolated across.', 0.1, unit='s', minimum=0.001, maximum=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StampedCovariance:
+    """A pose (4, 4) with covariance (6, 6) at a stamp."""
+
+    stamp_ns: int
+    pose: Array
+    covariance: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A sample and the reference at the very same instant; poses (4, 4), covariances (6, 6), both in one frame."""
+
+    stamp_ns: int
+    sample: StampedCovariance
+    reference: StampedCovariance
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """A sample that found no reference, and why."""
+
+    stamp_ns: int
+    reason: str
+
+
+class StreamPairing:
+    """Pairs each sample with the reference interpolated at its stamp.
+
+    A sample waits until the reference has passed its stamp; it is given up when the samples have run ahead by
+    `max_wait`, or when the reference has a gap there longer than `max_gap` (it was lost).
+
+    Args:
+        config: Limits.
+        capacity: Samples and references kept at most.
+    """
+
+    def __init__(self, config: PairingConfig, *, capacity: int = 2048) -> None:
+        self._max_wait_ns = round(config.max_wait * NANOSECONDS)
+        self._max_gap_ns = round(config.max_gap * NANOSECONDS)
+        self._capacity = capacity
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as after a jump of the clock."""
+        self._waiting: deque[StampedCovariance] = deque()
+        self._references: list[StampedCovariance] = []
+        self._stamps: list[int] = []
+
+    @property
+    def newest_reference_ns(self) -> int | None:
+        """Stamp of the newest reference, or None before the first."""
+        return self._stamps[-1] if self._stamps else None
+
+    def add_reference(self, reference: StampedCovariance) -> list[Pair | Unpaired]:
+        """Add a reference pose (stamps must rise; others are ignored) and return what it settles."""
+        if self._stamps and reference.stamp_ns <= self._stamps[-1]:
+            return []
+        self._references.append(reference)
+        self._stamps.append(reference.stamp_ns)
+        if len(self._references) > self._capacity:
+            del self._references[: self._capacity // 2], self._stamps[: self._capacity // 2]
+        return self._settle()
+
+    def add_sample(self, sample: StampedCovariance) -> list[Pair | Unpaired]:
+        """Add a sample and return what is settled by now, in the order of the samples."""
+        self._waiting.append(sample)
+        settled = self._settle()
+        newest = sample.stamp_ns
+        while self._waiting and (
+            newest - self._waiting[0].stamp_ns > self._max_wait_ns or len(self._waiting) > self._capacity
+        ):
+            late = self._waiting.popleft()
+            settled.append(Unpaired(late.stamp_ns, f'the reference is more than {self._max_wait_ns / 1e6:.0f} ms late'))
+        return settled
+
+    def _settle(self) -> list[Pair | Unpaired]:
+        settled: list[Pair | Unpaired] = []
+        while self._waiting and self._stamps and self._waiting[0].stamp_ns <= self._stamps[-1]:
+            settled.append(self._pair(self._waiting.popleft()))
+        return settled
+
+    def _pair(self, sample: StampedCovariance) -> Pair | Unpaired:
+        stamp = sample.stamp_ns
+        after = bisect_left(self._stamps, stamp)
+        if self._stamps[after] == stamp:
+            return Pair(stamp, sample, self._references[after])
+        if after == 0:
+            return Unpaired(stamp, 'older than every reference')
+        first, second = self._references[after - 1], self._references[after]
+        gap = second.stamp_ns - first.stamp_ns
+        if gap > self._max_gap_ns:
+            return Unpaired(stamp, f'the reference has a gap of {gap / 1e6:.0f} ms there')
+        fraction = (stamp - first.stamp_ns) / gap
+        pose = interpolate(first.pose, second.pose, fraction)
+        # The two errors may be wholly correlated (a smooth filter), so the mean of the covariances is the safe bound.
+        covariance = (1.0 - fraction) * first.covariance + fraction * second.covariance
+        return Pair(stamp, sample, StampedCovariance(stamp, pose, covariance))
