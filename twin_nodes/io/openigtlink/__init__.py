@@ -1,0 +1,1 @@
+"""OpenIGTLink, versions 1 to 3: messages, codec, tracker source and server."""
