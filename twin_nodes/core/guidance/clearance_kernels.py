@@ -1,0 +1,152 @@
+"""Compiled kernel: the smallest distance between a tool and one structure, with its uncertainty."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from twin_nodes.core.anatomy.distance_kernels import look_up
+
+SHORT_GRADIENT = 0.8
+_STACK = 64
+
+
+@njit(cache=True)
+def _deviation(gx: float, gy: float, gz: float, rx: float, ry: float, rz: float, covariance: Any) -> float:
+    """Standard deviation [m] of the distance of a point at the lever r from the pose's origin.
+
+    The point moves by δp + δφ × r, so the distance changes by g·δp + (r × g)·δφ. Where the gradient is short, two
+    sides are about equally near and its direction means little: the trace of the point's covariance bounds all.
+    """
+    w = np.empty(6)
+    length = math.sqrt(gx * gx + gy * gy + gz * gz)
+    rounds = 1
+    if length < SHORT_GRADIENT:
+        rounds = 3
+    total = 0.0
+    for axis in range(rounds):
+        if rounds == 1:
+            w[0], w[1], w[2] = gx / length, gy / length, gz / length
+        else:
+            w[0], w[1], w[2] = 0.0, 0.0, 0.0
+            w[axis] = 1.0
+        w[3] = ry * w[2] - rz * w[1]
+        w[4] = rz * w[0] - rx * w[2]
+        w[5] = rx * w[1] - ry * w[0]
+        for i in range(6):
+            for j in range(6):
+                total += w[i] * covariance[i, j] * w[j]
+    return math.sqrt(max(total, 0.0))
+
+
+@njit(cache=True)
+def breach_probability(distance: float, sigma: float) -> float:
+    """Φ(-d/σ): probability that a normally distributed distance is below zero."""
+    if sigma > 0.0:
+        return 0.5 * math.erfc(distance / (sigma * math.sqrt(2.0)))
+    return 1.0 if distance < 0.0 else 0.0
+
+
+@njit(cache=True)
+def least_clearance(
+    values: Any,
+    origin: Any,
+    spacing: float,
+    errors: Any,
+    pose: Any,
+    covariance: Any,
+    direction: Any,
+    shape: Any,
+    samples: int,
+    result: Any,
+) -> None:
+    """Find the least distance between the tool and a structure, at the tip and along the shaft.
+
+    The distance is 1-Lipschitz along the shaft: between two points ds apart with distances d1 and d2 it cannot fall
+    below (d1 + d2 - ds) / 2. Intervals where that could undercut the minimum are halved until they are shorter than a
+    cell (Piyavskii 1972), so that no spike passes between two samples.
+
+    Args:
+        values: Grid values [m], float32, shape (nx, ny, nz).
+        origin: Position of node (0, 0, 0) [m], shape (3,).
+        spacing: Distance between nodes [m].
+        errors: Standard deviation of the grid's values near the surface and elsewhere, limit between them [m], (3,).
+        pose: anatomy_T_tip, shape (4, 4).
+        covariance: Of (δp, δφ) in anatomy axes, shape (6, 6).
+        direction: From the tip along the shaft, unit, in the tip frame, shape (3,).
+        shape: tip_radius, shaft_length, shaft_radius [m], shape (3,).
+        samples: Number of intervals that the shaft is cut into at first.
+        result: Written: distance, σ, probability, gradient (3), position along the shaft, outside (0 or 1), raw
+            distance of the axis, largest probability of all points; shape (10,).
+    """
+    tx, ty, tz = pose[0, 3], pose[1, 3], pose[2, 3]
+    sx = pose[0, 0] * direction[0] + pose[0, 1] * direction[1] + pose[0, 2] * direction[2]
+    sy = pose[1, 0] * direction[0] + pose[1, 1] * direction[1] + pose[1, 2] * direction[2]
+    sz = pose[2, 0] * direction[0] + pose[2, 1] * direction[1] + pose[2, 2] * direction[2]
+    tip_radius, length, shaft_radius = shape[0], shape[1], shape[2]
+    result[0] = np.inf
+    result[9] = 0.0
+    start = _consider(values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, tip_radius, result)
+    if length <= 0.0:
+        return
+    if shaft_radius > tip_radius:
+        start = _consider(
+            values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, shaft_radius, result
+        )
+    stack = np.empty((_STACK, 4))
+    step = length / samples
+    left = start
+    for n in range(samples):
+        right = _consider(
+            values, origin, spacing, errors, tx, ty, tz, step * (n + 1), sx, sy, sz, covariance, shaft_radius, result
+        )
+        stack[0] = step * n, step * (n + 1), left, right
+        left = right
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            a, b, da, db = stack[depth]
+            if b - a <= spacing or 0.5 * (da + db - (b - a)) - shaft_radius >= result[0] or depth + 2 > _STACK:
+                continue
+            m = 0.5 * (a + b)
+            dm = _consider(values, origin, spacing, errors, tx, ty, tz, m, sx, sy, sz, covariance, shaft_radius, result)
+            stack[depth] = a, m, da, dm
+            stack[depth + 1] = m, b, dm, db
+            depth += 2
+
+
+@njit(cache=True)
+def _consider(
+    values: Any,
+    origin: Any,
+    spacing: float,
+    errors: Any,
+    tx: float,
+    ty: float,
+    tz: float,
+    along: float,
+    sx: float,
+    sy: float,
+    sz: float,
+    covariance: Any,
+    radius: float,
+    result: Any,
+) -> float:
+    """Look at one point of the tool's axis, keep it in `result` if it is the nearest yet; return its axis distance."""
+    rx, ry, rz = along * sx, along * sy, along * sz
+    axis, gx, gy, gz, outside = look_up(values, origin[0], origin[1], origin[2], spacing, tx + rx, ty + ry, tz + rz)
+    distance = axis - radius
+    grid = errors[0] if abs(axis) <= errors[2] else errors[1]
+    pose = _deviation(gx, gy, gz, rx, ry, rz, covariance)
+    sigma = math.sqrt(pose * pose + grid * grid)
+    probability = breach_probability(distance, sigma)
+    if probability > result[9]:
+        result[9] = probability
+    if distance < result[0]:
+        length = math.sqrt(gx * gx + gy * gy + gz * gz)
+        scale = 1.0 / length if length > 0.0 else 0.0
+        result[0], result[1], result[2] = distance, sigma, probability
+        result[3], result[4], result[5] = gx * scale, gy * scale, gz * scale
+        result[6], result[7], result[8] = along, 1.0 if outside else 0.0, axis
+    return float(axis)
