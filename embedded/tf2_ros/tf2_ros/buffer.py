@@ -22,6 +22,7 @@ from .buffer_interface import NO_WAIT, BufferInterface
 # What more data can mend; the other reasons stay.
 NOT_YET = (ConnectivityException, ExtrapolationException, LookupException)
 Lookup = Callable[[], TransformStamped]
+Request = tuple[Lookup, Future]
 
 
 class Buffer(BufferCore, BufferInterface):
@@ -37,7 +38,7 @@ class Buffer(BufferCore, BufferInterface):
         BufferInterface.__init__(self)
         self._new_data = threading.Condition()
         self._waiting = 0
-        self._requests: list[tuple[Lookup, Future]] = []
+        self._requests: list[Request] = []
         self._jump_handles: dict[int, Any] = {}
         if node is not None:
             self.srv = node.create_service(FrameGraph, 'tf2_frames', self._frame_graph)
@@ -79,13 +80,40 @@ class Buffer(BufferCore, BufferInterface):
             self._new_data.notify_all()
             requests = list(self._requests)
         for request in requests:
-            if _answer(*request):
-                self._forget(request)
+            self._serve(request)
 
-    def _forget(self, request: tuple[Lookup, Future]) -> None:
+    def _request(self, lookup: Lookup) -> Future:
+        """A future that gets the answer of `lookup` as soon as the data are there."""
+        request = (lookup, Future())
         with self._new_data:
-            if request in self._requests:
+            self._requests.append(request)  # before asking, so that nothing arrives unseen in between
+        request[1].add_done_callback(lambda _: self._forget(request))
+        self._serve(request)
+        return request[1]
+
+    def _serve(self, request: Request) -> None:
+        """Answer a request, by a transform or a lasting reason, if the data are there."""
+        lookup, future = request
+        try:
+            result, reason = lookup(), None
+        except NOT_YET:
+            return
+        except Exception as error:
+            result, reason = None, error
+        if not self._forget(request):
+            return  # cancelled, or another thread has the answer
+        if reason is None:
+            future.set_result(result)
+        else:
+            future.set_exception(reason)
+
+    def _forget(self, request: Request) -> bool:
+        """Take a request off the list; whether it was there."""
+        with self._new_data:
+            known = request in self._requests
+            if known:
                 self._requests.remove(request)
+        return known
 
     def _wait(self, lookup: Lookup, timeout: Duration) -> TransformStamped:
         """Look up, and while that fails for want of data, again whenever some arrives."""
@@ -206,17 +234,6 @@ class Buffer(BufferCore, BufferInterface):
             return False, str(error)
         return True, ''
 
-    def _request(self, lookup: Lookup) -> Future:
-        """A future that gets the answer of `lookup` as soon as the data are there."""
-        request = (lookup, Future())
-        with self._new_data:
-            self._requests.append(request)  # before asking, so that nothing arrives unseen in between
-        if _answer(*request):
-            self._forget(request)
-        else:
-            request[1].add_done_callback(lambda _: self._forget(request))
-        return request[1]
-
     def wait_for_transform_async(self, target_frame: str, source_frame: str, time: Time) -> Future:
         """A future of the transform that `lookup_transform` with these arguments gives; cancel it to stop waiting."""
         return self._request(lambda: self.lookup_transform_core(target_frame, source_frame, time))
@@ -239,18 +256,3 @@ class Buffer(BufferCore, BufferInterface):
         return await self.wait_for_transform_full_async(
             target_frame, target_time, source_frame, source_time, fixed_frame
         )
-
-
-def _answer(lookup: Lookup, future: Future) -> bool:
-    """Try a request; whether it is done with, by an answer, by a lasting reason or because nobody waits any more."""
-    if future.done():
-        return True
-    try:
-        result = lookup()
-    except NOT_YET:
-        return False
-    except Exception as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
-    return True
