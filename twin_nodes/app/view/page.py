@@ -1,0 +1,167 @@
+"""The page: scene, panel, structure list and cameras on one local server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.framing import Framing, frame_scene
+from twin_nodes.app.view.panel import events_html, live_html
+from twin_nodes.app.view.records import Picture
+from twin_nodes.app.view.scene import RoomScene, default_opacity
+from twin_nodes.app.view.server import LocalServer
+from twin_nodes.core.geometry.se3 import Array
+
+PANEL_PERIOD_NS = 200_000_000
+IDLE_PERIOD_NS = 500_000_000
+PANEL_WIDTH = 400
+FOLLOW_STEP = 0.0005
+
+
+@dataclass
+class _Viewer:
+    """One browser: its handle, whether it follows the tool, and its controls."""
+
+    client: Any
+    follow: Any
+    framed: Framing | None = None
+
+
+class ViserView:
+    """Draws pictures on a page; one server, any number of browsers.
+
+    Args:
+        config: Where to serve, what the tools look like.
+
+    Raises:
+        ConfigError: when the port is taken.
+    """
+
+    def __init__(self, config: ViewConfig) -> None:
+        self._server = LocalServer(config.host, config.port, 'twin_nodes · live view')
+        self._up = _axis(config.up)
+        self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
+        self._server.gui.main_panel.set_width(PANEL_WIDTH)
+        self._scene = RoomScene(self._server, config)
+        tabs = self._server.gui.add_tab_group()
+        with tabs.add_tab('Live'):
+            self._live = self._server.gui.add_html('')
+        self._settings = tabs.add_tab('Structures')
+        with tabs.add_tab('Time line'):
+            self._events = self._server.gui.add_html('')
+        self._structure_controls: list[Any] = []
+        self._viewers: dict[int, _Viewer] = {}
+        self._framing: Framing | None = None
+        self._drawn_ns = 0
+        self._panel_ns = 0
+        self._panel_key: object = None
+        self._server.on_client_connect(self._on_connect)
+        self._server.on_client_disconnect(lambda client: self._viewers.pop(client.client_id, None))
+
+    @property
+    def url(self) -> str:
+        """Address to open in a browser."""
+        return self._server.url
+
+    def render(self, picture: Picture) -> None:
+        """Send what changed; twice a second is enough while no browser looks."""
+        now_ns = picture.moment.steady_ns
+        if not self._viewers and now_ns - self._drawn_ns < IDLE_PERIOD_NS:
+            return
+        self._drawn_ns = now_ns
+        with self._server.atomic():
+            if self._scene.show(picture):
+                self._list_structures(picture)
+            self._show_panel(picture, now_ns)
+        self._aim(picture)
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.stop()
+
+    def _show_panel(self, picture: Picture, now_ns: int) -> None:
+        key = (
+            tuple(tool.live for tool in picture.tools),
+            tuple(row.zone for row in picture.distances),
+            tuple((line.level, line.code) for line in picture.subsystems),
+            len(picture.events) and picture.events[0],
+        )
+        if key == self._panel_key and now_ns - self._panel_ns < PANEL_PERIOD_NS:
+            return
+        self._panel_key, self._panel_ns = key, now_ns
+        self._live.content = live_html(picture)
+        events = events_html(picture)
+        if events != self._events.content:
+            self._events.content = events
+
+    def _list_structures(self, picture: Picture) -> None:
+        for control in self._structure_controls:
+            control.remove()
+        self._structure_controls = []
+        with self._settings:
+            for surface in picture.surfaces:
+                start = default_opacity(surface, picture.surfaces)
+                shown = self._server.gui.add_checkbox(surface.name, True)
+                slider = self._server.gui.add_slider('opacity', min=0.05, max=1.0, step=0.05, initial_value=start)
+                update = partial(self._style_structure, surface.index, shown, slider)
+                shown.on_update(update)
+                slider.on_update(update)
+                self._structure_controls += [shown, slider]
+
+    def _style_structure(self, index: int, shown: Any, slider: Any, _event: Any) -> None:
+        self._scene.anatomy.style(index, visible=shown.value, opacity=slider.value)
+
+    def _on_connect(self, client: Any) -> None:
+        with self._settings:
+            follow = client.gui.add_checkbox('Camera follows the tool', False, order=-2)
+            reset = client.gui.add_button('Show tool and patient', order=-1)
+        viewer = _Viewer(client, follow)
+
+        @reset.on_click
+        def _(_event: Any) -> None:
+            viewer.framed = None
+
+        self._viewers[client.client_id] = viewer
+
+    def _aim(self, picture: Picture) -> None:
+        """Frame the scene for browsers that have not been framed, and turn those that follow the tool."""
+        framing = frame_scene(picture, self._up)
+        tool = picture.tools[0]
+        for viewer in tuple(self._viewers.values()):
+            if framing is not None and _better(framing, viewer.framed):
+                self._set_camera(viewer, framing)
+            elif viewer.follow.value and tool.live and tool.fixed_T_tip is not None:
+                _follow(viewer.client.camera, tool.fixed_T_tip[:3, 3])
+        if framing is not None and _better(framing, self._framing):
+            self._framing = framing
+            camera = self._server.initial_camera
+            camera.position, camera.look_at, camera.near = framing.position, framing.look_at, 0.005
+
+    def _set_camera(self, viewer: _Viewer, framing: Framing) -> None:
+        camera = viewer.client.camera
+        camera.near = 0.005
+        camera.position = framing.position
+        camera.look_at = framing.look_at
+        viewer.framed = framing
+
+
+def _better(framing: Framing, before: Framing | None) -> bool:
+    return before is None or (framing.complete and not before.complete)
+
+
+def _follow(camera: Any, tip: Array) -> None:
+    """Move the camera with the tip, keeping the direction from which this browser looks."""
+    step = tip - camera.look_at
+    if np.linalg.norm(step) > FOLLOW_STEP:
+        camera.position = camera.position + step
+
+
+def _axis(name: str) -> Array:
+    axis = np.zeros(3)
+    axis['xyz'.index(name[1])] = -1.0 if name[0] == '-' else 1.0
+    return axis

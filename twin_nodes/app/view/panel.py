@@ -1,0 +1,161 @@
+"""The panel as HTML: pure functions from a picture to text. Every word from a message is escaped."""
+
+from html import escape
+
+from twin_nodes.app.view.records import (
+    DistancePicture,
+    Event,
+    LinkPicture,
+    Picture,
+    SubsystemPicture,
+    ToolPicture,
+    Zone,
+)
+from twin_nodes.app.view.style import LEVELS, ZONES, Look
+
+RECENT_EVENTS = 4
+_CSS = (
+    '<style>'
+    '.tw{font:12px/1.35 system-ui,sans-serif;font-variant-numeric:tabular-nums;padding:2px 10px 6px}'
+    '.tw h4{margin:9px 0 3px;font-size:10.5px;letter-spacing:.07em;text-transform:uppercase;opacity:.6;font-weight:600}'
+    '.tw table{width:100%;border-collapse:collapse}'
+    '.tw td{padding:2px 0;vertical-align:baseline;border-top:1px solid rgba(128,140,160,.16)}'
+    '.tw tr:first-child td{border-top:0}'
+    '.tw .n{text-align:right;white-space:nowrap;padding-left:8px}'
+    '.tw .w{width:1%;white-space:nowrap;padding-right:8px}'
+    '.tw .d{opacity:.62;font-size:11px}'
+    '.tw .big{font-size:15px;font-weight:650}'
+    '.tw .lost{opacity:.55}'
+    '</style>'
+)
+
+
+def live_html(picture: Picture) -> str:
+    """Return the panel that is always in sight: distances, subsystems, tools, errors and the last events."""
+    return ''.join(
+        [
+            _CSS,
+            '<div class="tw" data-view="live">',
+            _section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
+            _section('Tools', [_tool(tool) for tool in picture.tools], ''),
+            _section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
+            _section('Error of each link, at the tip (1σ)', [_link(link) for link in picture.links], 'none known yet'),
+            _section('Last events', _event_rows(picture, RECENT_EVENTS), 'nothing so far'),
+            _footer(picture),
+            '</div>',
+        ]
+    )
+
+
+def events_html(picture: Picture) -> str:
+    """Return the whole time line, newest first."""
+    rows = _event_rows(picture, len(picture.events))
+    return f'{_CSS}<div class="tw" data-view="events">{_section("Time line", rows, "nothing so far")}</div>'
+
+
+def millimetres(metres: float, digits: int = 1) -> str:
+    """Write metres as millimetres, without a minus on zero."""
+    text = f'{metres * 1e3:.{digits}f}'
+    return text.lstrip('-') if float(text) == 0.0 else text.replace('-', '−')
+
+
+def distance_text(row: DistancePicture) -> str:
+    """Write a distance with its sigma and unit, or why there is none."""
+    if row.row is None:
+        return row.reason
+    return f'{millimetres(row.row.distance)} mm ± {millimetres(row.row.sigma)}'
+
+
+def duration(seconds: float) -> str:
+    """Write an age shortly: 12 ms, 3.4 s, 5 min."""
+    if abs(seconds) < 0.9995:
+        return f'{seconds * 1e3:.0f} ms'
+    if abs(seconds) < 99.95:
+        return f'{seconds:.1f} s'
+    return f'{seconds / 60:.0f} min' if abs(seconds) < 7200 else f'{seconds / 3600:.0f} h'
+
+
+def _section(title: str, rows: list[str], empty: str) -> str:
+    body = ''.join(f'<tr>{row}</tr>' for row in rows) or f'<tr><td class="d">{escape(empty)}</td></tr>'
+    return f'<h4>{escape(title)}</h4><table>{body}</table>'
+
+
+def _sign(look: Look, *, word: bool = False) -> str:
+    label = f' {look.word}' if word else ''
+    return f'<span style="color:{look.css}" title="{look.word}">{look.sign}{label}</span>'
+
+
+def _distance(row: DistancePicture) -> str:
+    look = ZONES[row.zone]
+    name = f'<td class="w">{_sign(look, word=True)}</td><td>{escape(row.name)}'
+    if row.row is None:
+        return f'{name}</td><td class="n d">{escape(row.reason)}</td>'
+    weight = ' big' if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
+    part = ' · shaft' if row.row.at_shaft else ''
+    contact = f' · contact in {row.row.time_to_contact:.1f} s' if row.row.time_to_contact >= 0.0 else ''
+    return (
+        f'{name}<div class="d">breach {100 * row.row.probability:.1f} %{contact}{part}</div></td>'
+        f'<td class="n"><span class="{weight}">{distance_text(row)}</span></td>'
+    )
+
+
+def _tool(tool: ToolPicture) -> str:
+    look = LEVELS[0 if tool.live else 2]  # type: ignore[index]
+    word = 'tracked' if tool.live else 'LOST'
+    state = f'<span style="color:{look.css}">{look.sign} {word}</span>'
+    reason = f'<div class="d">{escape(tool.reason)}</div>' if tool.reason else ''
+    where = _where(tool)
+    numbers = ' · '.join(
+        part
+        for part in (
+            f'σ {millimetres(tool.sigma, 2)} mm' if tool.sigma is not None and tool.live else '',
+            f'{tool.rate_hz:.0f} Hz' if tool.rate_hz is not None and tool.live else '',
+            f'age {duration(tool.age_s)}' if tool.age_s is not None else '',
+        )
+        if part
+    )
+    lost = '' if tool.live else ' lost'
+    return (
+        f'<td class="w">{state}</td><td>{escape(tool.name)}{reason}</td>'
+        f'<td class="n{lost}" data-tool="{escape(tool.name)}">{where}<div class="d">{numbers}</div></td>'
+    )
+
+
+def _where(tool: ToolPicture) -> str:
+    pose = tool.fixed_T_tip if tool.fixed_T_tip is not None else tool.fixed_T_tool
+    if pose is None:
+        return '–'
+    prefix = '' if tool.live else 'last at '
+    return f'{prefix}{" ".join(millimetres(part) for part in pose[:3, 3])} mm'
+
+
+def _subsystem(line: SubsystemPicture) -> str:
+    code = f' <span class="d">{escape(line.code)}</span>' if line.code not in ('', 'OK') else ''
+    return f'<td class="w">{_sign(LEVELS[line.level])} {escape(line.name)}</td><td>{escape(line.text)}{code}</td>'
+
+
+def _link(link: LinkPicture) -> str:
+    angle = link.sigma_angle * 57.29577951308232
+    return (
+        f'<td>{escape(link.parent)} → {escape(link.child)}</td>'
+        f'<td class="n">{millimetres(link.sigma_position, 2)} mm · {angle:.2f}°</td>'
+        f'<td class="n d">{duration(link.age_s)}</td>'
+    )
+
+
+def _event_rows(picture: Picture, count: int) -> list[str]:
+    return [_event(event, picture.moment.ros_ns) for event in picture.events[:count]]
+
+
+def _event(event: Event, now_ns: int) -> str:
+    code = f' <span class="d">{escape(event.code)}</span>' if event.code not in ('', 'OK') else ''
+    return (
+        f'<td class="w">{_sign(LEVELS[event.level])}</td><td>{escape(event.text)}{code}</td>'
+        f'<td class="n d">{duration((now_ns - event.stamp_ns) / 1e9)} ago</td>'
+    )
+
+
+def _footer(picture: Picture) -> str:
+    note = f' ({picture.frame_note})' if picture.frame_note else ''
+    dropped = f' · {picture.dropped} messages refused' if picture.dropped else ''
+    return f'<div class="d" style="margin-top:8px">positions in {escape(picture.fixed_frame + note)}{dropped}</div>'

@@ -1,0 +1,229 @@
+"""What the view is told and what it shows, as plain values: no ROS, no viser."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from twin_nodes.core.geometry.se3 import Array
+
+
+class Zone(IntEnum):
+    """Zone of a structure, as numbered in `guidance/clearance`."""
+
+    CLEAR = 0
+    NEAR = 1
+    INSIDE = 2
+    WITHDRAWN = 3
+
+
+class Level(IntEnum):
+    """Level of a diagnostic, as numbered in diagnostic_msgs."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The two clocks at one instant.
+
+    Args:
+        ros_ns: The node's clock, simulated or not; stamps are compared with it.
+        steady_ns: The monotonic clock; time-outs are counted on it.
+    """
+
+    ros_ns: int
+    steady_ns: int
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One structure of the anatomy.
+
+    Args:
+        index: Number of the structure in `guidance/clearance`.
+        name: Name of the structure.
+        vertices_anatomy: Corners in the anatomy frame [m], shape (n, 3).
+        faces: Corner numbers of each triangle, shape (m, 3).
+        colour: Red, green, blue in [0, 1].
+        opacity: In [0, 1].
+    """
+
+    index: int
+    name: str
+    vertices_anatomy: Array
+    faces: Array
+    colour: tuple[float, float, float]
+    opacity: float
+
+
+@dataclass(frozen=True)
+class StructureClearance:
+    """How far the guided tool is from one structure.
+
+    Args:
+        structure: Number of the structure.
+        closest_anatomy: Closest point on the structure in the anatomy frame [m], shape (3,).
+        distance: Signed distance [m], negative inside.
+        sigma: Its standard deviation [m].
+        probability: Probability of a breach, in [0, 1].
+        time_to_contact: In seconds, -1 when there is none.
+        zone: The zone that the guidance states.
+        at_shaft: Whether the shaft, not the tip, is closest.
+    """
+
+    structure: int
+    closest_anatomy: Array
+    distance: float
+    sigma: float
+    probability: float
+    time_to_contact: float
+    zone: Zone
+    at_shaft: bool
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """One message of the guidance: stamp of the tool's sample and one row per structure."""
+
+    stamp_ns: int
+    rows: tuple[StructureClearance, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One diagnostic status.
+
+    Args:
+        node: Name of the node, before the colon.
+        check: Name of the check, after it.
+        level: How well it is.
+        code: Stable code, '' when none was given.
+        message: One line for a person.
+        values: Further values, as written.
+        stamp_ns: Stamp of the array that carried it.
+    """
+
+    node: str
+    check: str
+    level: Level
+    code: str
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+    stamp_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Link:
+    """A tie in the tree of frames with its covariance.
+
+    Args:
+        parent: Parent frame.
+        child: Child frame.
+        covariance: Order x y z rx ry rz, axes of the parent [m², rad²], shape (6, 6).
+        stamp_ns: Time of the measurement.
+    """
+
+    parent: str
+    child: str
+    covariance: Array
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class ToolPicture:
+    """One tool as it is shown.
+
+    Args:
+        name: Name of the tool.
+        fixed_T_tool: Last known pose of the marker body, None when never seen.
+        fixed_T_tip: Last known pose of the tip, None without calibration.
+        live: Whether the pose is current; otherwise it is drawn grey.
+        reason: Why it is not live, or why the tip is missing; '' when all is well.
+        sigma: 1-sigma of the position [m], None when not known.
+        rate_hz: Poses per second, None when not known.
+        age_s: Age of the last pose [s], None when never seen.
+    """
+
+    name: str
+    fixed_T_tool: Array | None
+    fixed_T_tip: Array | None
+    live: bool
+    reason: str
+    sigma: float | None
+    rate_hz: float | None
+    age_s: float | None
+
+
+@dataclass(frozen=True)
+class DistancePicture:
+    """One structure's distance as it is shown.
+
+    Args:
+        index: Number of the structure.
+        name: Name of the structure.
+        zone: Zone; WITHDRAWN when the guidance withdrew it, fell silent or never spoke.
+        row: The clearance behind it, None when there is none to show.
+        reason: Why there is none.
+    """
+
+    index: int
+    name: str
+    zone: Zone
+    row: StructureClearance | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class SubsystemPicture:
+    """One subsystem's state line."""
+
+    name: str
+    level: Level
+    text: str
+    code: str
+
+
+@dataclass(frozen=True)
+class LinkPicture:
+    """Error of one link: sigmas in metres and radians, age [s] of the tie."""
+
+    parent: str
+    child: str
+    sigma_position: float
+    sigma_angle: float
+    age_s: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the time line, stamped on the ROS clock."""
+
+    stamp_ns: int
+    level: Level
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything on the page at one instant; poses in the frame named `fixed_frame`."""
+
+    moment: Moment
+    fixed_frame: str
+    frame_note: str
+    fixed_T_tracker: Array | None
+    fixed_T_patient: Array | None
+    fixed_T_anatomy: Array | None
+    tools: tuple[ToolPicture, ...]
+    surfaces: tuple[Surface, ...]
+    surfaces_version: int
+    distances: tuple[DistancePicture, ...]
+    subsystems: tuple[SubsystemPicture, ...]
+    links: tuple[LinkPicture, ...]
+    events: tuple[Event, ...]
+    trail_frame: str
+    trail: Array
+    trail_version: int
+    dropped: int

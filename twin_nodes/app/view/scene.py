@@ -1,0 +1,271 @@
+"""The room in 3-D: nodes of the viser scene, changed only where the picture changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import viser
+
+from twin_nodes.app.view import geometry, style
+from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.panel import distance_text
+from twin_nodes.app.view.records import DistancePicture, Picture, Surface, ToolPicture, Zone
+from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
+
+SEE_THROUGH = 0.32
+LOST_OPACITY = 0.35
+MAX_LABELS = 8
+_ASIDE = np.array([0.0, 0.0, 0.0])
+_LINE = np.zeros((1, 2, 3), np.float32)
+
+
+class Node:
+    """A scene node that sends a property only when it changed.
+
+    Args:
+        handle: The viser handle.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self._sent: dict[str, Any] = {}
+        self._pose: Array | None = None
+
+    def set(self, **properties: Any) -> None:
+        """Assign properties of the handle that differ from those sent last."""
+        for name, value in properties.items():
+            if self._sent.get(name) != value:
+                setattr(self.handle, name, value)
+                self._sent[name] = value
+
+    def place(self, fixed_T_node: Array | None) -> None:
+        """Put the node at a pose (4, 4), or hide it where there is none."""
+        self.set(visible=fixed_T_node is not None)
+        if fixed_T_node is None or (self._pose is not None and np.array_equal(self._pose, fixed_T_node)):
+            return
+        quat = quat_from_rotation(fixed_T_node[:3, :3])
+        self.handle.wxyz = (quat[3], quat[0], quat[1], quat[2])
+        self.handle.position = fixed_T_node[:3, 3]
+        self._pose = fixed_T_node
+
+
+class ToolScene:
+    """One tool: marker body, shaft, tip sphere and name."""
+
+    def __init__(self, scene: viser.SceneApi, name: str, config: ViewConfig) -> None:
+        body, tip = f'/tools/{name}/body', f'/tools/{name}/tip'
+        self._body = Node(scene.add_frame(body, show_axes=False, visible=False))
+        self._tip = Node(scene.add_frame(tip, show_axes=False, visible=False))
+        shaft = geometry.tool_shaft(
+            np.array(config.shaft_axis), config.shaft_length, config.shaft_radius, config.burr_radius
+        )
+        self._parts = [
+            (Node(_mesh(scene, f'{body}/struts', geometry.body_struts(), style.TOOL_BODY)), style.TOOL_BODY),
+            (Node(_mesh(scene, f'{body}/spheres', geometry.body_spheres(), style.MARKER_SPHERE)), style.MARKER_SPHERE),
+            (Node(_mesh(scene, f'{tip}/shaft', shaft, style.TOOL_LIVE)), style.TOOL_LIVE),
+            (
+                Node(_mesh(scene, f'{tip}/burr', geometry.sphere(_ASIDE, config.burr_radius), style.TOOL_TIP)),
+                style.TOOL_TIP,
+            ),
+        ]
+        handle_end = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
+        self._label = Node(scene.add_label(f'{tip}/label', name, position=handle_end, anchor='bottom-center'))
+        self._body_label = Node(scene.add_label(f'{body}/label', name, anchor='bottom-center', visible=False))
+
+    def show(self, tool: ToolPicture) -> None:
+        """Bring the tool up to date; a lost one is grey, see-through, and named with its reason."""
+        self._body.place(tool.fixed_T_tool)
+        self._tip.place(tool.fixed_T_tip)
+        for node, colour in self._parts:
+            node.set(color=colour if tool.live else style.TOOL_LOST, opacity=None if tool.live else LOST_OPACITY)
+        text = tool.name if tool.live else f'✕ {tool.name} LOST'
+        self._label.set(text=text)
+        self._body_label.set(text=text, visible=tool.fixed_T_tip is None)
+
+
+class AnatomyScene:
+    """The structures as meshes coloured by zone, each with a label that says the same in words."""
+
+    def __init__(self, scene: viser.SceneApi) -> None:
+        self._scene = scene
+        self._frame = Node(scene.add_frame('/anatomy', show_axes=False, visible=False))
+        self._meshes: dict[int, Node] = {}
+        self._labels: dict[int, Node] = {}
+        self._surfaces: dict[int, Surface] = {}
+        self._version = 0
+
+    def show(self, picture: Picture) -> bool:
+        """Bring the structures up to date; returns whether they are new ones."""
+        renewed = picture.surfaces_version != self._version
+        if renewed:
+            self._replace(picture.surfaces)
+            self._version = picture.surfaces_version
+        self._frame.place(picture.fixed_T_anatomy)
+        for row in picture.distances:
+            if row.index in self._meshes:
+                self._show_row(row)
+        return renewed
+
+    def style(self, index: int, *, visible: bool, opacity: float) -> None:
+        """Set visibility and opacity of a structure."""
+        if index in self._meshes:
+            self._meshes[index].set(visible=visible, opacity=None if opacity >= 0.995 else opacity)
+            if index in self._labels:
+                self._labels[index].set(visible=visible)
+
+    def _show_row(self, row: DistancePicture) -> None:
+        look = style.ZONES[row.zone]
+        self._meshes[row.index].set(color=style.structure_colour(row.zone, self._surfaces[row.index].colour))
+        if row.index in self._labels:
+            number = f'  {distance_text(row)}' if row.row is not None else ''
+            word = look.word if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
+            self._labels[row.index].set(text=' '.join(f'{look.sign} {row.name} {word}'.split()) + number)
+
+    def _replace(self, surfaces: tuple[Surface, ...]) -> None:
+        for node in (*self._meshes.values(), *self._labels.values()):
+            node.handle.remove()
+        self._meshes, self._labels = {}, {}
+        self._surfaces = {surface.index: surface for surface in surfaces}
+        for surface in surfaces:
+            mesh = geometry.Mesh(surface.vertices_anatomy, surface.faces)
+            colour = style.structure_colour(Zone.WITHDRAWN, surface.colour)
+            opacity = default_opacity(surface, surfaces)
+            name = f'/anatomy/{surface.index}'
+            self._meshes[surface.index] = Node(
+                _mesh(self._scene, name, mesh, colour, opacity=None if opacity >= 0.995 else opacity)
+            )
+            if len(self._labels) < MAX_LABELS:
+                top = label_point(surface)
+                self._labels[surface.index] = Node(
+                    self._scene.add_label(f'{name}_label', surface.name, position=top, anchor='bottom-center')
+                )
+
+
+class RoomScene:
+    """The whole scene.
+
+    Args:
+        server: The viser server.
+        config: Names and sizes of the tools.
+    """
+
+    def __init__(self, server: viser.ViserServer, config: ViewConfig) -> None:
+        scene = server.scene
+        scene.set_up_direction(config.up)  # type: ignore[arg-type]
+        scene.configure_environment_map('studio', environment_intensity=0.55)
+        scene.set_background_image(background())
+        self._shaft = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
+        self._tracker = Node(scene.add_frame('/tracker', show_axes=False, visible=False))
+        _mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
+        _mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
+        scene.add_label('/tracker/label', 'tracker', position=(0.0, 0.0, 0.0), anchor='bottom-center')
+        self._patient = Node(scene.add_frame('/patient', show_axes=False, visible=False))
+        _mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY)
+        _mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
+        scene.add_label('/patient/label', 'patient reference', position=(0.0, 0.0, 0.012), anchor='bottom-center')
+        self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
+        self.anatomy = AnatomyScene(scene)
+        self._trail = Node(_line(scene, '/trail', style.TRAIL, 0.0007))
+        self._trail_version = -1
+        self._closest = Node(_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))
+        self._closest_point = Node(
+            _mesh(scene, '/closest_point', geometry.sphere(_ASIDE, 0.0012), style.ZONES[Zone.CLEAR].colour)
+        )
+
+    def show(self, picture: Picture) -> bool:
+        """Bring the scene up to date; returns whether the anatomy is a new one."""
+        self._tracker.place(picture.fixed_T_tracker)
+        self._patient.place(picture.fixed_T_patient)
+        for tool in picture.tools:
+            self._tools[tool.name].show(tool)
+        self._show_trail(picture)
+        self._show_closest(picture)
+        return self.anatomy.show(picture)
+
+    def _show_trail(self, picture: Picture) -> None:
+        on_patient = picture.fixed_T_patient is not None and picture.trail_frame != picture.fixed_frame
+        enough = len(picture.trail) >= 2
+        self._trail.place((picture.fixed_T_patient if on_patient else np.eye(4)) if enough else None)
+        if enough and picture.trail_version != self._trail_version:
+            points = picture.trail.astype(np.float32)
+            fade = np.linspace(0.25, 1.0, len(points))[:, None] * np.array(style.TRAIL)
+            colours = fade.astype(np.uint8)
+            self._trail.handle.points = np.stack([points[:-1], points[1:]], axis=1)
+            self._trail.handle.colors = np.stack([colours[:-1], colours[1:]], axis=1)
+            self._trail_version = picture.trail_version
+
+    def _show_closest(self, picture: Picture) -> None:
+        line = closest_line(picture, self._shaft)
+        self._closest.set(visible=line is not None)
+        self._closest_point.set(visible=line is not None)
+        if line is None:
+            return
+        start, end, zone = line
+        colour = style.ZONES[zone].colour
+        self._closest.handle.points = np.array([[start, end]], np.float32)
+        self._closest.handle.colors = np.full((1, 2, 3), colour, np.uint8)
+        self._closest_point.set(color=colour)
+        self._closest_point.handle.position = end
+
+
+def closest_line(picture: Picture, shaft_tip: Array) -> tuple[Array, Array, Zone] | None:
+    """Return start (tool), end (nearest structure) in the fixed frame and the zone, None when there is no distance.
+
+    Args:
+        picture: The picture.
+        shaft_tip: Vector from the tip to the end of the shaft in the tip frame [m].
+    """
+    rows = [row for row in picture.distances if row.row is not None]
+    tip = picture.tools[0].fixed_T_tip
+    if not rows or tip is None or picture.fixed_T_anatomy is None:
+        return None
+    nearest = min(rows, key=lambda row: row.row.distance if row.row is not None else np.inf)
+    if nearest.row is None:
+        return None
+    end = transform_points(picture.fixed_T_anatomy, nearest.row.closest_anatomy)
+    start = tip[:3, 3]
+    if nearest.row.at_shaft:
+        along = float(transform_points(inverse(tip), end) @ shaft_tip / (shaft_tip @ shaft_tip))
+        start = transform_points(tip, np.clip(along, 0.0, 1.0) * shaft_tip)
+    return start, end, nearest.zone
+
+
+def default_opacity(surface: Surface, surfaces: tuple[Surface, ...]) -> float:
+    """Return the opacity to start with: see-through where a structure encloses another, else as the anatomy says."""
+    if surface.opacity < 0.995:
+        return max(surface.opacity, 0.05)
+    low, high = surface.vertices_anatomy.min(axis=0), surface.vertices_anatomy.max(axis=0)
+    for other in surfaces:
+        centre = other.vertices_anatomy.mean(axis=0)
+        size = np.ptp(other.vertices_anatomy, axis=0)
+        if other is not surface and (centre > low).all() and (centre < high).all() and size.max() < (high - low).max():
+            return SEE_THROUGH
+    return 1.0
+
+
+def label_point(surface: Surface) -> Array:
+    """Return where a structure's name hangs: the corner of the mesh nearest to its superior pole (LPS +z)."""
+    vertices = surface.vertices_anatomy
+    pole = vertices.mean(axis=0) + np.array([0.0, 0.0, np.ptp(vertices[:, 2])])
+    return np.asarray(vertices[int(np.argmin(np.linalg.norm(vertices - pole, axis=1)))])
+
+
+def background(height: int = 256) -> np.ndarray:
+    """Return the backdrop, dark and lighter at the top, shape (height, 8, 3)."""
+    share = np.linspace(0.0, 1.0, height)[:, None]
+    colours = (1.0 - share) * np.array(style.BACKGROUND_TOP) + share * np.array(style.BACKGROUND_BOTTOM)
+    return np.repeat(colours[:, None, :], 8, axis=1).astype(np.uint8)
+
+
+def _mesh(
+    scene: viser.SceneApi, name: str, mesh: geometry.Mesh, colour: style.Colour, *, opacity: float | None = None
+) -> Any:
+    return scene.add_mesh_simple(
+        name, mesh.vertices, mesh.faces, color=colour, opacity=opacity, side='double', cast_shadow=False,
+        receive_shadow=False,
+    )  # fmt: skip
+
+
+def _line(scene: viser.SceneApi, name: str, colour: style.Colour, thickness: float) -> Any:
+    return scene.add_line_segments(name, _LINE, colour, thickness=thickness, visible=False)

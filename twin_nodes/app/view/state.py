@@ -1,0 +1,242 @@
+"""What the view knows: updated by records, asked for a picture. No ROS, no viser, no clock of its own."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.records import (
+    Check,
+    Clearance,
+    DistancePicture,
+    Event,
+    Level,
+    Link,
+    LinkPicture,
+    Moment,
+    Picture,
+    StructureClearance,
+    Surface,
+    ToolPicture,
+    Zone,
+)
+from twin_nodes.app.view.subsystems import Subsystems
+from twin_nodes.app.view.tool import ToolState
+from twin_nodes.core.geometry.covariance import point_covariance
+from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
+
+CLOCK_JUMP_NS = 100_000_000
+
+Poses = Mapping[str, tuple[Array, int]]
+
+
+class ViewState:
+    """The last word on every frame, tool, structure, subsystem and link, with its age.
+
+    Nothing old is passed off as new: whatever falls silent loses its value in the picture and says why.
+
+    Args:
+        config: Names of tools and frames, limits on age and memory.
+    """
+
+    def __init__(self, config: ViewConfig) -> None:
+        self._config = config
+        self._stale_after_ns = round(config.stale_after_s * 1e9)
+        self._tools = {name: ToolState(name, self._stale_after_ns) for name in config.tools}
+        self._subsystems = Subsystems()
+        self._events: deque[Event] = deque(maxlen=config.alarm_count)
+        self._surfaces: tuple[Surface, ...] = ()
+        self._surfaces_version = 0
+        self._links: dict[tuple[str, str], tuple[Link, Array]] = {}
+        self._clearance: Clearance | None = None
+        self._clearance_steady_ns = 0
+        self._poses: dict[str, tuple[Array, int]] = {}
+        self._fixed_frame, self._frame_note = config.fixed_frame, 'no transform yet'
+        self._trail: deque[Array] = deque(maxlen=max(config.trail_points, 1))
+        self._trail_frame = ''
+        self._trail_version = 0
+        self._last_ros_ns: int | None = None
+        self._dropped = 0
+
+    def on_poses(self, poses: Poses, fixed_frame: str, note: str, moment: Moment) -> None:
+        """Take the newest poses from tf.
+
+        Args:
+            poses: By frame, its pose in fixed_frame, shape (4, 4), and the stamp [ns]; unknown frames are left out.
+            fixed_frame: The frame that stands still.
+            note: Why it is not the configured one; '' when it is.
+            moment: Now.
+        """
+        self._notice_clock_jump(moment)
+        if fixed_frame != self._fixed_frame:
+            self._clear_trail()
+        self._fixed_frame, self._frame_note = fixed_frame, note
+        self._poses = dict(poses)
+        for name, tool in self._tools.items():
+            if name in poses:
+                tool.on_pose(poses[name][0], poses[name][1], moment)
+            tip = poses.get(f'{name}_tip')
+            tool.fixed_T_tip = tip[0] if tip is not None else None
+        self._extend_trail(moment)
+
+    def on_tool_sample(self, tool: str, parent: str, tracker_T_tool: Array, covariance: Array, stamp_ns: int) -> None:
+        """Take a filtered pose with its covariance (6, 6): error of the link, and the rate for a tool."""
+        if tool in self._tools:
+            self._tools[tool].on_sample(covariance, stamp_ns)
+        self.on_link(Link(parent, tool, covariance, stamp_ns), tracker_T_tool)
+
+    def on_link(self, link: Link, parent_T_child: Array) -> None:
+        """Take the pose and covariance of a tie such as a calibration or a registration."""
+        if link.child in {self._config.tracker_frame, self._config.patient_frame, self._config.anatomy_frame} or any(
+            link.child in (name, f'{name}_tip') for name in self._config.tools
+        ):
+            self._links[link.parent, link.child] = (link, parent_T_child)
+
+    def on_surfaces(self, surfaces: Iterable[Surface]) -> None:
+        """Take the structures of the anatomy, all at once."""
+        self._surfaces = tuple(surfaces)
+        self._surfaces_version += 1
+
+    def on_clearance(self, clearance: Clearance, moment: Moment) -> None:
+        """Take the distances of one sample; an older stamp than the last is not news."""
+        if self._clearance is None or clearance.stamp_ns > self._clearance.stamp_ns:
+            self._clearance, self._clearance_steady_ns = clearance, moment.steady_ns
+
+    def on_checks(self, checks: Iterable[Check], moment: Moment) -> None:
+        """Take diagnostics; a change of level or code enters the time line."""
+        for check in checks:
+            event = self._subsystems.on_check(check, moment)
+            if event is not None:
+                self.on_event(event)
+            name = check.check.removeprefix('tool ')
+            if check.check.startswith('tool ') and name in self._tools:
+                self._tools[name].on_check(check)
+
+    def on_event(self, event: Event) -> None:
+        """Add an entry to the time line, unless it is there already."""
+        for known in self._events:
+            if known.code == event.code and known.text == event.text and abs(known.stamp_ns - event.stamp_ns) < 5e8:
+                return
+        self._events.append(event)
+
+    def count_dropped(self) -> None:
+        """Count a message that could not be used."""
+        self._dropped += 1
+
+    def picture(self, moment: Moment) -> Picture:
+        """Return everything that the page shows now."""
+        tools = tuple(tool.picture(moment) for tool in self._tools.values())
+        return Picture(
+            moment=moment,
+            fixed_frame=self._fixed_frame,
+            frame_note=self._frame_note,
+            fixed_T_tracker=self._pose(self._config.tracker_frame),
+            fixed_T_patient=self._pose(self._config.patient_frame),
+            fixed_T_anatomy=self._pose(self._config.anatomy_frame),
+            tools=tools,
+            surfaces=self._surfaces,
+            surfaces_version=self._surfaces_version,
+            distances=self._distances(tools[0], moment),
+            subsystems=self._subsystems.pictures(moment),
+            links=self._link_pictures(tools[0], moment),
+            events=tuple(sorted(self._events, key=lambda event: event.stamp_ns, reverse=True)),
+            trail_frame=self._trail_frame,
+            trail=np.array(self._trail).reshape(-1, 3),
+            trail_version=self._trail_version,
+            dropped=self._dropped,
+        )
+
+    def _pose(self, frame: str) -> Array | None:
+        if frame == self._fixed_frame and self._poses:
+            return np.eye(4)
+        known = self._poses.get(frame)
+        return known[0] if known is not None else None
+
+    def _distances(self, tool: ToolPicture, moment: Moment) -> tuple[DistancePicture, ...]:
+        rows, reason = self._rows(tool, moment)
+        names = {surface.index: surface.name for surface in self._surfaces}
+        for index in rows:
+            names.setdefault(index, f'structure {index}')
+        return tuple(_distance_picture(index, name, rows.get(index), reason) for index, name in names.items())
+
+    def _rows(self, tool: ToolPicture, moment: Moment) -> tuple[dict[int, StructureClearance], str]:
+        if self._clearance is None:
+            return {}, 'no advice yet'
+        silent_ns = moment.steady_ns - self._clearance_steady_ns
+        age_ns = moment.ros_ns - self._clearance.stamp_ns
+        if max(silent_ns, age_ns) > self._stale_after_ns:
+            reason = f'no advice for {max(silent_ns, age_ns) / 1e9:.1f} s'
+            return {}, reason if tool.live else f'{tool.name}: {tool.reason}'
+        if not tool.live:
+            return {}, f'{tool.name}: {tool.reason}'
+        return {row.structure: row for row in self._clearance.rows}, 'not in the advice'
+
+    def _link_pictures(self, tool: ToolPicture, moment: Moment) -> tuple[LinkPicture, ...]:
+        tip = tool.fixed_T_tip
+        return tuple(
+            _link_picture(link, parent_T_child, self._pose(link.child), tip, moment)
+            for link, parent_T_child in self._links.values()
+        )
+
+    def _extend_trail(self, moment: Moment) -> None:
+        if self._config.trail_points == 0:
+            return
+        guided = self._tools[self._config.tools[0]]
+        tip = guided.fixed_T_tip if guided.lost_reason(moment) == '' else None
+        fixed_T_patient = self._pose(self._config.patient_frame)
+        frame = self._config.patient_frame if fixed_T_patient is not None else self._fixed_frame
+        if frame != self._trail_frame:
+            self._clear_trail()
+            self._trail_frame = frame
+        if tip is None:
+            return
+        point = tip[:3, 3]
+        if fixed_T_patient is not None:
+            point = transform_points(inverse(fixed_T_patient), point)
+        if not self._trail or np.linalg.norm(point - self._trail[-1]) >= self._config.trail_step:
+            self._trail.append(point)
+            self._trail_version += 1
+
+    def _clear_trail(self) -> None:
+        self._trail.clear()
+        self._trail_version += 1
+
+    def _notice_clock_jump(self, moment: Moment) -> None:
+        last, self._last_ros_ns = self._last_ros_ns, moment.ros_ns
+        if last is None or moment.ros_ns >= last - CLOCK_JUMP_NS:
+            return
+        self._clear_trail()
+        self._clearance = None
+        for tool in self._tools.values():
+            tool.clear()
+        kept = [event for event in self._events if event.stamp_ns <= moment.ros_ns]
+        self._events.clear()
+        self._events.extend(kept)
+        back_s = (last - moment.ros_ns) / 1e9
+        self._events.append(Event(moment.ros_ns, Level.WARN, 'CLOCK_JUMP', f'time jumped back by {back_s:.1f} s'))
+
+
+def _distance_picture(index: int, name: str, row: StructureClearance | None, reason: str) -> DistancePicture:
+    if row is None:
+        return DistancePicture(index, name, Zone.WITHDRAWN, None, reason)
+    if row.zone is Zone.WITHDRAWN:
+        return DistancePicture(index, name, Zone.WITHDRAWN, None, 'withdrawn by the guidance')
+    return DistancePicture(index, name, row.zone, row, '')
+
+
+def _link_picture(
+    link: Link, parent_T_child: Array, fixed_T_child: Array | None, fixed_T_tip: Array | None, moment: Moment
+) -> LinkPicture:
+    """Say what the link's error does to the tip: the lever from the child frame turns angle into distance."""
+    point_child = np.zeros(3)
+    if fixed_T_child is not None and fixed_T_tip is not None:
+        point_child = transform_points(inverse(fixed_T_child), fixed_T_tip[:3, 3])
+    covariance = point_covariance(parent_T_child, link.covariance, point_child)
+    return LinkPicture(
+        link.parent,
+        link.child,
+        float(np.sqrt(max(np.trace(covariance), 0.0))),
+        float(np.sqrt(max(np.trace(link.covariance[3:, 3:]), 0.0))),
+        (moment.ros_ns - link.stamp_ns) / 1e9,
+    )
