@@ -101,6 +101,11 @@ CODES: dict[str, CodeEntry] = {
     'CRC_WRONG': CodeEntry(
         'OpenIGTLink body fails its checksum', 'The message was dropped.', 'Check the network and the sender.'
     ),
+    'CRC_MISSING': CodeEntry(
+        'OpenIGTLink bodies come without a checksum',
+        'The sender writes CRC 0. The messages are taken, but an error on the wire cannot be seen.',
+        'Switch the checksum on at the sender.',
+    ),
     'PROTOCOL': CodeEntry(
         'bytes that are not OpenIGTLink',
         'Header unreadable or a body above the limit: the connection is closed and opened again.',

@@ -4,7 +4,7 @@ import struct
 from collections import Counter
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.openigtlink.bodies import PACKERS, TYPE_BYTES, UNPACKERS, query_type
+from twin_nodes.io.openigtlink.bodies import PACKERS, UNPACKERS, query_type
 from twin_nodes.io.openigtlink.crc64 import crc64
 from twin_nodes.io.openigtlink.fields import (
     name_from_wire,
