@@ -134,14 +134,13 @@ class BagWriter:
         topic = Topic(name, type_name, known_hash, tuple(qos))
         pairs = {'offered_qos_profiles': qos_text(topic.qos), 'topic_type_hash': topic.type_hash}
         with self._disk:
-            if self._error is not None:
-                raise self._error
+            self._tell_error()
             try:
                 if type_name not in self._schemas:
                     self._schemas[type_name] = self._file.add_schema(type_name, encoding, text)
                 handle = self._file.add_channel(self._schemas[type_name], name, pairs)
             except BagWriteError as error:
-                self._error = error
+                self._error, self._error_told = error, True
                 raise
             self._topics[handle] = topic
             self._write_metadata()
