@@ -1,0 +1,212 @@
+"""The `twin` command: thin doors to the work, which is imported only when a door is opened."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from twin_nodes.core.errors import TwinError
+
+app = typer.Typer(
+    name='twin',
+    help='Live digital twins for surgery as ROS 2 nodes. Without a command: where you stand and what to do next.',
+    no_args_is_help=False,
+    invoke_without_command=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={'help_option_names': ['-h', '--help']},
+)
+igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
+app.add_typer(igtl, name='igtl')
+
+Json = Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')]
+Words = Annotated[list[str] | None, typer.Argument(help='FILE or PACKAGE FILE, then name:=value …')]
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option('--debug', help='Show a traceback for errors.')] = False,
+    version: Annotated[bool, typer.Option('--version', help='Print the version and end.')] = False,
+) -> None:
+    from twin_nodes.app import standing
+
+    if version:
+        print(standing.version())
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(standing.show())
+
+
+@app.command()
+def demo(
+    scene: Annotated[str, typer.Option(help='Scene to simulate.')] = 'room',
+    recording: Annotated[Path | None, typer.Option(help='Play this recording instead of the simulator.')] = None,
+    plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration that belongs to it.')] = None,
+    truth: Annotated[Path | None, typer.Option(help='Published result to compare with.')] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help='Speed of time; 1 is real time.')] = 1.0,
+    headless: Annotated[bool, typer.Option('--headless', help='No live view.')] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help='Stop after this time [s].')] = None,
+    json: Json = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port of the live view on 127.0.0.1.')] = 8080,
+    bag: Annotated[bool, typer.Option('--bag/--no-bag', help='Record a bag.')] = True,
+    seed: Annotated[int, typer.Option(min=0, help='Seed of the simulation.')] = 1,
+    out: Annotated[Path | None, typer.Option(help='Folder for what the demo writes.')] = None,
+) -> None:
+    """Run the twin of an operating room, simulated or from a recording, with the live view."""
+    from twin_nodes.app.demo import demo as run
+
+    _end(
+        run(
+            scene=scene,
+            recording=recording,
+            plus_config=plus_config,
+            truth=truth,
+            rate=rate,
+            headless=headless,
+            seconds=seconds,
+            json=json,
+            port=port,
+            bag=bag,
+            seed=seed,
+            out=out,
+        )
+    )
+
+
+@app.command()
+def launch(
+    words: Words = None,
+    show_args: Annotated[bool, typer.Option('--show-args', '-s', help="List the file's arguments.")] = False,
+    dry_run: Annotated[bool, typer.Option('--print', '--dry-run', '-p', help='Print the commands only.')] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.0, help='Stop after this time [s].')] = None,
+) -> None:
+    """Run a ROS 2 launch XML file; without one, list those of twin_nodes."""
+    from twin_nodes.app.launch.command import launch as run
+
+    _end(run(words or [], show_args=show_args, dry_run=dry_run, seconds=seconds))
+
+
+@app.command()
+def doctor(
+    json: Json = False,
+    clean: Annotated[bool, typer.Option('--clean', help='Remove stale shared memory of killed nodes.')] = False,
+) -> None:
+    """Say what works here, what does not, and the command that mends it."""
+    from twin_nodes.app.doctor import doctor as run
+
+    _end(run(json=json, clean=clean))
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help='YAML, launch XML, mesh, recording, bag or result.')]) -> None:
+    """Say what a file is and whether it can be used."""
+    from twin_nodes.app.check import check as run
+
+    _end(run(file))
+
+
+@app.command()
+def why(
+    topic: Annotated[str, typer.Argument(help='Topic that is silent or wrong.')],
+    seconds: Annotated[float, typer.Option(min=0.2, max=60.0, help='How long to listen [s].')] = 3.0,
+    world: Annotated[str, typer.Option(help='Frame that all others must reach.')] = 'world',
+    json: Json = False,
+) -> None:
+    """Say in words why a topic is silent, late or unusable."""
+    from twin_nodes.app.why import why as run
+
+    _end(run(topic, seconds=seconds, world=world, json=json))
+
+
+@app.command()
+def explain(code: Annotated[str | None, typer.Argument(help='A code from a diagnostic or an error.')] = None) -> None:
+    """Say what a code means and what to do; without one, list all."""
+    from twin_nodes.app.explain import explain as run
+
+    _end(run(code))
+
+
+@app.command()
+def frames(
+    seconds: Annotated[float, typer.Option(min=0.2, max=60.0, help='How long to listen [s].')] = 2.0,
+    json: Json = False,
+) -> None:
+    """Print the tree of frames with the rate and the age of each link."""
+    from twin_nodes.app.frames import frames as run
+
+    _end(run(seconds=seconds, json=json))
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
+    quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,
+    json: Json = False,
+) -> None:
+    """Measure speed and accuracy, beside a peer where there is one."""
+    from twin_nodes.app.bench.runner import run
+
+    _end(run(names or [], quick, json))
+
+
+@igtl.command('serve')
+def igtl_serve(
+    file: Annotated[Path, typer.Argument(help='Recording to serve, or "sim" for the simulator.')],
+    host: Annotated[str, typer.Option(help='Address to listen on.')] = '127.0.0.1',
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')] = 18944,
+    rate: Annotated[float, typer.Option(min=0.01, help='Speed of time; 1 is real time.')] = 1.0,
+    loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
+    stream: Annotated[str, typer.Option(help='Message type to send.')] = 'transform',
+) -> None:
+    """Serve a recording or the simulator to any OpenIGTLink client, 3D Slicer included."""
+    from twin_nodes.app.igtl import serve
+
+    _end(serve(file, host=host, port=port, rate=rate, loop=loop, stream=stream))
+
+
+def _end(code: Any) -> None:
+    """End with the exit code that a command returned."""
+    raise typer.Exit(int(code or 0))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `twin`: an error of ours is one line and exit 1, without a traceback unless `--debug` is given.
+
+    Args:
+        arguments: Words after `twin`; those of the process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
+    try:
+        app(words, prog_name='twin', standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except (TwinError, ModuleNotFoundError) as error:
+        if '--debug' in words:
+            raise
+        return _say(error)
+    except BrokenPipeError:  # `twin … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _say(error: Exception) -> int:
+    code = getattr(error, 'code', '')
+    hint = f' (twin explain {code})' if code else ''
+    missing = isinstance(error, ModuleNotFoundError)
+    mend = '; run `make`, or install it with pip' if missing else hint
+    print(f'twin: {error}{mend}', file=sys.stderr)
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
