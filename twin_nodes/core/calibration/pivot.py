@@ -6,12 +6,12 @@ least trimmed squares (Rousseeuw and Van Driessen 2006) and then takes back ever
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.calibration.pivot_coverage import PivotCoverage, measure_coverage
+from twin_nodes.core.calibration.verdict import Verdict as Verdict
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -23,14 +23,6 @@ CHI3_MEDIAN = 1.5382
 TRIMMED_SHARE = 0.6
 _SUBSETS = 200
 _SEED = 20150315
-
-
-class Verdict(StrEnum):
-    """Whether a result may be used."""
-
-    ACCEPT = 'accept'
-    WARN = 'warn'
-    REFUSE = 'refuse'
 
 
 @dataclass(frozen=True)
@@ -191,8 +183,8 @@ def _consensus(poses: Array, config: PivotConfig) -> NDArray[np.bool_]:
     share = 1.0 - float(keep.mean())
     if keep.sum() < config.min_poses or share > config.max_outliers:
         raise DegenerateGeometryError(
-            f'{share * 100.0:.0f} % of the poses do not turn about one point, limit {config.max_outliers * 100.0:.0f} %: '
-            'keep the tip in its dimple',
+            f'{share * 100.0:.0f} % of the poses do not turn about one point, limit '
+            f'{config.max_outliers * 100.0:.0f} %: keep the tip in its dimple',
             code=REFUSED,
         )
     return keep

@@ -7,10 +7,10 @@ Fitzpatrick, West and Maurer (1998): FRE² = (1 − 2/n) FLE².
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from twin_nodes.core.calibration.verdict import Verdict as Verdict
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import point_covariance
@@ -18,14 +18,6 @@ from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, sk
 from twin_nodes.core.registration.fiducial_faults import explain_residual
 
 REFUSED = 'REGISTRATION_REFUSED'
-
-
-class Verdict(StrEnum):
-    """Whether a result may be used."""
-
-    ACCEPT = 'accept'
-    WARN = 'warn'
-    REFUSE = 'refuse'
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,265 @@
+"""Files of calibration and registration results: YAML that a person can read and a node can trust."""
+
+import datetime
+import math
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from twin_nodes.core.config import nearest
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, quat_from_rotation, rotation_from_quat
+
+FORMAT = 1
+KINDS = ('tool_tip', 'registration')
+VERDICTS = ('accept', 'warn', 'refuse')
+MAX_FILE_BYTES = 1 << 20
+_REQUIRED = (
+    'format', 'kind', 'date', 'parent_frame', 'child_frame', 'position_m', 'quat_xyzw', 'covariance', 'errors',
+    'verdict',
+)  # fmt: skip
+_OPTIONAL = ('tool', 'reasons', 'data_sha256', 'data_file', 'software_version')
+_UNIT_ENDINGS = ('_m', '_rad', '_s', '_ns', '_count', '_ratio')
+
+
+def software_version() -> str:
+    """Return the installed version of twin_nodes, or 'unknown' where it is not installed."""
+    try:
+        return metadata.version('twin_nodes')
+    except metadata.PackageNotFoundError:
+        return 'unknown'
+
+
+def utc_date() -> str:
+    """Return the present instant in ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A measured tie between two frames.
+
+    Args:
+        kind: 'tool_tip' (marker to tip) or 'registration' (patient to anatomy).
+        parent_frame: Such as the marker of the tool, or the patient.
+        child_frame: Such as the tip of the tool, or the anatomy.
+        parent_T_child: Pose [m], shape (4, 4).
+        covariance: Of the pose, in the convention of `core.geometry.covariance`, shape (6, 6).
+        errors: Error figures; each key ends in its unit: _m, _rad, _s, _ns, _count, _ratio.
+        verdict: accept, warn or refuse.
+        date: When it was measured, ISO 8601 with its time zone.
+        tool: Name of the tool, or ''.
+        reasons: Why it is not accepted, one sentence each.
+        data_sha256: Of the data that it was computed from, or ''.
+        data_file: Name of that file, or ''.
+        software_version: Of twin_nodes.
+    """
+
+    kind: str
+    parent_frame: str
+    child_frame: str
+    parent_T_child: Array
+    covariance: Array
+    errors: dict[str, float]
+    verdict: str
+    date: str
+    tool: str = ''
+    reasons: tuple[str, ...] = ()
+    data_sha256: str = ''
+    data_file: str = ''
+    software_version: str = field(default_factory=software_version)
+
+
+def write_result(path: Path | str, result: StoredResult) -> None:
+    """Write a result; the file appears whole or not at all, and is read back as a check before it does.
+
+    Raises:
+        ConfigError: The result would not be accepted by `read_result`, or the folder cannot be written.
+    """
+    path = Path(path)
+    document = {
+        'format': FORMAT,
+        'kind': result.kind,
+        'date': result.date,
+        'tool': result.tool,
+        'parent_frame': result.parent_frame,
+        'child_frame': result.child_frame,
+        'position_m': result.parent_T_child[:3, 3].tolist(),
+        'quat_xyzw': quat_from_rotation(result.parent_T_child[:3, :3]).tolist(),
+        'covariance': np.asarray(result.covariance, float).tolist(),
+        'errors': {key: float(value) for key, value in result.errors.items()},
+        'verdict': str(result.verdict),
+        'reasons': list(result.reasons),
+        'data_sha256': result.data_sha256,
+        'data_file': result.data_file,
+        'software_version': result.software_version,
+    }
+    _parse(document, str(path))
+    text = '# poses: metres, quaternion xyzw; covariance: x y z rx ry rz in m and rad, axes of the parent\n'
+    text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be written: {error.strerror or error}') from None
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_result(path: Path | str, *, kind: str = '') -> StoredResult:
+    """Read a result and check every value of it.
+
+    Args:
+        path: The file.
+        kind: The kind that is expected, or '' for any.
+
+    Raises:
+        ConfigError: naming the file, the key, the value and what was expected.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no result file')
+        document = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
+    result = _parse(document, str(path))
+    if kind and result.kind != kind:
+        raise ConfigError(f'{path}: kind={result.kind!r}, expected {kind!r}')
+    return result
+
+
+def _parse(document: Any, where: str) -> StoredResult:
+    if not isinstance(document, dict):
+        raise ConfigError(f'{where}: expected keys and values, got {type(document).__name__}')
+    known = _REQUIRED + _OPTIONAL
+    for key in document:
+        if key not in known:
+            raise ConfigError(f'{where}: unknown key {key!r}{nearest(str(key), known)}')
+    for key in _REQUIRED:
+        if key not in document:
+            raise ConfigError(f'{where}: key {key!r} is missing')
+    if document['format'] != FORMAT or isinstance(document['format'], bool):
+        raise ConfigError(f'{where}: format={document["format"]!r}, this version reads {FORMAT}')
+    kind, verdict = _choice(document, 'kind', KINDS, where), _choice(document, 'verdict', VERDICTS, where)
+    position = _array(document, 'position_m', (3,), where)
+    try:
+        quat_xyzw = check_quaternion(_array(document, 'quat_xyzw', (4,), where), name=f'{where}: quat_xyzw')
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    frames = [_text(document, key, where) for key in ('parent_frame', 'child_frame')]
+    if not all(frames) or frames[0] == frames[1]:
+        raise ConfigError(
+            f'{where}: parent_frame={frames[0]!r}, child_frame={frames[1]!r}: two different names expected'
+        )
+    return StoredResult(
+        kind=kind,
+        parent_frame=frames[0],
+        child_frame=frames[1],
+        parent_T_child=make_transform(rotation_from_quat(quat_xyzw), position),
+        covariance=_covariance(document, where),
+        errors=_errors(document, where),
+        verdict=verdict,
+        date=_date(document, where),
+        tool=_text(document, 'tool', where),
+        reasons=_reasons(document, where),
+        data_sha256=_sha256(document, where),
+        data_file=_text(document, 'data_file', where),
+        software_version=_text(document, 'software_version', where),
+    )
+
+
+def _text(document: dict[str, Any], key: str, where: str) -> str:
+    value = document.get(key, '')
+    if not isinstance(value, str):
+        raise ConfigError(f'{where}: {key}={value!r}: expected text')
+    return value
+
+
+def _choice(document: dict[str, Any], key: str, choices: tuple[str, ...], where: str) -> str:
+    value = _text(document, key, where)
+    if value not in choices:
+        raise ConfigError(f'{where}: {key}={value!r} is none of {", ".join(choices)}{nearest(value, choices)}')
+    return value
+
+
+def _array(document: dict[str, Any], key: str, shape: tuple[int, ...], where: str) -> Array:
+    try:
+        values = np.array(document[key], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f'{where}: {key}={str(document[key])[:80]}: expected numbers of shape {shape}') from None
+    if values.shape != shape:
+        raise ConfigError(f'{where}: {key} has shape {values.shape}, expected {shape}')
+    if not np.isfinite(values).all():
+        raise ConfigError(f'{where}: {key} has NaN or Inf')
+    return values
+
+
+def _covariance(document: dict[str, Any], where: str) -> Array:
+    matrix = _array(document, 'covariance', (6, 6), where)
+    size = float(np.abs(matrix).max())
+    if np.abs(matrix - matrix.T).max() > 1e-9 * size:
+        raise ConfigError(f'{where}: covariance is not symmetric')
+    if np.linalg.eigvalsh(matrix).min() < -1e-9 * size:
+        raise ConfigError(f'{where}: covariance has a negative eigenvalue')
+    return matrix
+
+
+def _errors(document: dict[str, Any], where: str) -> dict[str, float]:
+    errors = document['errors']
+    if not isinstance(errors, dict):
+        raise ConfigError(f'{where}: errors={errors!r}: expected keys and numbers')
+    for key, value in errors.items():
+        if not isinstance(key, str) or not key.endswith(_UNIT_ENDINGS):
+            raise ConfigError(f'{where}: errors.{key} must end in its unit: {", ".join(_UNIT_ENDINGS)}')
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ConfigError(f'{where}: errors.{key}={value!r}: expected a finite number')
+    return {key: float(value) for key, value in errors.items()}
+
+
+def _date(document: dict[str, Any], where: str) -> str:
+    value = document['date']
+    try:
+        date = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f'{where}: date={value!r}: expected ISO 8601, such as 2026-01-31T12:00:00+00:00') from None
+    if date.tzinfo is None:
+        raise ConfigError(f'{where}: date={value!r} has no time zone, such as +00:00')
+    return date.isoformat() if isinstance(value, datetime.datetime) else str(value)
+
+
+def _reasons(document: dict[str, Any], where: str) -> tuple[str, ...]:
+    reasons = document.get('reasons', [])
+    if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
+        raise ConfigError(f'{where}: reasons={reasons!r}: expected a list of sentences')
+    return tuple(reasons)
+
+
+def _sha256(document: dict[str, Any], where: str) -> str:
+    value = _text(document, 'data_sha256', where)
+    if value and not re.fullmatch(r'[0-9a-f]{64}', value):
+        raise ConfigError(f'{where}: data_sha256={value!r}: expected 64 hexadecimal digits')
+    return value
