@@ -81,7 +81,8 @@ def quaternion_conjugate(quaternion: Any) -> np.ndarray:
 
 def quaternion_inverse(quaternion: Any) -> np.ndarray:
     """The quaternion whose product with this one is 1."""
-    return _xyzw(t3d.qinverse(_wxyz(quaternion)))
+    q = _wxyz(quaternion)
+    return _xyzw(t3d.qconjugate(q) / (q @ q))  # t3d.qinverse divides by the length, right at length 1 only
 
 
 def quaternion_about_axis(angle: float, axis: Any) -> np.ndarray:
