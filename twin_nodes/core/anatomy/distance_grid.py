@@ -45,6 +45,8 @@ class DistanceGrid:
         values: Signed distance [m] at the nodes, float32, shape (nx, ny, nz).
         near_error: Largest difference [m] to exact distances seen near the surface (2 cells along each axis).
         far_error: The same, over the whole grid.
+        near_sigma: Root mean square of the same differences near the surface [m].
+        far_sigma: The same, over the whole grid.
         signed: Whether inside is told from outside; False only for a surface with holes that was allowed.
     """
 
@@ -54,6 +56,8 @@ class DistanceGrid:
     values: NDArray[np.float32]
     near_error: float
     far_error: float
+    near_sigma: float
+    far_sigma: float
     signed: bool = True
 
     @classmethod
@@ -89,17 +93,13 @@ class DistanceGrid:
         distance_kernels.fill_band(squared, nearest, origin, spacing, corners, band)
         _sweep_out(squared, nearest, origin, spacing, corners)
         values = distance_kernels.signed_values(squared, nearest, origin, spacing, corners, normals, band)
-        near, far = _measure_errors(origin, spacing, values, corners, normals)
-        return cls(surface.name, origin, spacing, values, near, far, signed)
+        errors = _measure_errors(origin, spacing, values, corners, normals)
+        return cls(surface.name, origin, spacing, values, *errors, signed)
 
     @property
     def bounds(self) -> Array:
         """Lower and upper corner of the grid [m], shape (2, 3)."""
         return np.stack([self.origin, self.origin + self.spacing * (np.array(self.values.shape) - 1.0)])
-
-    def error_at(self, distance: float) -> float:
-        """Return the largest interpolation error [m] seen at this distance [m] from the surface."""
-        return self.near_error if abs(distance) <= NEAR_CELLS * self.spacing else self.far_error
 
     def query(self, points_anatomy: ArrayLike) -> DistanceSamples:
         """Look up distances and gradients.
@@ -184,7 +184,7 @@ def _exact(points: Array, corners: Array, normals: Array) -> Array:
 
 def _measure_errors(
     origin: Array, spacing: float, values: NDArray[np.float32], corners: Array, normals: Array
-) -> tuple[float, float]:
+) -> tuple[float, float, float, float]:
     """Compare interpolated with exact distances at seeded points near the surface and anywhere in the grid."""
     rng = np.random.default_rng(0)
     chosen = corners[rng.integers(len(corners), size=_ERROR_SAMPLES)]
@@ -196,4 +196,6 @@ def _measure_errors(
     points = np.clip(np.vstack([near, anywhere]), origin, origin + extent)
     looked_up = distance_kernels.look_up_many(values, origin, spacing, points)[0]
     errors = np.abs(looked_up - _exact(points, corners, normals))
-    return float(errors[:_ERROR_SAMPLES].max()), float(errors.max())
+    near_errors = errors[:_ERROR_SAMPLES]
+    near_sigma, far_sigma = (math.sqrt(float(np.mean(part**2))) for part in (near_errors, errors))
+    return float(near_errors.max()), float(errors.max()), near_sigma, far_sigma

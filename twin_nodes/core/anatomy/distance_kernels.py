@@ -9,6 +9,7 @@ from numba import njit
 from twin_nodes.core.anatomy.triangle_kernels import closest_on_triangle, side_of_triangle
 
 EXACT = 127
+ROUNDING = 1e-6  # cells; a point on the border is not outside
 
 
 @njit(cache=True)
@@ -151,7 +152,8 @@ def look_up(values: Any, ox: float, oy: float, oz: float, spacing: float, px: fl
 
     Inside: trilinear value and its derivative. Outside: with c the nearest point of the grid's box, which is convex
     and holds the whole surface, |p - s|² ≥ |p - c|² + |c - s|² for each surface point s; so the value is the lower
-    bound √(|p - c|² + d(c)²), continuous at the border, never farther than the truth.
+    bound √(|p - c|² + d(c)²), continuous at the border, never farther than the truth; the gradient points away from
+    the surface point that is nearest to c.
     """
     inverse = 1.0 / spacing
     fx, fy, fz = (px - ox) * inverse, (py - oy) * inverse, (pz - oz) * inverse
@@ -172,13 +174,15 @@ def look_up(values: Any, ox: float, oy: float, oz: float, spacing: float, px: fl
     z0 = (v001 - v000) + v * ((v011 - v010) - (v001 - v000))
     z1 = (v101 - v100) + v * ((v111 - v110) - (v101 - v100))
     gz = (z0 + u * (z1 - z0)) * inverse
-    if cx == fx and cy == fy and cz == fz:
-        return distance, gx, gy, gz, False
     ex, ey, ez = (fx - cx) * spacing, (fy - cy) * spacing, (fz - cz) * spacing
-    bound = math.sqrt(ex * ex + ey * ey + ez * ez + distance * distance)
-    gx = ex / bound if ex != 0.0 else distance * gx / bound
-    gy = ey / bound if ey != 0.0 else distance * gy / bound
-    gz = ez / bound if ez != 0.0 else distance * gz / bound
+    beyond = ex * ex + ey * ey + ez * ez
+    if beyond <= (ROUNDING * spacing) ** 2:
+        return distance, gx, gy, gz, False
+    bound = math.sqrt(beyond + distance * distance)
+    gx, gy, gz = ex + distance * gx, ey + distance * gy, ez + distance * gz
+    length = math.sqrt(gx * gx + gy * gy + gz * gz)
+    if length > 0.0:
+        gx, gy, gz = gx / length, gy / length, gz / length
     return bound, gx, gy, gz, True
 
 

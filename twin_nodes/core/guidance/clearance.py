@@ -157,8 +157,8 @@ def _closest(grid: DistanceGrid, tool_point: Array, way: Array, outside: bool) -
 
 
 def _grid_errors(grid: DistanceGrid) -> Array:
-    """Standard deviations of an error spread evenly within the bounds of the grid, and where the bounds change."""
-    return np.array([grid.near_error / math.sqrt(3.0), grid.far_error / math.sqrt(3.0), NEAR_CELLS * grid.spacing])
+    """Standard deviations of the grid's own error near the surface and elsewhere, and the limit between them [m]."""
+    return np.array([grid.near_sigma, grid.far_sigma, NEAR_CELLS * grid.spacing])
 
 
 def _checked_covariance(covariance: ArrayLike) -> Array:
