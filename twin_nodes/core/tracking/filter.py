@@ -29,12 +29,8 @@ class PoseFilterConfig:
     rotation_noise: float = setting(
         'RMS error of a measured rotation over three axes.', 0.0006, unit='rad', minimum=1e-7, maximum=1.0
     )
-    calm_jerk: float = setting(
-        'White jerk density of the calm mode.', 0.01, unit='m/s^2.5', minimum=1e-6, maximum=1e4
-    )
-    brisk_jerk: float = setting(
-        'White jerk density of the brisk mode.', 0.3, unit='m/s^2.5', minimum=1e-6, maximum=1e4
-    )
+    calm_jerk: float = setting('White jerk density of the calm mode.', 0.01, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
+    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.3, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
     calm_angular_jerk: float = setting(
         'White angular jerk density of the calm mode.', 0.1, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )
@@ -59,7 +55,9 @@ class PoseFilterConfig:
         'Hardest the tool can start to turn.', 200.0, unit='rad/s²', minimum=0.01, maximum=1e5
     )
     start_speed: float = setting('Prior sigma of the velocity, each axis.', 0.2, unit='m/s', minimum=1e-6)
-    start_angular_rate: float = setting('Prior sigma of the angular velocity, each axis.', 1.0, unit='rad/s', minimum=1e-6)
+    start_angular_rate: float = setting(
+        'Prior sigma of the angular velocity, each axis.', 1.0, unit='rad/s', minimum=1e-6
+    )
     start_acceleration: float = setting('Prior sigma of the acceleration, each axis.', 2.0, unit='m/s²', minimum=1e-6)
     start_angular_acceleration: float = setting(
         'Prior sigma of the angular acceleration, each axis.', 10.0, unit='rad/s²', minimum=1e-6
