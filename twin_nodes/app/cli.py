@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twin_nodes.core.errors import TwinError
+from twin_nodes.core.errors import ConfigError, TwinError
 
 app = typer.Typer(
     name='twin',
@@ -143,6 +143,76 @@ def frames(
 
 
 @app.command()
+def record(
+    topics: Annotated[list[str] | None, typer.Argument(help='Topics to record; all by default.')] = None,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Folder to make.')] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help='How long to record [s]; 0 until Ctrl-C.')] = 0.0,
+    exclude: Annotated[str, typer.Option(help='Regular expression of topics to leave out.')] = '',
+    compression: Annotated[str, typer.Option(help="'zstd', 'lz4' or ''.")] = 'zstd',
+    use_sim_time: Annotated[bool, typer.Option('--use-sim-time', help='Stamp with /clock.')] = False,
+    quiet: Annotated[bool, typer.Option('--quiet', '-q', help='Print errors only.')] = False,
+) -> None:
+    """Record topics into a rosbag2 folder (MCAP) that survives a kill."""
+    from twin_nodes.app.record import record as run
+
+    _end(
+        run(
+            topics or None,
+            output=output,
+            duration_s=seconds,
+            exclude=exclude,
+            compression=compression,
+            use_sim_time=use_sim_time,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command()
+def play(
+    bag: Annotated[Path, typer.Argument(help='Folder of the bag, or its MCAP file.')],
+    rate: Annotated[float, typer.Option(min=0.001, help='Speed relative to the recording.')] = 1.0,
+    loop: Annotated[bool, typer.Option('--loop', '-l', help='Begin again at the end.')] = False,
+    start_offset: Annotated[float, typer.Option(min=0.0, help='Leave out at the beginning [s].')] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0.0, help='How much to play [s]; 0 for all.')] = 0.0,
+    topics: Annotated[list[str] | None, typer.Option('--topic', help='Play only this topic; may be repeated.')] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help='Leave out this topic; may be repeated.')] = None,
+    remap: Annotated[list[str] | None, typer.Option(help='old:=new; may be repeated.')] = None,
+    clock: Annotated[bool, typer.Option('--clock/--no-clock', help='Publish /clock.')] = True,
+    wait: Annotated[float, typer.Option(min=0.0, help='Wait at most so long for subscribers [s].')] = 0.0,
+    quiet: Annotated[bool, typer.Option('--quiet', '-q', help='Print errors only.')] = False,
+) -> None:
+    """Play a bag, whole or cut, with /clock."""
+    from twin_nodes.app.play import PlayConfig
+    from twin_nodes.app.play import play as run
+
+    config = PlayConfig(
+        rate=rate,
+        loop=loop,
+        start_offset_s=start_offset,
+        duration_s=seconds,
+        topics=topics or None,
+        exclude=tuple(exclude or ()),
+        remap=_pairs(remap or []),
+        clock=clock,
+        wait_for_subscribers_s=wait,
+    )
+    _end(run(bag, config=config, quiet=quiet))
+
+
+@app.command()
+def recover(
+    bag: Annotated[Path, typer.Argument(help='Folder of the bag, or its MCAP file.')],
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Folder to make.')] = None,
+    compression: Annotated[str, typer.Option(help="'zstd', 'lz4' or ''.")] = 'zstd',
+) -> None:
+    """Rebuild a bag that was cut or killed, and say what was lost."""
+    from twin_nodes.app.recover import recover as run
+
+    _end(run(bag, output=output, compression=compression))
+
+
+@app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,
@@ -167,6 +237,17 @@ def igtl_serve(
     from twin_nodes.app.igtl import serve
 
     _end(serve(file, host=host, port=port, rate=rate, loop=loop, stream=stream))
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    """Read `old:=new` words."""
+    pairs = {}
+    for word in words:
+        old, sign, new = word.partition(':=')
+        if not (old and sign and new):
+            raise ConfigError(f'{word!r}: expected old:=new')
+        pairs[old] = new
+    return pairs
 
 
 def _end(code: Any) -> None:

@@ -1,0 +1,259 @@
+"""`twin check FILE`: what a file is, and whether it can be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from twin_nodes.core.config import nearest
+from twin_nodes.core.errors import ConfigError, InputError, TwinError
+
+MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp', '.vtu')
+VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
+RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
+MAX_YAML_BYTES = 16_000_000
+OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
+RESULT_KEYS = {'format', 'kind', 'parent_frame', 'child_frame'}
+
+
+def check(file: Path) -> int:
+    """Print one line with the verdict on a file.
+
+    Raises:
+        TwinError: when it cannot be used: file, line, what, the limit, the mend.
+    """
+    file = Path(file)
+    if not file.exists():
+        near = nearest(file.name, [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else [])
+        raise InputError(f'{file} does not exist{near}')
+    print(f'{file}: {inspect(file)}')
+    return 0
+
+
+def inspect(file: Path) -> str:
+    """Say what a file is.
+
+    Raises:
+        TwinError: when it cannot be used.
+    """
+    name = file.name.lower()
+    inspectors: list[tuple[tuple[str, ...], Callable[[Path], str]]] = [
+        (('.yaml', '.yml'), _yaml),
+        (('.launch.xml', '.launch'), _launch),
+        (RECORDINGS, _recording),
+        (('.mcap',), _bag),
+        (MESHES, _mesh),
+        (VOLUMES, _volume),
+        (('.xml',), _xml),
+    ]
+    if file.is_dir():
+        return _bag(file) if any(file.glob('*.mcap')) or (file / 'metadata.yaml').is_file() else _recording(file)
+    for endings, look in inspectors:
+        if name.endswith(endings):
+            return look(file)
+    known = sorted({ending for endings, _ in inspectors for ending in endings})
+    raise InputError(f'{file}: files of this kind are not known; known are {", ".join(known)}, bags and folders')
+
+
+def _launch(file: Path) -> str:
+    import os
+
+    from twin_nodes.app.launch.evaluate import declared_arguments, plan_launch
+
+    arguments = declared_arguments(file, os.environ)
+    needed = [argument.name for argument in arguments if argument.default is None]
+    if needed:
+        return f'launch file, well-formed; needs {", ".join(needed)}; {len(arguments)} arguments'
+    plan = plan_launch(file, {}, os.environ)
+    labels = ', '.join(process.label.rsplit('-', 1)[0] for process in plan.processes)
+    return f'launch file, good: {len(arguments)} arguments, {len(plan.processes)} processes by default ({labels})'
+
+
+def _xml(file: Path) -> str:
+    from twin_nodes.app.launch.element import read_launch_file
+
+    head = file.read_text(encoding='utf-8', errors='replace')[:20_000]
+    if '<PlusConfiguration' in head:
+        return 'PLUS configuration; give it with --plus-config beside its recording'
+    read_launch_file(file)
+    return _launch(file)
+
+
+def _recording(file: Path) -> str:
+    from twin_nodes.io.recordings import open_recording
+
+    recording = open_recording(file)
+    notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
+    return (
+        f'recording ({recording.kind}), good: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
+        f'devices {", ".join(recording.devices)}{notes}'
+    )
+
+
+def _bag(file: Path) -> str:
+    from twin_nodes.io.bags.reader import BagReader
+
+    with BagReader(file) as reader:
+        loss = reader.loss
+        span_s = (reader.end_ns - reader.start_ns) * 1e-9 if reader.message_count else 0.0
+        text = f'{reader.message_count} messages on {len(reader.topics)} topics over {span_s:.3f} s'
+        if reader.message_count == 0:
+            raise InputError(f'{file}: the bag holds no message that can be read')
+    if loss:
+        lost = ', '.join(f'{name} {value}' for name, value in vars(loss).items() if value)
+        raise InputError(f'{file}: bag with {text}, but damaged ({lost}); type `twin recover {file}`')
+    return f'bag, good: {text}'
+
+
+def _mesh(file: Path) -> str:
+    try:
+        from twin_nodes.io import meshes
+    except ImportError:
+        raise InputError(f'{file}: meshes cannot be read in this install (twin_nodes.io.meshes is absent)') from None
+    return f'mesh, good: {_sizes(meshes.read_mesh(file))}'
+
+
+def _volume(file: Path) -> str:
+    try:
+        from twin_nodes.io import volumes
+    except ImportError:
+        raise InputError(f'{file}: volumes cannot be read in this install (twin_nodes.io.volumes is absent)') from None
+    return f'volume, good: {_sizes(volumes.read_volume(file))}'
+
+
+def _sizes(result: Any) -> str:
+    """Name the arrays of a result with their shapes."""
+    found = [
+        f'{name} {"×".join(str(n) for n in value.shape)}'
+        for name, value in getattr(result, '__dict__', {}).items()
+        if hasattr(value, 'shape')
+    ]
+    return ', '.join(found) or str(result)[:200]
+
+
+def _yaml(file: Path) -> str:
+    if file.stat().st_size > MAX_YAML_BYTES:
+        raise InputError(f'{file}: {file.stat().st_size} bytes is above the limit of {MAX_YAML_BYTES} bytes')
+    text = file.read_text(encoding='utf-8', errors='replace')
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f':{mark.line + 1}' if mark is not None else ''
+        raise ConfigError(f'{file}{where}: not YAML: {getattr(error, "problem", error)}') from None
+    if not isinstance(content, dict) or not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f'{file}: holds no map of keys')
+    if any(isinstance(section, dict) and 'ros__parameters' in section for section in content.values()):
+        return _parameters(file, content, _lines(root))
+    if 'rosbag2_bagfile_information' in content:
+        return _bag(file.parent)
+    return _result(file, content)
+
+
+def _lines(node: yaml.Node, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Map each key path to its line, from 1; dotted keys are split."""
+    found: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, *str(key.value).split('.')) if path else (str(key.value),)
+            found[inner] = key.start_mark.line + 1
+            found.update(_lines(value, inner))
+    return found
+
+
+def _parameters(file: Path, content: dict[str, Any], lines: dict[tuple[str, ...], int]) -> str:
+    """Check each section of a parameter file against the config class of its node."""
+    checked = []
+    for section, body in content.items():
+        line = lines.get((section,), 1)
+        if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
+            raise ConfigError(f'{file}:{line}: section {section!r} must hold ros__parameters and nothing else')
+        values = body['ros__parameters']
+        if not isinstance(values, dict):
+            raise ConfigError(f'{file}:{line}: ros__parameters of {section!r} must be a map of keys')
+        node = _node_of(file, section)
+        if node is None:
+            checked.append(f'{section} (not a node of ours, keys not checked)')
+            continue
+        _build(file, section, node, values, lines)
+        checked.append(f'{section} → {node}')
+    return f'parameters, good: {", ".join(checked)}'
+
+
+def _node_of(file: Path, section: str) -> str | None:
+    """Guess the node of a section: by its name, else by the file's name."""
+    from twin_nodes.ros.registry import CONFIGS
+
+    name = section.strip('/').rsplit('/', 1)[-1]
+    for candidate in (name, f'{name}_node', file.stem, f'{file.stem}_node', f'{file.stem.split("_")[0]}_node'):
+        if candidate in CONFIGS:
+            return candidate
+    return None
+
+
+def _build(file: Path, section: str, node: str, values: dict[str, Any], lines: dict[tuple[str, ...], int]) -> None:
+    from twin_nodes.core.config import build_config
+    from twin_nodes.ros.registry import config_type
+
+    given = {key: value for key, value in values.items() if key.split('.')[0] not in OF_ROS}
+    for path, line in lines.items():
+        value: Any = given
+        for part in path[2:]:
+            value = value.get(part) if isinstance(value, dict) else None
+        if path[:2] == (section, 'ros__parameters') and value is None and len(path) > 2 and _is_null(given, path[2:]):
+            raise ConfigError(f'{file}:{line}: {".".join(path[2:])} has no value')
+    try:
+        build_config(config_type(node), given)
+    except ConfigError as error:
+        raise ConfigError(f'{file}{_line_of(str(error), section, lines)}: {node}: {error}', code=error.code) from None
+
+
+def _is_null(values: dict[str, Any], path: tuple[str, ...]) -> bool:
+    dotted = '.'.join(path)
+    if dotted in values:
+        return values[dotted] is None
+    inner: Any = values
+    for part in path:
+        if not isinstance(inner, dict) or part not in inner:
+            return False
+        inner = inner[part]
+    return inner is None
+
+
+def _line_of(message: str, section: str, lines: dict[tuple[str, ...], int]) -> str:
+    """Find the line of the key that a message names; the longest key that occurs in it wins."""
+    best: tuple[int, int] | None = None
+    for path, line in lines.items():
+        key = '.'.join(path[2:])
+        named = (
+            path[:2] == (section, 'ros__parameters')
+            and key
+            and re.search(rf"(^|[\s'])({re.escape(key)})([\s'=]|$)", message)
+        )
+        if named and (best is None or len(key) > best[0]):
+            best = (len(key), line)
+    return f':{best[1]}' if best else f':{lines.get((section,), 1)}'
+
+
+def _result(file: Path, content: dict[str, Any]) -> str:
+    """Recognise a calibration or registration result, or a list of landmarks."""
+    if 'landmarks' in content:
+        from twin_nodes.io.landmarks import read_landmarks
+
+        names, _ = read_landmarks(file)
+        return f'landmarks, good: {", ".join(names)}'
+    if not set(content) >= RESULT_KEYS:
+        keys = ', '.join(str(key) for key in list(content)[:8])
+        raise InputError(f'{file}: neither parameters (ros__parameters), landmarks nor a result; it holds {keys}')
+    from twin_nodes.io.results import read_result
+
+    result = read_result(file)
+    tool = f' of {result.tool}' if result.tool else ''
+    return (
+        f'result ({result.kind}{tool}), {result.verdict}: {result.parent_frame} → {result.child_frame}, {result.date}'
+    )
