@@ -1,0 +1,1 @@
+"""Benches: speed and accuracy, each beside a peer in the same run."""
