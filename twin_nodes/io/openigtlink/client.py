@@ -1,6 +1,7 @@
 """A tracker source that reads poses from an OpenIGTLink server, and comes back when the server does."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections import Counter
@@ -33,7 +34,11 @@ class OpenIGTLinkSourceConfig:
         choices=('auto', 'tdata', 'qtdata', 'push'),
     )
     resolution_ms: int = setting(
-        'Least time between two frames asked of the server.', 10, unit='ms', minimum=1, maximum=10_000
+        'Least time between two frames asked of the server; servers leave out frames that come faster.',
+        1,
+        unit='ms',
+        minimum=1,
+        maximum=10_000,
     )
     version: int = setting('Header version of what is sent to the server.', 1, minimum=1, maximum=2)
     max_body: int = setting('Largest message body believed.', 64 << 20, unit='byte', minimum=1024, maximum=1 << 31)
@@ -242,7 +247,7 @@ class OpenIGTLinkSource:
             return None, f'no answer within {self.config.connect_timeout_s} s'
         error = attempt.exception()
         if isinstance(error, OSError):
-            return None, error.strerror or str(error)
+            return None, os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
         return attempt.result()[1], ''
 
     async def _until_lost(self, connection: _Connection, stop: asyncio.Event) -> str:

@@ -1,6 +1,7 @@
 """One client of the server: what it asked for, and what waits to be sent to it."""
 
 import asyncio
+import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import cast
@@ -63,6 +64,9 @@ class Session(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         prepare_socket(transport)
+        # Linux would let the send buffer grow to megabytes: minutes of stale poses for a client that stops reading.
+        connection: socket.socket = transport.get_extra_info('socket')
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WRITE_BUFFER_BYTES)
         self.peer = ':'.join(map(str, (transport.get_extra_info('peername') or ('?',))[:2]))
         self._on_made(self)
 
