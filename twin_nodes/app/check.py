@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from twin_nodes.core.config import nearest
-from twin_nodes.core.errors import ConfigError, InputError, TwinError
+from twin_nodes.core.errors import ConfigError, InputError
 
 MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp', '.vtu')
 VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')

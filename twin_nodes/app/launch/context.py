@@ -107,7 +107,7 @@ def _logic(name: str, words: list[str]) -> str:
     truths = [as_bool(word) for word in words]
     if name == 'not':
         return _lower(not truths[0])
-    return _lower(all(truths) if name in ('and', 'all') else any(truths))
+    return _lower(all(truths) if name == 'and' else any(truths))
 
 
 def _lower(value: bool) -> str:

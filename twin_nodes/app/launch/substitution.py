@@ -26,8 +26,6 @@ NAMES: dict[str, tuple[int, int]] = {  # name: fewest and most arguments
     'not': (1, 1),
     'and': (2, 2),
     'or': (2, 2),
-    'any': (0, 99),
-    'all': (0, 99),
     'equals': (2, 2),
     'not-equals': (2, 2),
     'if': (2, 3),
