@@ -184,23 +184,26 @@ def path(t: float) -> np.ndarray:
 
 
 def main() -> None:
+    import argparse
     import time
 
     import rclpy
 
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--hold', type=float, help='stay at this time of the path [s]')
+    parser.add_argument('--lose', action='store_true', help='the tracker does not see the drill after 5 s')
+    options = parser.parse_args()
     rclpy.init()
     room = FakeRoom()
     start = time.monotonic()
-    frame = 0
-    while rclpy.ok():
-        t = time.monotonic() - start
-        room.lost = 20.0 < t % 30.0 < 23.0
-        room.step(t)
+    for frame in range(10**9):
+        t = frame / 60.0
+        room.lost = options.lose and t > 5.0
+        room.step(t if options.hold is None else min(t, options.hold))
         if frame % 60 == 0:
             room.report()
         if frame % 720 == 300:
             room.alarm('STRUCTURE_NEAR', 'facial_nerve: 2.8 mm, below 3.0 mm')
-        frame += 1
         rclpy.spin_once(room, timeout_sec=0.0)
         time.sleep(max(0.0, start + frame / 60.0 - time.monotonic()))
 

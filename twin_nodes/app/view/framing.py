@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twin_nodes.app.view.geometry import look_at
 from twin_nodes.app.view.records import Picture
-from twin_nodes.core.geometry.se3 import Array, transform_points
+from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 
-VIEW_HALF_ANGLE = 0.42
-MINIMUM_RADIUS = 0.05
+FIELD_OF_VIEW = 0.6
+MARGIN = 1.2
+SHAFT_SHARE = 0.55
+MINIMUM_DISTANCE = 0.08
 
 
 @dataclass(frozen=True)
@@ -29,47 +32,60 @@ class Framing:
 def frame_scene(picture: Picture, up: Array) -> Framing | None:
     """Choose a camera that sees the anatomy and the guided tool, None while neither is known.
 
-    It looks from the side on which the tool is, from above, so that the tip is not hidden behind the anatomy.
+    It looks across the tool and from above, so that shaft and tip are seen from the side; it stands as near as the
+    field of view allows.
 
     Args:
         picture: The picture.
         up: Unit vector that points up on the page, shape (3,).
     """
-    anatomy = _anatomy_points(picture)
+    anatomy = anatomy_corners(picture)
     tool = _tool_points(picture)
     points = [part for part in (anatomy, tool) if part is not None]
     if not points:
         return None
     cloud = np.vstack(points)
-    low, high = cloud.min(axis=0), cloud.max(axis=0)
-    centre = 0.5 * (low + high)
-    radius = max(0.5 * float(np.linalg.norm(high - low)), MINIMUM_RADIUS)
     direction = _direction(anatomy, tool, up)
-    return Framing(centre + direction * radius / np.sin(VIEW_HALF_ANGLE), centre, len(points) == 2)
+    target = 0.5 * (cloud.min(axis=0) + cloud.max(axis=0))
+    fixed_T_camera = look_at(target + direction, target, up)
+    seen = transform_points(inverse(fixed_T_camera), cloud)
+    lower, upper = seen[:, :2].min(axis=0), seen[:, :2].max(axis=0)
+    middle = 0.5 * (lower + upper)
+    target = target + fixed_T_camera[:3, :2] @ middle
+    reach = MARGIN * np.abs(seen[:, :2] - middle).max(axis=1) / np.tan(0.5 * FIELD_OF_VIEW)
+    distance = max(float((reach - (seen[:, 2] - 1.0)).max()), MINIMUM_DISTANCE)
+    return Framing(target + direction * distance, target, len(points) == 2)
 
 
 def _direction(anatomy: Array | None, tool: Array | None, up: Array) -> Array:
     side = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
     if anatomy is not None and tool is not None:
-        handle = tool.mean(axis=0) - anatomy.mean(axis=0)
+        handle = tool[-1] - anatomy.mean(axis=0)
         flat = handle - up * (handle @ up)
         if np.linalg.norm(flat) > 1e-3:
-            side = np.cross(up, flat)  # across the tool, so that its shaft is seen from the side
+            side = np.cross(up, flat)
     side = side / np.linalg.norm(side)
-    direction = side + 0.55 * np.cross(side, up) + 0.55 * up
+    direction = side + 0.25 * np.cross(side, up) + 0.45 * up
     return np.asarray(direction / np.linalg.norm(direction))
 
 
-def _anatomy_points(picture: Picture) -> Array | None:
+def anatomy_corners(picture: Picture) -> Array | None:
+    """Return the corners of the box around all structures in the fixed frame, shape (8, 3)."""
     if picture.fixed_T_anatomy is None or not picture.surfaces:
         return None
-    corners = np.vstack([[s.vertices_anatomy.min(axis=0), s.vertices_anatomy.max(axis=0)] for s in picture.surfaces])
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    low = np.min([surface.vertices_anatomy.min(axis=0) for surface in picture.surfaces], axis=0)
+    high = np.max([surface.vertices_anatomy.max(axis=0) for surface in picture.surfaces], axis=0)
     grid = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     return np.asarray(transform_points(picture.fixed_T_anatomy, low + grid * (high - low)))
 
 
 def _tool_points(picture: Picture) -> Array | None:
     tool = picture.tools[0]
-    poses = [pose for pose in (tool.fixed_T_tip, tool.fixed_T_tool) if pose is not None]
-    return np.array([pose[:3, 3] for pose in poses]) if poses else None
+    if tool.fixed_T_tip is None and tool.fixed_T_tool is None:
+        return None
+    if tool.fixed_T_tip is None or tool.fixed_T_tool is None:
+        pose = tool.fixed_T_tip if tool.fixed_T_tip is not None else tool.fixed_T_tool
+        assert pose is not None
+        return np.array([pose[:3, 3]])
+    tip, body = tool.fixed_T_tip[:3, 3], tool.fixed_T_tool[:3, 3]
+    return np.array([tip, tip + SHAFT_SHARE * (body - tip)])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
-from twin_nodes.app.view.framing import Framing, frame_scene
+from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene
 from twin_nodes.app.view.panel import events_html, live_html
 from twin_nodes.app.view.records import Picture
 from twin_nodes.app.view.scene import RoomScene, default_opacity
@@ -20,6 +20,7 @@ PANEL_PERIOD_NS = 200_000_000
 IDLE_PERIOD_NS = 500_000_000
 PANEL_WIDTH = 400
 FOLLOW_STEP = 0.0005
+NEAR = 0.005
 
 
 @dataclass
@@ -47,7 +48,7 @@ class ViserView:
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
         self._server.gui.main_panel.set_width(PANEL_WIDTH)
-        self._scene = RoomScene(self._server, config)
+        self._scene = RoomScene(self._server, config, self._up)
         tabs = self._server.gui.add_tab_group()
         with tabs.add_tab('Live'):
             self._live = self._server.gui.add_html('')
@@ -140,11 +141,12 @@ class ViserView:
         if framing is not None and _better(framing, self._framing):
             self._framing = framing
             camera = self._server.initial_camera
-            camera.position, camera.look_at, camera.near = framing.position, framing.look_at, 0.005
+            camera.position, camera.look_at = framing.position, framing.look_at
+            camera.near, camera.fov = NEAR, FIELD_OF_VIEW
 
     def _set_camera(self, viewer: _Viewer, framing: Framing) -> None:
         camera = viewer.client.camera
-        camera.near = 0.005
+        camera.near, camera.fov = NEAR, FIELD_OF_VIEW
         camera.position = framing.position
         camera.look_at = framing.look_at
         viewer.framed = framing

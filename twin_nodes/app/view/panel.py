@@ -13,11 +13,11 @@ from twin_nodes.app.view.records import (
 )
 from twin_nodes.app.view.style import LEVELS, ZONES, Look
 
-RECENT_EVENTS = 4
+RECENT_EVENTS = 3
 _CSS = (
     '<style>'
     '.tw{font:12px/1.35 system-ui,sans-serif;font-variant-numeric:tabular-nums;padding:2px 10px 6px}'
-    '.tw h4{margin:9px 0 3px;font-size:10.5px;letter-spacing:.07em;text-transform:uppercase;opacity:.6;font-weight:600}'
+    '.tw h4{margin:9px 0 3px;font-size:11px;letter-spacing:.03em;opacity:.6;font-weight:600}'
     '.tw table{width:100%;border-collapse:collapse}'
     '.tw td{padding:2px 0;vertical-align:baseline;border-top:1px solid rgba(128,140,160,.16)}'
     '.tw tr:first-child td{border-top:0}'
@@ -90,11 +90,12 @@ def _distance(row: DistancePicture) -> str:
     name = f'<td class="w">{_sign(look, word=True)}</td><td>{escape(row.name)}'
     if row.row is None:
         return f'{name}</td><td class="n d">{escape(row.reason)}</td>'
-    weight = ' big' if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
-    part = ' · shaft' if row.row.at_shaft else ''
-    contact = f' · contact in {row.row.time_to_contact:.1f} s' if row.row.time_to_contact >= 0.0 else ''
+    weight = 'big' if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
+    notes = [f'breach {100 * row.row.probability:.1f} %']
+    notes += [f'contact in {row.row.time_to_contact:.1f} s'] if row.row.time_to_contact >= 0.0 else []
+    notes += ['at the shaft'] if row.row.at_shaft else []
     return (
-        f'{name}<div class="d">breach {100 * row.row.probability:.1f} %{contact}{part}</div></td>'
+        f'{name} <span class="d">{" · ".join(notes)}</span></td>'
         f'<td class="n"><span class="{weight}">{distance_text(row)}</span></td>'
     )
 

@@ -9,6 +9,7 @@ import viser
 
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.framing import anatomy_corners
 from twin_nodes.app.view.panel import distance_text
 from twin_nodes.app.view.records import DistancePicture, Picture, Surface, ToolPicture, Zone
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
@@ -16,6 +17,10 @@ from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, tra
 SEE_THROUGH = 0.32
 LOST_OPACITY = 0.35
 MAX_LABELS = 8
+LABEL_SCALE = 0.85
+GRID_CELL = 0.01
+GRID_SIZE = 0.6
+GRID_BELOW = 0.02
 _ASIDE = np.array([0.0, 0.0, 0.0])
 _LINE = np.zeros((1, 2, 3), np.float32)
 
@@ -70,8 +75,8 @@ class ToolScene:
             ),
         ]
         handle_end = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
-        self._label = Node(scene.add_label(f'{tip}/label', name, position=handle_end, anchor='bottom-center'))
-        self._body_label = Node(scene.add_label(f'{body}/label', name, anchor='bottom-center', visible=False))
+        self._label = Node(_label(scene, f'{tip}/label', name, handle_end))
+        self._body_label = Node(_label(scene, f'{body}/label', name, _ASIDE))
 
     def show(self, tool: ToolPicture) -> None:
         """Bring the tool up to date; a lost one is grey, see-through, and named with its reason."""
@@ -135,11 +140,9 @@ class AnatomyScene:
             self._meshes[surface.index] = Node(
                 _mesh(self._scene, name, mesh, colour, opacity=None if opacity >= 0.995 else opacity)
             )
-            if len(self._labels) < MAX_LABELS:
-                top = label_point(surface)
-                self._labels[surface.index] = Node(
-                    self._scene.add_label(f'{name}_label', surface.name, position=top, anchor='bottom-center')
-                )
+        for surface, point in zip(surfaces, label_points(surfaces[:MAX_LABELS]), strict=False):
+            name = f'/anatomy/{surface.index}_label'
+            self._labels[surface.index] = Node(_label(self._scene, name, surface.name, point))
 
 
 class RoomScene:
@@ -148,22 +151,24 @@ class RoomScene:
     Args:
         server: The viser server.
         config: Names and sizes of the tools.
+        up: Unit vector that points up on the page, shape (3,).
     """
 
-    def __init__(self, server: viser.ViserServer, config: ViewConfig) -> None:
+    def __init__(self, server: viser.ViserServer, config: ViewConfig, up: Array) -> None:
         scene = server.scene
         scene.set_up_direction(config.up)  # type: ignore[arg-type]
-        scene.configure_environment_map('studio', environment_intensity=0.55)
+        scene.configure_environment_map('studio', environment_intensity=0.35)
         scene.set_background_image(background())
+        self._scene, self._up, self._grid_laid = scene, up, False
         self._shaft = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
         self._tracker = Node(scene.add_frame('/tracker', show_axes=False, visible=False))
         _mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
         _mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
-        scene.add_label('/tracker/label', 'tracker', position=(0.0, 0.0, 0.0), anchor='bottom-center')
+        _label(scene, '/tracker/label', 'tracker', _ASIDE)
         self._patient = Node(scene.add_frame('/patient', show_axes=False, visible=False))
         _mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY)
         _mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
-        scene.add_label('/patient/label', 'patient reference', position=(0.0, 0.0, 0.012), anchor='bottom-center')
+        _label(scene, '/patient/label', 'patient reference', np.array([0.0, 0.0, 0.012]))
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
         self.anatomy = AnatomyScene(scene)
         self._trail = Node(_line(scene, '/trail', style.TRAIL, 0.0007))
@@ -181,7 +186,31 @@ class RoomScene:
             self._tools[tool.name].show(tool)
         self._show_trail(picture)
         self._show_closest(picture)
-        return self.anatomy.show(picture)
+        renewed = self.anatomy.show(picture)
+        self._lay_grid(picture, renewed)
+        return renewed
+
+    def _lay_grid(self, picture: Picture, renewed: bool) -> None:
+        """Put a grid of centimetres under the anatomy, as a scale for the eye."""
+        corners = anatomy_corners(picture)
+        if corners is None or (self._grid_laid and not renewed):
+            return
+        centre = corners.mean(axis=0)
+        lowest = float((corners @ self._up).min()) - GRID_BELOW
+        self._scene.add_grid(
+            '/grid',
+            GRID_SIZE,
+            GRID_SIZE,
+            plane='xy',
+            wxyz=np.roll(quat_from_rotation(geometry.rotation_to(self._up)), 1),
+            position=centre + (lowest - centre @ self._up) * self._up,
+            cell_size=GRID_CELL,
+            section_size=5 * GRID_CELL,
+            cell_color=style.GRID_CELL,
+            section_color=style.GRID_SECTION,
+            shadow_opacity=0.0,
+        )
+        self._grid_laid = True
 
     def _show_trail(self, picture: Picture) -> None:
         on_patient = picture.fixed_T_patient is not None and picture.trail_frame != picture.fixed_frame
@@ -244,11 +273,15 @@ def default_opacity(surface: Surface, surfaces: tuple[Surface, ...]) -> float:
     return 1.0
 
 
-def label_point(surface: Surface) -> Array:
-    """Return where a structure's name hangs: the corner of the mesh nearest to its superior pole (LPS +z)."""
-    vertices = surface.vertices_anatomy
-    pole = vertices.mean(axis=0) + np.array([0.0, 0.0, np.ptp(vertices[:, 2])])
-    return np.asarray(vertices[int(np.argmin(np.linalg.norm(vertices - pole, axis=1)))])
+def label_points(surfaces: tuple[Surface, ...]) -> list[Array]:
+    """Return where each structure's name hangs: a corner of its mesh, as far from the other names as can be."""
+    points: list[Array] = []
+    for surface in surfaces:
+        vertices = surface.vertices_anatomy
+        others = points or [surface.vertices_anatomy.mean(axis=0) + np.array([0.0, 0.0, -1.0])]
+        room = np.min([np.linalg.norm(vertices - other, axis=1) for other in others], axis=0)
+        points.append(vertices[int(np.argmax(room))])
+    return points
 
 
 def background(height: int = 256) -> np.ndarray:
@@ -269,3 +302,7 @@ def _mesh(
 
 def _line(scene: viser.SceneApi, name: str, colour: style.Colour, thickness: float) -> Any:
     return scene.add_line_segments(name, _LINE, colour, thickness=thickness, visible=False)
+
+
+def _label(scene: viser.SceneApi, name: str, text: str, position: Array) -> Any:
+    return scene.add_label(name, text, position=position, anchor='bottom-center', font_screen_scale=LABEL_SCALE)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import viser
 import websockets.asyncio.server
+from viser import _messages
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
@@ -48,6 +49,8 @@ class LocalServer(viser.ViserServer):
         port = free_port(host, port)
         with _start_lock, _guarded(host), contextlib.redirect_stdout(io.StringIO()):
             super().__init__(host=host, port=port, label=label, verbose=False)
+        for message in (_messages.ShareUrlRequest, _messages.ShareUrlDisconnect):
+            self._websock_server.unregister_handler(message)
         if self.get_port() != port:
             self.stop()
             raise ConfigError(_taken(port))
