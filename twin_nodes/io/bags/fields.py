@@ -4,6 +4,7 @@ Raw CDR cannot be compared: its alignment padding is not initialised by the send
 """
 
 import array
+import dataclasses
 import importlib
 import struct
 from functools import lru_cache
@@ -57,10 +58,13 @@ def decode_without_ros(type_name: str, data: bytes, *, definition: str = '') -> 
         InputError: The bytes do not fit the type, or the type is known neither to rosbags nor from a definition.
     """
     store = _store(type_name, definition)
-    try:
-        return store.deserialize_cdr(data, type_name)
-    except Exception as error:  # rosbags raises struct, assertion and key errors alike
-        raise InputError(f'{len(data)} bytes are not a {type_name}: {error}') from error
+    reason: Exception | None = None
+    for padding in (0, 4, 8):  # Fast DDS leaves up to an alignment of 8 behind the last field; rosbags allows 3 bytes
+        try:
+            return store.deserialize_cdr(data[: len(data) - padding], type_name)
+        except Exception as error:  # rosbags raises struct, assertion and key errors alike
+            reason = reason or error
+    raise InputError(f'{len(data)} bytes are not a {type_name}: {reason}') from reason
 
 
 @lru_cache(maxsize=64)
@@ -99,8 +103,10 @@ def _type_name(message: Any) -> str:
 
 def _names(message: Any) -> list[str]:
     lister = getattr(message, 'get_fields_and_field_types', None)
-    names = lister() if lister else message.__dataclass_fields__
-    return [name for name in names if name != _PADDING and not name.startswith('__')]
+    if lister is not None:
+        return [name for name in lister() if name != _PADDING]
+    names = [field.name for field in dataclasses.fields(message)]  # of rosbags: constants too, in capitals by ROS' rule
+    return [name for name in names if name != _PADDING and name[0].islower()]
 
 
 def _value(value: Any) -> Any:

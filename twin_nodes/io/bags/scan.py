@@ -14,8 +14,8 @@ from twin_nodes.io.bags.compression import decompress
 from twin_nodes.io.bags.mcap_records import Channel, ChunkRecord, MessageRecord, Schema
 
 _PLAIN_BLOCK_BYTES = 1 << 20
-# opcode of a schema, channel or chunk, and a length below 2^40
-_CANDIDATE = re.compile(rb'[\x03\x04\x06][\x00-\xff]{5}\x00\x00\x00')
+# opcode of a schema, channel, message or chunk, and a length below 2^40
+_CANDIDATE = re.compile(rb'[\x03-\x06](?=[\x00-\xff]{5}\x00\x00\x00)')
 _SKIPPED = frozenset((records.HEADER, records.METADATA, records.METADATA_INDEX, 0x09, 0x0A))
 
 
@@ -45,6 +45,8 @@ class Scan:
         bad_chunks: Chunks whose checksum or content is wrong.
         ended: Whether the end of the data was found.
         promised: How many messages the file says it holds, where it says so.
+        chunked: Whether messages lie in chunks; then none is taken from outside, where no checksum guards it.
+        doubtful: Schemas and channels found in damaged stretches: used for ids that are defined nowhere else.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -55,6 +57,8 @@ class Scan:
     bad_chunks: int = 0
     ended: bool = False
     promised: int | None = None
+    chunked: bool = False
+    doubtful: 'Scan | None' = None
 
     @property
     def messages(self) -> int:
@@ -69,14 +73,16 @@ def scan(data: memoryview | bytes) -> Scan:
         data: The whole file, mapped or in memory.
     """
     view = memoryview(data)
-    found = Scan(promised=_promised(view))
+    found = Scan(promised=_promised(view), doubtful=Scan())
     at = len(records.MAGIC) if bytes(view[: len(records.MAGIC)]) == records.MAGIC else 0
     while at < len(view) and not found.ended:
         following = _take(view, at, found)
         if following is None:
-            following = _next_whole(view, at + 1)
+            following = _next_whole(view, at + 1, found)
             found.lost_bytes += following - at
         at = following
+    found.schemas = found.doubtful.schemas | found.schemas
+    found.channels = found.doubtful.channels | found.channels
     return found
 
 
@@ -98,6 +104,7 @@ def _take(view: memoryview, at: int, found: Scan) -> int | None:
     if at + records.PREFIX.size > len(view):
         return None
     opcode, length = records.PREFIX.unpack_from(view, at)
+    found.chunked |= opcode == records.CHUNK
     start = at + records.PREFIX.size
     end = start + length
     if end > len(view):
@@ -185,29 +192,44 @@ def _count(block: Block, channel_id: int, log_time_ns: int, counts: dict[int, in
     counts[channel_id] = counts.get(channel_id, 0) + 1
 
 
-def _next_whole(view: memoryview, at: int) -> int:
-    """Return where the next schema, channel or chunk begins that is whole, or the end of the file."""
+def _next_whole(view: memoryview, at: int, found: Scan) -> int:
+    """Return where the next chunk begins that is whole, or the end of the file.
+
+    Schemas and channels on the way are kept as doubtful. Where messages lie outside chunks, the next message counts.
+    """
     for match in _CANDIDATE.finditer(view, at):
         place = match.start()
-        if _is_whole(view, place):
-            return place
+        opcode, length = records.PREFIX.unpack_from(view, place)
+        start = place + records.PREFIX.size
+        if start + length > len(view):
+            continue
+        try:
+            if _begins_again(view, opcode, start, start + length, found):
+                return place
+        except (ValueError, UnicodeDecodeError):
+            continue
     return len(view)
 
 
-def _is_whole(view: memoryview, at: int) -> bool:
+def _begins_again(view: memoryview, opcode: int, start: int, end: int, found: Scan) -> bool:
+    body = view[start:end]
+    if opcode == records.CHUNK:
+        return records.parse_chunk(body).compression in ('', 'zstd', 'lz4')
+    if opcode == records.MESSAGE:
+        known = records.message_head(view, start, end)[0] in found.channels
+        return known and not found.chunked and _record_follows(view, end)
+    if opcode == records.SCHEMA and (schema := records.parse_schema(body)).encoding in ('ros2msg', 'ros2idl'):
+        _use_schema(schema, found.doubtful)
+    if opcode == records.CHANNEL and (channel := records.parse_channel(body)).encoding == 'cdr':
+        _use_channel(channel, found.doubtful)
+    return False
+
+
+def _record_follows(view: memoryview, at: int) -> bool:
+    if at + records.PREFIX.size > len(view):
+        return at == len(view)
     opcode, length = records.PREFIX.unpack_from(view, at)
-    start = at + records.PREFIX.size
-    if start + length > len(view):
-        return False
-    body = view[start : start + length]
-    try:
-        if opcode == records.CHUNK:
-            return records.parse_chunk(body).compression in ('', 'zstd', 'lz4')
-        if opcode == records.SCHEMA:
-            return records.parse_schema(body).encoding in ('ros2msg', 'ros2idl', 'omgidl')
-        return records.parse_channel(body).encoding == 'cdr'
-    except (ValueError, UnicodeDecodeError):
-        return False
+    return 0 < opcode <= records.DATA_END and at + records.PREFIX.size + length <= len(view)
 
 
 def _promised(view: memoryview) -> int | None:
