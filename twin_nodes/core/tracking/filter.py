@@ -37,7 +37,7 @@ class PoseFilterConfig:
     brisk_angular_jerk: float = setting(
         'White angular jerk density of the brisk mode.', 2.0, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )
-    mode_dwell: float = setting('Mean time between changes of mode.', 0.33, unit='s', minimum=0.01, maximum=100.0)
+    mode_dwell: float = setting('Mean time between changes of mode.', 0.5, unit='s', minimum=0.01, maximum=100.0)
     gate: float = setting(
         'Chi-square limit, 6 degrees of freedom, on the innovation widened by max_acceleration; 38.3 rejects one good '
         'sample in a million.',

@@ -8,6 +8,10 @@ measured position 3, rotation 9, covariance 36; `scalar` (slots, 2) = probabilit
 last; `head` (2,) = slots in use, whether older ones were evicted.
 """
 
+# numba infers the types of the arguments
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def"
+
 from typing import Any
 
 import numba
@@ -38,7 +42,7 @@ _inner = numba.njit(nogil=True, error_model='numpy')
 
 
 @_inner
-def _exp(x, y, z, rotation, jacobian):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _exp(x, y, z, rotation, jacobian):
     """Rotation and left Jacobian of a rotation vector (Barfoot 2017, eq. 7.14 and 7.77)."""
     square = x * x + y * y + z * z
     angle = np.sqrt(square)
@@ -59,7 +63,7 @@ def _exp(x, y, z, rotation, jacobian):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @_inner
-def _log(r, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _log(r, out):
     """Rotation vector of a rotation matrix by its quaternion (Shepperd 1978)."""
     trace = r[0, 0] + r[1, 1] + r[2, 2]
     if trace > 0.0:
@@ -82,7 +86,7 @@ def _log(r, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @_inner
-def _relative(first, second, work, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _relative(first, second, work, out):
     """Rotation vector that takes the second rotation (9,) to the first (9,), in the axes of the parent."""
     for i in range(3):
         for j in range(3):
@@ -94,7 +98,7 @@ def _relative(first, second, work, out):  # type: ignore[no-untyped-def]  # noqa
 
 
 @_inner
-def _turn(x, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _turn(x, turn):
     """R ← turn R, then one Newton step towards orthonormal rows."""
     for j in range(3):
         a, b, c = x[3 + j], x[6 + j], x[9 + j]
@@ -114,7 +118,7 @@ def _turn(x, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @_inner
-def _move(x, delta, scale, turn, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _move(x, delta, scale, turn, work):
     """X ← x ⊞ scale·delta."""
     for i in range(3):
         x[i] += scale * delta[i]
@@ -125,7 +129,7 @@ def _move(x, delta, scale, turn, work):  # type: ignore[no-untyped-def]  # noqa:
 
 
 @_inner
-def _difference(other, x, delta, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _difference(other, x, delta, work):
     """Delta ← other ⊟ x, shape (18,)."""
     for i in range(3):
         delta[i] = other[i] - x[i]
@@ -135,7 +139,7 @@ def _difference(other, x, delta, work):  # type: ignore[no-untyped-def]  # noqa:
 
 
 @_inner
-def _predict(x, p, dt, jerk, angular_jerk, m, turn, left):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _predict(x, p, dt, jerk, angular_jerk, m, turn, left):
     """Move one mode dt [s] ahead in place: constant acceleration driven by white jerk."""
     half = 0.5 * dt * dt
     _exp(x[15] * dt + x[21] * half, x[16] * dt + x[22] * half, x[17] * dt + x[23] * half, turn, left)
@@ -186,7 +190,7 @@ def _predict(x, p, dt, jerk, angular_jerk, m, turn, left):  # type: ignore[no-un
 
 
 @_inner
-def _whiten(p, noise, y, extra, extra_angular, factor, white):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _whiten(p, noise, y, extra, extra_angular, factor, white):
     """Cholesky factor of S = p_pose + noise + extra, L⁻¹ y; returns NIS and log det S (negative NIS: not definite)."""
     log_det = 0.0
     nis = 0.0
@@ -212,7 +216,7 @@ def _whiten(p, noise, y, extra, extra_angular, factor, white):  # type: ignore[n
 
 
 @_inner
-def _update(x, p, factor, white, w, delta, turn, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _update(x, p, factor, white, w, delta, turn, work):
     """Kalman update with W = L⁻¹ H P: x ← x ⊞ Wᵀ L⁻¹ y, P ← P − Wᵀ W, which stays symmetric to the bit."""
     for i in range(6):
         for c in range(18):
@@ -238,7 +242,7 @@ def _update(x, p, factor, white, w, delta, turn, work):  # type: ignore[no-untyp
 
 
 @_inner
-def _mix(x, p, other, cov_other, weight, xo, po, delta, turn, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mix(x, p, other, cov_other, weight, xo, po, delta, turn, work):
     """Moment-matched mixture of mode (x, p) and the other mode with its weight (Bar-Shalom 2001, 11.6.6)."""
     _difference(other, x, delta, work)
     for i in range(24):
@@ -252,7 +256,7 @@ def _mix(x, p, other, cov_other, weight, xo, po, delta, turn, work):  # type: ig
 
 
 @_inner
-def _start(x, p, z, settings):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _start(x, p, z, settings):
     """Begin at the measured pose, at rest, with prior variances for speed and acceleration."""
     for i in range(12):
         x[i] = z[i]
@@ -268,12 +272,12 @@ def _start(x, p, z, settings):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 
 
 @_inner
-def _distance(a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _distance(a, b):
     return np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
 
 
 @_inner
-def _outside(x, p, before, z, dt, y, settings, factor, white):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _outside(x, p, before, z, dt, y, settings, factor, white):
     """Whether a sample is further off than a hand can have moved the tool."""
     reach = settings[MAX_SPEED] * dt + settings[MARGIN]
     if _distance(z, before) > reach:
@@ -285,7 +289,7 @@ def _outside(x, p, before, z, dt, y, settings, factor, white):  # type: ignore[n
 
 
 @_inner
-def _agrees(z, before, dt, settings, work, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _agrees(z, before, dt, settings, work, turn):
     """Whether two gated samples in a row could be one tool."""
     _relative(z[0:12][3:12], before[3:12], work, turn[0])
     angle = np.sqrt(turn[0, 0] ** 2 + turn[0, 1] ** 2 + turn[0, 2] ** 2)
@@ -294,7 +298,7 @@ def _agrees(z, before, dt, settings, work, turn):  # type: ignore[no-untyped-def
 
 
 @_inner
-def _restart(state, cov, sample, scalar, meta, cur, settings):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _restart(state, cov, sample, scalar, meta, cur, settings):
     for mode in range(2):
         _start(state[cur, mode], cov[cur, mode], sample[cur], settings)
     scalar[cur, 0] = 0.5
@@ -304,7 +308,7 @@ def _restart(state, cov, sample, scalar, meta, cur, settings):  # type: ignore[n
 
 
 @_inner
-def _advance(state, cov, scalar, prev, cur, dt, settings, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _advance(state, cov, scalar, prev, cur, dt, settings, work):
     """Mix and predict both modes from slot prev into slot cur; returns the predicted probability of brisk."""
     m, turn, left, delta = work[0], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[1, 6]
     brisk = scalar[prev, 0]
@@ -322,7 +326,7 @@ def _advance(state, cov, scalar, prev, cur, dt, settings, work):  # type: ignore
 
 
 @_inner
-def _step(state, cov, sample, scalar, meta, prev, cur, settings, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _step(state, cov, sample, scalar, meta, prev, cur, settings, work):
     """Fill slot cur from its sample and from slot prev: depends on nothing else, so order of arrival cannot matter."""
     gap = meta[cur, 0] - meta[prev, 0]
     if gap > settings[MAX_GAP_NS]:
@@ -371,7 +375,7 @@ def _step(state, cov, sample, scalar, meta, prev, cur, settings, work):  # type:
 
 
 @_inner
-def _write(state, cov, scalar, slot, out, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _write(state, cov, scalar, slot, out, work):
     """Combine the modes into out: pose 4×4, pose covariance 6×6, twist 6."""
     delta, turn, left, xo, po = work[1, 6], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[2, 0], work[0]
     likely = 1 if scalar[slot, 0] > 0.5 else 0
@@ -396,7 +400,7 @@ _STORE = 'float64[:,:,::1], float64[:,:,:,::1], float64[:,::1], float64[:,::1], 
 
 
 @_compile(f'int64({_STORE}, float64[::1], int64, float64[:,::1], float64[:,::1], float64[::1])')
-def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, noise, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, noise, out):
     """Place one sample by its stamp, run the filter from there to the newest, write the newest pose to out (60,).
 
     Returns:
@@ -466,7 +470,7 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
 
 
 @_compile(f'int64({_STORE}, float64[::1], int64, float64[::1])')
-def look(state, cov, sample, scalar, meta, order, head, settings, stamp, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def look(state, cov, sample, scalar, meta, order, head, settings, stamp, out):
     """Write the pose at a stamp to out (60,) from the newest slot not later than it, changing nothing that is kept."""
     place = head[0] - 1
     while place >= 0 and meta[order[place], 0] > stamp:
