@@ -1,5 +1,8 @@
 """Listener, broadcasters, waiting and clock jumps over real middleware."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -119,8 +122,26 @@ def test_spin_thread_takes_data_in_and_ends(make_node):
     listener = TransformListener(buffer, receiver, spin_thread=True)
     StaticTransformBroadcaster(sender).sendTransform(message('a', 'b'))
     assert buffer.can_transform('a', 'b', Time(), timeout=Duration(seconds=20))
-    listener.__del__()
+    listener._stop_spinning()
     assert not listener.dedicated_listener_thread.is_alive()
+
+
+@pytest.mark.parametrize('shut_down', [False, True])
+def test_a_process_with_a_spin_thread_ends_well(shut_down):
+    program = """if True:
+        import rclpy
+        from rclpy.duration import Duration
+        from tf2_ros import Buffer, TransformListener
+        rclpy.init()
+        node = rclpy.create_node('short_lived')
+        listener = TransformListener(Buffer(node=node), node, spin_thread=True)
+        listener.buffer.can_transform('a', 'b', rclpy.time.Time(), Duration(nanoseconds=1_000_000))
+        ENDING
+    """.replace('ENDING', 'rclpy.shutdown()' if shut_down else '')
+    ended = subprocess.run(
+        [sys.executable, '-c', program], env=os.environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, '')
 
 
 @pytest.mark.parametrize('full', [False, True])

@@ -310,7 +310,7 @@ def _checked_pose(transform: Any, child: str, authority: str) -> Pose:
     r = transform.rotation
     x, y, z, i, j, k, w = pose = (t.x, t.y, t.z, r.x, r.y, r.z, r.w)
     norm2 = i * i + j * j + k * k + w * w
-    if not isfinite(x + y + z + norm2) and not all(map(isfinite, pose)):
+    if not isfinite(x * x + y * y + z * z + norm2):  # nor numbers whose products are not finite
         raise InvalidArgumentException(f'{authority} sends NaN or Inf for "{child}": {pose}')
     error = abs(norm2 - 1.0)
     if error <= 1e-15:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+import weakref
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -17,6 +18,7 @@ DEFAULT_TF_TOPIC = '/tf'
 DEFAULT_STATIC_TF_TOPIC = '/tf_static'
 WARN_EVERY_S = 5.0
 MAX_FRAMES_WARNED = 256
+STOP_WITHIN_S = 5.0
 
 
 class TransformListener:
@@ -73,6 +75,7 @@ class TransformListener:
                 executor.spin()
 
         self.dedicated_listener_thread = threading.Thread(target=spin, name='tf2_listener', daemon=True)
+        self._stop_spinning = weakref.finalize(self, _stop, executor, self.dedicated_listener_thread)
         self.dedicated_listener_thread.start()
 
     def callback(self, data: TFMessage) -> None:
@@ -111,10 +114,11 @@ class TransformListener:
         self.node.destroy_subscription(self.tf_sub)
         self.node.destroy_subscription(self.tf_static_sub)
 
-    def __del__(self) -> None:
-        if hasattr(self, 'dedicated_listener_thread'):
-            self.executor.shutdown()
-            if self.dedicated_listener_thread is not threading.current_thread():
-                self.dedicated_listener_thread.join()
-        if hasattr(self, 'tf_static_sub'):
-            self.unregister()
+
+def _stop(executor: SingleThreadedExecutor, thread: threading.Thread) -> None:
+    """End the spinning thread: one that still waits in the middleware while Python ends takes the process down."""
+    if thread is threading.current_thread():
+        executor.shutdown(timeout_sec=0.0)
+        return
+    executor.shutdown(timeout_sec=STOP_WITHIN_S)
+    thread.join(timeout=STOP_WITHIN_S)
