@@ -27,7 +27,7 @@ def declare_config(node: Node, config_type: type[C]) -> C:
     """
     source = _source(node)
     given = {
-        name: parameter.value
+        name: () if parameter.value is None else parameter.value  # `[]` in YAML has no type and arrives as nothing
         for name, parameter in node._parameter_overrides.items()  # rclpy offers no public view of the overrides
         if name not in _OF_ROS and not name.startswith(_PREFIXES_OF_ROS)
     }

@@ -1,0 +1,48 @@
+"""The values of each node's YAML for a scene; everything else is the default in the code."""
+
+from typing import Any
+
+from twin_nodes.app.config_files import render
+from twin_nodes.ros.registry import CONFIGS, config_type
+
+TOOL, PATIENT = 'drill', 'patient'
+
+ROOM: dict[str, dict[str, Any]] = {
+    'tracker': {
+        'source': 'openigtlink',
+        'tracking.tools': [PATIENT, TOOL],
+        'tracking.device_names': ['ReferenceToTracker', 'DrillToTracker'],
+        'tracking.clock.latency': 0.0,
+    },
+    'calibration': {'tool': TOOL, 'reference': PATIENT},
+    'registration': {
+        'tool': TOOL,
+        'patient': PATIENT,
+        'landmarks_file': 'room',
+        'session.dwell.min_duration_s': 0.7,
+    },
+    'anatomy': {
+        'structures': ['bone', 'nerve', 'artery'],
+        'files': ['room:bone', 'room:nerve', 'room:artery'],
+    },
+    'guidance': {
+        'tool': TOOL,
+        'patient': PATIENT,
+        'guard': ['nerve', 'artery'],
+        'advisor.guidance.tool.tip_radius': 0.001,
+        'advisor.guidance.tool.shaft_length': 0.06,
+        'advisor.guidance.tool.shaft_radius': 0.001,
+        'advisor.guidance.tool.shaft_direction': [0.0, 0.0, 1.0],
+    },
+    'room': {'port': 18944},
+    'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
+}
+
+
+def files_of(scene: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return the YAML text of each node of a scene, by file name."""
+    return {
+        f'{name}.yaml': render(name, config_type(f'{name}_node'), values)
+        for name, values in scene.items()
+        if f'{name}_node' in CONFIGS
+    }

@@ -1,0 +1,71 @@
+"""Landmarks: our YAML, the phantom of a PLUS configuration, or those of the simulated room."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.simulate.room import Room, RoomConfig
+
+MAX_FILE_BYTES = 1 << 20
+ROOM = 'room'
+
+
+def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
+    """Read names and positions in the anatomy frame [m], shape (n, 3), in the order in which they are to be touched.
+
+    Args:
+        source: A file, or 'room' for the simulated room.
+
+    Raises:
+        ConfigError: naming file, landmark and what is wrong.
+    """
+    if source == ROOM:
+        room = Room(RoomConfig())
+        return tuple(room.landmarks), np.array(list(room.landmarks.values()))
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f'landmarks_file: there is no file {path}')
+    if path.suffix.lower() == '.xml':
+        from twin_nodes.io.recordings.plus_config import read_plus_config
+
+        try:
+            config = read_plus_config(path)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
+        return _checked(path, dict(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True)))
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ConfigError(f'{path} is above {MAX_FILE_BYTES} bytes: no landmark file')
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f'{path} cannot be read as YAML: {error}') from None
+    if not isinstance(content, Mapping) or not isinstance(content.get('landmarks'), Mapping):
+        raise ConfigError(f'{path}: expected `landmarks:` with one `name: [x, y, z]` in metres per line')
+    return _checked(path, content['landmarks'])
+
+
+def _checked(path: Path, landmarks: Mapping[str, object]) -> tuple[tuple[str, ...], Array]:
+    positions = []
+    for name, value in landmarks.items():
+        numbers = value if isinstance(value, list) else []
+        if len(numbers) != 3 or not all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
+        ):
+            raise ConfigError(f'{path}: landmark {name}={value!r} must be three finite numbers [m]')
+        if max(abs(float(v)) for v in numbers) > 5.0:
+            raise ConfigError(f'{path}: landmark {name}={value!r} is metres away: is the file in millimetres?')
+        positions.append([float(v) for v in numbers])
+    if len(positions) < 3:
+        raise ConfigError(f'{path}: {len(positions)} landmarks, at least 3 are needed')
+    return tuple(str(name) for name in landmarks), np.array(positions)
+
+
+def write_landmarks(path: Path, landmarks: Mapping[str, Array]) -> None:
+    """Write landmarks in the anatomy frame [m] as YAML."""
+    content = {'landmarks': {name: [float(v) for v in position] for name, position in landmarks.items()}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding='utf-8')

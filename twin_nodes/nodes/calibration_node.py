@@ -1,0 +1,216 @@
+"""calibration_node: finds the tip of a tool while it pivots, says what is missing, or publishes a known tip."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+from tf2_ros import StaticTransformBroadcaster
+
+from twin_nodes.core.calibration.pivot import PivotResult
+from twin_nodes.core.calibration.session import PivotSession, PivotSessionConfig, PivotUpdate
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, StreamPairing
+from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
+from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
+from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
+from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.parameters import declare_config
+from twin_nodes.ros.qos import LATCHED, measurement_subscription
+from twin_nodes.ros.run import run_node
+
+_REPLAY_WAIT_S = 5.0
+_UNKNOWN_TIP_SIGMA = 0.0005
+
+
+@dataclass(frozen=True)
+class CalibrationNodeConfig:
+    """Settings of calibration_node."""
+
+    tool: str = setting('The tool whose tip is wanted.')
+    reference: str = setting('Body that carries the dimple; empty when it rests in the tracker frame.', '')
+    tracker_frame: str = setting('Frame of the poses.', 'tracker')
+    tip_file: str = setting(
+        'A known tip, published instead of collecting: a result of `twin calibrate` or a PLUS configuration.', ''
+    )
+    result_file: str = setting('Where a live result is written; empty for nowhere.', '')
+    session: PivotSessionConfig = group(PivotSessionConfig)
+    pairing: PairingConfig = group(PairingConfig)
+
+
+class CalibrationNode(Node):
+    """Connects the poses of one tool to one `PivotSession`."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('calibration', **kwargs)
+        self.config = declare_config(self, CalibrationNodeConfig)
+        self.health = Health(self)
+        self._calibration = self.create_publisher(PoseWithCovarianceStamped, f'calibration/{self.config.tool}', LATCHED)
+        self._tf = StaticTransformBroadcaster(self)
+        self._finished = False
+        self._published: PivotResult | None = None
+        if self.config.tip_file:
+            self._publish_file(Path(self.config.tip_file))
+            return
+        self._session = PivotSession(self.config.session)
+        self._start_service = self.create_service(Trigger, '~/restart', self._on_restart)
+        self.health.set('state', WARN, 'CALIBRATING', 'put the tip into a dimple and tilt the tool about it')
+        replay = bool(self.get_parameter('use_sim_time').value)
+        self._pairing = StreamPairing(
+            replace(self.config.pairing, max_wait=_REPLAY_WAIT_S) if replay else self.config.pairing
+        )
+        qos = measurement_subscription(replay=replay)
+        topic = f'{self.config.tool}/filtered_cp'
+        self.create_subscription(PoseWithCovarianceStamped, topic, self._on_tool, qos)
+        if self.config.reference:
+            topic = f'{self.config.reference}/filtered_cp'
+            self.create_subscription(PoseWithCovarianceStamped, topic, self._on_reference, qos)
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=lambda _jump: self._reset(),
+        )
+
+    def _publish_file(self, path: Path) -> None:
+        stamp_ns = int(self.get_clock().now().nanoseconds)
+        tool_T_tip, covariance, sigma = read_tip(path)
+        self._finished = True
+        self._publish(stamp_ns, tool_T_tip, covariance)
+        message = f'tip from {path.name}, σ {sigma * 1e3:.2f} mm'
+        self.health.set('state', OK, 'OK', message, {'tip_sigma_mm': sigma * 1e3})
+
+    def _checked(self, message: PoseWithCovarianceStamped) -> StampedPose | None:
+        try:
+            return pose_from(message, frame=self.config.tracker_frame)
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
+            return None
+
+    def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
+        record = None if self._finished else self._checked(message)
+        if record is None or record.covariance is None:
+            return
+        if not self.config.reference:
+            self._take(record.stamp_ns, record.pose)
+            return
+        for item in self._pairing.add_sample(StampedCovariance(record.stamp_ns, record.pose, record.covariance)):
+            self._take_pair(item)
+
+    def _on_reference(self, message: PoseWithCovarianceStamped) -> None:
+        record = None if self._finished else self._checked(message)
+        if record is None or record.covariance is None:
+            return
+        for item in self._pairing.add_reference(StampedCovariance(record.stamp_ns, record.pose, record.covariance)):
+            self._take_pair(item)
+
+    def _take_pair(self, item: object) -> None:
+        if isinstance(item, Pair):
+            self._take(item.stamp_ns, inverse(item.reference.pose) @ item.sample.pose)
+        else:
+            self.health.count('NO_TRANSFORM')
+
+    def _take(self, stamp_ns: int, reference_T_tool: Array) -> None:
+        if self._finished:
+            return
+        update = self._session.add(stamp_ns, reference_T_tool)
+        if update.result is not None and update.result is not self._published:
+            self._published = update.result
+            covariance = np.zeros((6, 6))
+            covariance[:3, :3] = update.result.tip_covariance
+            self._publish(stamp_ns, make_transform(np.eye(3), update.result.tip_tool), covariance)
+        self._report(update)
+        if update.done and update.result is not None:
+            self._finish(update.result)
+
+    def _report(self, update: PivotUpdate) -> None:
+        values: dict[str, object] = {'tilt_deg': float(np.degrees(update.tilt)), 'poses': update.poses}
+        if update.result is None:
+            self.health.set('state', WARN, 'CALIBRATING', update.message, values)
+            return
+        values |= {
+            'tip_sigma_mm': update.result.tip_sigma * 1e3,
+            'rms_residual_mm': update.result.rms * 1e3,
+            'outliers': len(update.result.outliers),
+        }
+        self.health.set('state', OK, 'OK', update.message, values)
+
+    def _finish(self, result: PivotResult) -> None:
+        self._finished = True
+        message = f'tip of {self.config.tool} known to {result.tip_sigma * 1e3:.2f} mm'
+        self.get_logger().info(f'{message}, residual {result.rms * 1e3:.2f} mm RMS')
+        if not self.config.result_file:
+            return
+        covariance = np.zeros((6, 6))
+        covariance[:3, :3] = result.tip_covariance
+        stored = StoredResult(
+            kind='tool_tip',
+            parent_frame=self.config.tool,
+            child_frame=f'{self.config.tool}_tip',
+            parent_T_child=make_transform(np.eye(3), result.tip_tool),
+            covariance=covariance,
+            errors={'rms_residual_m': result.rms, 'tip_sigma_m': result.tip_sigma},
+            verdict=str(result.verdict),
+            date=utc_date(),
+            tool=self.config.tool,
+        )
+        try:
+            write_result(Path(self.config.result_file), stored)
+        except ConfigError as error:
+            self.get_logger().error(str(error))
+
+    def _publish(self, stamp_ns: int, tool_T_tip: Array, covariance: Array) -> None:
+        tool = self.config.tool
+        self._calibration.publish(pose_with_covariance(stamp_ns, tool, tool_T_tip, covariance))
+        self._tf.sendTransform(transform_stamped(stamp_ns, tool, f'{tool}_tip', tool_T_tip))
+
+    def _reset(self) -> None:
+        self._session.reset()
+        self._pairing.reset()
+        self._finished = False
+        self._published = None
+
+    def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset()
+        self.health.set('state', WARN, 'CALIBRATING', 'started again: put the tip into a dimple and tilt the tool')
+        response.success, response.message = True, 'tilt the tool about its tip'
+        return response
+
+
+def read_tip(path: Path) -> tuple[Array, Array, float]:
+    """Read a known tip: tool_T_tip (4, 4), covariance (6, 6), and σ of the tip [m].
+
+    A PLUS configuration states one error for the tip; it is spread evenly over the axes, and 0.5 mm is taken where it
+    states none.
+
+    Raises:
+        ConfigError: naming the file and what is wrong with it.
+    """
+    if path.suffix.lower() != '.xml':
+        stored = read_result(path, kind='tool_tip')
+        return stored.parent_T_child, stored.covariance, float(np.sqrt(np.trace(stored.covariance[:3, :3])))
+    from twin_nodes.io.recordings.plus_config import read_plus_config
+
+    try:
+        config = read_plus_config(path)
+        tool_T_tip = config.stylus_T_tip
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    published = config.find(config.tip_frame, config.stylus_frame)
+    sigma = published.error_m if published is not None and published.error_m else _UNKNOWN_TIP_SIGMA
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = np.eye(3) * sigma**2 / 3.0
+    return tool_T_tip, covariance, sigma
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run_node(CalibrationNode))
+
+
+if __name__ == '__main__':
+    main()

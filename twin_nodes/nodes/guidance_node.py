@@ -1,0 +1,241 @@
+"""guidance_node: how near the tool is to each structure, how sure that is, and in which zone."""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float64
+from visualization_msgs.msg import Marker, MarkerArray
+
+from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.pairing import StampedCovariance
+from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
+from twin_nodes.core.guidance.clearance import Structure, ToolPart
+from twin_nodes.core.guidance.zones import Zone, ZoneEvent
+from twin_nodes.io.grids import cached_grid
+from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array, surface_from_marker
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance
+from twin_nodes.ros.guidance_markers import guidance_markers
+from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
+from twin_nodes.ros.parameters import declare_config
+from twin_nodes.ros.qos import EVENTS, LATCHED, MEASUREMENT, measurement_subscription
+from twin_nodes.ros.run import run_node
+
+_ZONE_NUMBERS = {Zone.CLEAR: 0, Zone.NEAR: 1, Zone.INSIDE: 2, Zone.WITHDRAWN: 3}
+_ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
+_REPLAY_WAIT_S = 5.0  # in replay a late reference is waited for, whatever the load of the machine
+_STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
+
+
+@dataclass(frozen=True)
+class GuidanceNodeConfig:
+    """Settings of guidance_node."""
+
+    tool: str = setting('The tool whose tip is guided.')
+    patient: str = setting('Reference body on the patient.', 'patient')
+    tracker_frame: str = setting('Frame of the poses.', 'tracker')
+    anatomy_frame: str = setting('Frame of the structures.', 'anatomy')
+    guard: tuple[str, ...] = setting('Structures to watch; empty for all.', ())
+    near_distances: tuple[float, ...] = setting(
+        'Limit of the zone near of each guarded structure; empty for the common one.', (), unit='m', minimum=0.0
+    )
+    grid_spacing: float = setting('Node distance of the distance grids.', 0.001, unit='m', minimum=1e-4, maximum=0.01)
+    grid_margin: float = setting('Reach of the grids beyond the surface.', 0.03, unit='m', minimum=0.001, maximum=0.2)
+    cache_dir: str = setting('Folder that keeps distance grids; empty for the user cache.', '')
+    advisor: AdvisorConfig = group(AdvisorConfig)
+
+    def __post_init__(self) -> None:
+        """Check the relations between the settings."""
+        if self.near_distances and len(self.near_distances) != len(self.guard):
+            raise ConfigError(f'near_distances has {len(self.near_distances)} entries for {len(self.guard)} guarded')
+
+
+class GuidanceNode(Node):
+    """Connects poses, ties and anatomy to one `Advisor`."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('guidance', **kwargs)
+        self.config = declare_config(self, GuidanceNodeConfig)
+        self.health = Health(self)
+        replay = bool(self.get_parameter('use_sim_time').value)
+        advisor = self.config.advisor
+        if replay:
+            advisor = replace(advisor, pairing=replace(advisor.pairing, max_wait=_REPLAY_WAIT_S))
+        self._advisor = Advisor(advisor)
+        self._names: tuple[str, ...] = ()
+        self._indices: dict[str, int] = {}
+        self._state = ''
+        self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', MEASUREMENT)
+        self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
+        self._markers = self.create_publisher(MarkerArray, 'guidance/markers', MEASUREMENT)
+        self._tip = self.create_publisher(PoseWithCovarianceStamped, 'guidance/tip', MEASUREMENT)
+        self._distances: dict[str, object] = {}
+        self._set_state('NOT_CALIBRATED', 'waiting for tool, patient, calibration, registration and anatomy')
+        tool, patient = self.config.tool, self.config.patient
+        qos = measurement_subscription(replay=replay)
+        subscribe = self.create_subscription
+        subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
+        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, LATCHED)
+        subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, LATCHED)
+        subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
+        subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
+        self._timer = self.create_timer(0.1, self._on_timer)
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=lambda _jump: self._advisor.reset(),
+        )
+
+    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedCovariance | None:
+        try:
+            record = pose_from(message, frame=frame)
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
+            return None
+        assert record.covariance is not None
+        return StampedCovariance(record.stamp_ns, record.pose, record.covariance)
+
+    def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._checked(message, self.config.tracker_frame)
+        if pose is not None:
+            self._publish(self._advisor.add_tool(pose))
+
+    def _on_patient(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._checked(message, self.config.tracker_frame)
+        if pose is not None:
+            self._publish(self._advisor.add_patient(pose))
+
+    def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._checked(message, self.config.tool)
+        if pose is not None:
+            self._advisor.set_tip(pose.pose, pose.covariance)
+
+    def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._checked(message, self.config.patient)
+        if pose is not None:
+            self._advisor.set_registration(pose.pose, pose.covariance)
+
+    def _on_surface(self, message: MarkerArray) -> None:
+        limits = dict(zip(self.config.guard, self.config.near_distances, strict=False))
+        structures = []
+        for marker in message.markers:
+            if self.config.guard and marker.ns not in self.config.guard:
+                continue
+            grid = self._grid(marker)
+            if grid is not None:
+                structures.append(Structure(marker.ns, grid, limits.get(marker.ns, float('nan'))))
+                self._indices[marker.ns] = marker.id
+        missing = sorted(set(self.config.guard) - {structure.name for structure in structures})
+        if missing:
+            message_text = f'guarded structures {", ".join(missing)} are not in anatomy/surface'
+            self.health.set('anatomy', ERROR, 'ANATOMY_REFUSED', message_text)
+        elif structures:
+            self.health.set('anatomy', OK, 'OK', f'{len(structures)} structures watched')
+        if structures:
+            self._advisor.set_structures(structures)
+            for structure in structures:
+                self._distances[structure.name] = self.create_publisher(
+                    Float64, f'guidance/{_topic_name(structure.name)}/distance', MEASUREMENT
+                )
+
+    def _grid(self, marker: Marker) -> DistanceGrid | None:
+        config = self.config
+        folder = Path(config.cache_dir) if config.cache_dir else user_cache()
+        try:
+            if marker.header.frame_id != config.anatomy_frame:
+                raise InputError(f'{marker.ns}: frame is {marker.header.frame_id!r}, not {config.anatomy_frame!r}')
+            surface = make_surface(marker.ns, *surface_from_marker(marker))
+            return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+        except (InputError, ConfigError) as error:
+            self.health.set(f'structure {marker.ns}', ERROR, 'ANATOMY_REFUSED', str(error))
+            return None
+
+    def _on_timer(self) -> None:
+        """Notice that both streams have stopped; while either runs, its stamps decide."""
+        self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
+
+    def _publish(self, results: list[Advice | Withheld]) -> None:
+        for result in results:
+            self._publish_events(result.events)
+            if isinstance(result, Withheld):
+                self.health.count(result.code)
+                self._set_state(result.code, result.reason)
+            else:
+                self._publish_advice(result)
+
+    def _publish_advice(self, advice: Advice) -> None:
+        points = np.zeros(len(advice.clearances), dtype=CLEARANCE_DTYPE)
+        for row, clearance in zip(points, advice.clearances, strict=True):
+            row['x'], row['y'], row['z'] = clearance.closest_point
+            row['distance'], row['sigma'] = clearance.distance, clearance.sigma
+            row['probability'], row['time_to_contact'] = clearance.breach_probability, -1.0
+            row['structure'] = self._indices[clearance.structure]
+            row['zone'] = _ZONE_NUMBERS[advice.zones[clearance.structure]]
+            row['part'] = 1 if clearance.part is ToolPart.SHAFT else 0
+            self._distances[clearance.structure].publish(Float64(data=clearance.distance))
+        frame = self.config.anatomy_frame
+        self._clearance.publish(cloud_from_array(advice.stamp_ns, frame, points))
+        self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.anatomy_T_tip, advice.tip.covariance))
+        if self._markers.get_subscription_count():
+            self._markers.publish(guidance_markers(advice, frame))
+        self._report(advice)
+
+    def _report(self, advice: Advice) -> None:
+        worst = advice.tip.worst
+        values = {
+            'tip_sigma_mm': advice.tip.sigma * 1e3,
+            **{f'{cost.name.replace(" ", "_")}_mm': cost.sigma * 1e3 for cost in advice.tip.costs},
+            'costs_most': worst.name,
+        }
+        self._state = 'OK'
+        message = f'tip σ {advice.tip.sigma * 1e3:.2f} mm, most from {worst.name}'
+        self.health.set('chain', OK, 'OK', message, values)
+
+    def _set_state(self, code: str, reason: str) -> None:
+        if self._state != code:
+            self._state = code
+            self.health.set('chain', WARN, code, reason)
+
+    def _publish_events(self, events: tuple[ZoneEvent, ...]) -> None:
+        for event in events:
+            status = DiagnosticStatus(
+                name=f'guidance: {event.structure}', level=_ZONE_LEVELS[event.zone], message=event.message
+            )
+            values = {'code': event.code, 'previous': event.previous.value, 'zone': event.zone.value}
+            if event.distance is not None:
+                values['distance_mm'] = f'{event.distance * 1e3:.3f}'
+            status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+            message = DiagnosticArray(status=[status])
+            message.header.stamp = ns_to_stamp(event.stamp_ns)
+            message.header.frame_id = self.config.anatomy_frame
+            self._events.publish(message)
+
+
+def user_cache() -> Path:
+    """Return the folder for distance grids under the user's cache."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'twin_nodes' / 'grids'
+
+
+def _topic_name(structure: str) -> str:
+    """Turn the name of a structure into one that a topic may have."""
+    cleaned = ''.join(letter if letter.isascii() and letter.isalnum() else '_' for letter in structure)
+    return cleaned if cleaned[:1].isalpha() else f's_{cleaned}'
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run_node(GuidanceNode))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,180 @@
+"""registration_node: ties patient and anatomy by landmarks that the tool's tip touches, and says what is missing."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+from tf2_ros import StaticTransformBroadcaster
+
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, StreamPairing, Unpaired
+from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
+from twin_nodes.io.landmarks import read_landmarks
+from twin_nodes.io.results import read_result
+from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
+from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.parameters import declare_config
+from twin_nodes.ros.qos import LATCHED, measurement_subscription
+from twin_nodes.ros.run import run_node
+
+_REPLAY_WAIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class RegistrationNodeConfig:
+    """Settings of registration_node."""
+
+    tool: str = setting('The calibrated tool that touches the landmarks.')
+    patient: str = setting('Reference body on the patient.', 'patient')
+    tracker_frame: str = setting('Frame of the poses.', 'tracker')
+    anatomy_frame: str = setting('Frame of the landmarks.', 'anatomy')
+    landmarks_file: str = setting(
+        'Landmarks: YAML (name: [x, y, z] in metres), a PLUS configuration, or `room` for the simulated room.', ''
+    )
+    registration_file: str = setting('A result of `twin register`, published instead of collecting.', '')
+    session: LandmarkSessionConfig = group(LandmarkSessionConfig)
+    pairing: PairingConfig = group(PairingConfig)
+
+    def __post_init__(self) -> None:
+        """Check the relations between the settings."""
+        if not (self.landmarks_file or self.registration_file):
+            raise ConfigError('give landmarks_file to register live, or registration_file to use a result')
+
+
+class RegistrationNode(Node):
+    """Connects the paired poses of tool and patient to one `LandmarkSession`."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('registration', **kwargs)
+        self.config = declare_config(self, RegistrationNodeConfig)
+        self.health = Health(self)
+        self._registration = self.create_publisher(PoseWithCovarianceStamped, 'registration', LATCHED)
+        self._tf = StaticTransformBroadcaster(self)
+        self._tool_T_tip: Array | None = None
+        self._done = False
+        if self.config.registration_file:
+            self._publish_file(Path(self.config.registration_file))
+            return
+        names, positions = read_landmarks(self.config.landmarks_file)
+        self._session = LandmarkSession(names, positions, self.config.session)
+        replay = bool(self.get_parameter('use_sim_time').value)
+        pairing = replace(self.config.pairing, max_wait=_REPLAY_WAIT_S) if replay else self.config.pairing
+        self._pairing = StreamPairing(pairing)
+        self.health.set('state', WARN, 'NOT_CALIBRATED', f'waiting for the calibration of {self.config.tool}')
+        self._reset_service = self.create_service(Trigger, '~/reset', self._on_reset)
+        qos = measurement_subscription(replay=replay)
+        tool, patient = self.config.tool, self.config.patient
+        subscribe = self.create_subscription
+        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, LATCHED)
+        subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
+        subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=lambda _jump: self._reset(),
+        )
+
+    def _publish_file(self, path: Path) -> None:
+        result = read_result(path, kind='registration')
+        stamp_ns = int(self.get_clock().now().nanoseconds)
+        self._publish(stamp_ns, result.parent_T_child, result.covariance)
+        self._done = True
+        self.health.set('state', OK, 'OK', f'from {path.name}, measured {result.date}, {result.verdict}')
+
+    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedPose | None:
+        try:
+            return pose_from(message, frame=frame)
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
+            return None
+
+    def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
+        record = self._checked(message, self.config.tool)
+        if record is None:
+            return
+        self._tool_T_tip = record.pose
+        if not self._done:
+            names = ', '.join(self._session.names)
+            self.health.set('state', WARN, 'NOT_REGISTERED', f'touch the landmarks: {names}', self._values(None))
+
+    def _on_patient(self, message: PoseWithCovarianceStamped) -> None:
+        record = self._checked(message, self.config.tracker_frame)
+        if record is not None and not self._done:
+            assert record.covariance is not None
+            self._take(self._pairing.add_reference(StampedCovariance(record.stamp_ns, record.pose, record.covariance)))
+
+    def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
+        record = self._checked(message, self.config.tracker_frame)
+        if record is not None and not self._done:
+            assert record.covariance is not None
+            self._take(self._pairing.add_sample(StampedCovariance(record.stamp_ns, record.pose, record.covariance)))
+
+    def _take(self, settled: list[Pair | Unpaired]) -> None:
+        for item in settled:
+            if isinstance(item, Unpaired):
+                self.health.count('NO_TRANSFORM')
+            elif self._tool_T_tip is not None:
+                patient_T_tip = inverse(item.reference.pose) @ item.sample.pose @ self._tool_T_tip
+                update = self._session.add(item.stamp_ns, np.ascontiguousarray(patient_T_tip[:3, 3]))
+                if update is not None:
+                    self._on_update(update)
+
+    def _on_update(self, update: SessionUpdate) -> None:
+        if update.usable and update.result is not None:
+            self._publish(update.stamp_ns, update.result.patient_T_anatomy, update.result.covariance)
+        self._done = update.complete and not update.provisional
+        if update.usable:
+            level, code = (OK, 'OK') if not update.match.missing else (WARN, 'NOT_REGISTERED')
+            if update.result is not None and update.result.reasons:
+                level, code = WARN, 'REGISTRATION_POOR'
+        else:
+            level, code = WARN, 'REGISTRATION_REFUSED' if update.result is not None else 'NOT_REGISTERED'
+        self.health.set('state', level, code, update.message, self._values(update))
+        self.get_logger().info(update.message, throttle_duration_sec=1.0)
+
+    def _values(self, update: SessionUpdate | None) -> dict[str, object]:
+        total = len(self._session.names)
+        if update is None:
+            return {'landmarks_found': 0, 'landmarks': total}
+        values: dict[str, object] = {
+            'landmarks_found': len(update.found),
+            'landmarks': total,
+            'dwells': len(self._session.dwells),
+            'missing': ', '.join(update.match.missing),
+        }
+        if update.result is not None:
+            values['fre_mm'] = update.result.fre_rms * 1e3
+            values |= {f'residual {name} mm': length * 1e3 for name, length in update.result.residuals.items()}
+        return values
+
+    def _publish(self, stamp_ns: int, patient_T_anatomy: Array, covariance: Array) -> None:
+        patient, anatomy = self.config.patient, self.config.anatomy_frame
+        self._registration.publish(pose_with_covariance(stamp_ns, patient, patient_T_anatomy, covariance))
+        self._tf.sendTransform(transform_stamped(stamp_ns, patient, anatomy, patient_T_anatomy))
+
+    def _reset(self) -> None:
+        self._session.reset()
+        self._pairing.reset()
+        self._done = False
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset()
+        self.health.set('state', WARN, 'NOT_REGISTERED', 'started again: touch the landmarks', self._values(None))
+        response.success, response.message = True, 'touch the landmarks again'
+        return response
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run_node(RegistrationNode))
+
+
+if __name__ == '__main__':
+    main()

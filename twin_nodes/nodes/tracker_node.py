@@ -1,0 +1,224 @@
+"""tracker_node: takes in a tracker and publishes clean, time-stamped poses.
+
+source → status → finite → rotation → unit and workspace → stamp → gate → filter → `<tool>/measured_cp`,
+`<tool>/filtered_cp` and tf. A tool that the source does not see is said to be lost in that very frame.
+"""
+
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from tf2_ros import TransformBroadcaster
+
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.tracking.pipeline import ToolLost, ToolState, TrackedPose, TrackingConfig, TrackingPipeline
+from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame, TrackerSource
+from twin_nodes.io.openigtlink.client import OpenIGTLinkSource, OpenIGTLinkSourceConfig
+from twin_nodes.ros.crtk_source import CrtkSource
+from twin_nodes.ros.health import ERROR, OK, WARN, Health
+from twin_nodes.ros.parameters import declare_config
+from twin_nodes.ros.pose_output import PoseOutput
+from twin_nodes.ros.run import run_node
+
+SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
+
+
+@dataclass(frozen=True)
+class CrtkConfig:
+    """Settings of the source 'crtk'."""
+
+    prefix: str = setting('Namespace in front of `<device>/measured_cp`, such as NDI/.', 'NDI/')
+    frame: str = setting('frame_id that the poses must carry; empty for any.', '')
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """Settings of the sources 'recording' and 'simulator'."""
+
+    path: str = setting('PLUS sequence (.igs.mha), NDI CSV or folder of matrices.', '')
+    rate: float = setting('Speed; 1 is real time.', 1.0, minimum=0.01, maximum=1000.0)
+    loop: bool = setting('Whether to start again at the end.', False)
+
+
+@dataclass(frozen=True)
+class TrackerNodeConfig:
+    """Settings of tracker_node."""
+
+    source: str = setting('Where the poses come from.', choices=SOURCES)
+    tracker_frame: str = setting('Frame of the tracker.', 'tracker')
+    tracking: TrackingConfig = group(TrackingConfig)
+    openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
+    crtk: CrtkConfig = group(CrtkConfig)
+    recording: RecordingConfig = group(RecordingConfig)
+
+    def __post_init__(self) -> None:
+        """Check the relations between the settings."""
+        if self.source == 'recording' and not self.recording.path:
+            raise ConfigError("recording.path must be given when source is 'recording'")
+        if self.tracker_frame in self.tracking.tools:
+            raise ConfigError(f'tracker_frame={self.tracker_frame!r} is also a tool: frames need names of their own')
+
+
+class TrackerNode(Node):
+    """Connects one source to one tracking pipeline."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('tracker', **kwargs)
+        self.config = declare_config(self, TrackerNodeConfig)
+        self.health = Health(self, hardware_id=self._hardware_id())
+        self._pipeline = TrackingPipeline(self.config.tracking)
+        self._lock = threading.Lock()  # the source delivers from a thread of its own
+        self._outputs = {tool: PoseOutput(self, tool, self.config.tracker_frame) for tool in self.config.tracking.tools}
+        self._tf = TransformBroadcaster(self)
+        self._said: dict[str, str] = {}
+        self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
+        for tool in self.config.tracking.tools:
+            self._say(tool, 'TOOL_NEVER_SEEN', 'no reading yet')
+        self._timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=self._on_clock_jump,
+        )
+        self._source = self._make_source()
+        self._thread = threading.Thread(target=self._run_source, name='source', daemon=True)
+        self._thread.start()
+
+    def _hardware_id(self) -> str:
+        if self.config.source == 'openigtlink':
+            return f'openigtlink://{self.config.openigtlink.host}:{self.config.openigtlink.port}'
+        if self.config.source == 'recording':
+            return Path(self.config.recording.path).name
+        return self.config.source
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _make_source(self) -> TrackerSource:
+        config = self.config
+        if config.source == 'openigtlink':
+            return OpenIGTLinkSource(config.openigtlink, now_ns=self._now_ns)
+        if config.source == 'crtk':
+            replay = bool(self.get_parameter('use_sim_time').value)
+            devices = config.tracking.device_names or config.tracking.tools
+            return CrtkSource(self, devices, prefix=config.crtk.prefix, frame=config.crtk.frame, replay=replay)
+        from twin_nodes.io.recordings import RecordingSource, open_recording
+        from twin_nodes.io.recordings.simulated import simulated_recording
+
+        recording = (
+            open_recording(Path(config.recording.path)) if config.source == 'recording' else simulated_recording()
+        )
+        return RecordingSource(recording, rate=config.recording.rate, loop=config.recording.loop, now_ns=self._now_ns)
+
+    def _run_source(self) -> None:
+        try:
+            self._source.run(self._on_frame, self._on_event)
+        except Exception as error:  # a source never raises for bad data: this is a bug, said and not hidden
+            if not self.context.ok():
+                return
+            self._on_event(SourceEvent('CALLBACK_FAILED', f'the source stopped: {error!r}'))
+            self.get_logger().error(f'CALLBACK_FAILED: {error!r}')
+
+    def _on_frame(self, frame: TrackerFrame) -> None:
+        if not self.context.ok():  # the source may deliver once more while the node goes down
+            self._source.stop()
+            return
+        edges = []
+        with self._lock:
+            for result in self._pipeline.feed(frame):
+                if isinstance(result, TrackedPose):
+                    output = self._outputs[result.tool]
+                    output.publish_measured(result.stamp_ns, result.measured)
+                    edges.append(output.publish_filtered(result.stamp_ns, result.filtered, result.covariance))
+                    self._say(result.tool, 'OK', 'tracked')
+                elif isinstance(result, ToolLost) or self._is_lost(result.tool):
+                    self._say(result.tool, result.code, result.reason)
+            if edges:
+                self._tf.sendTransform(edges)
+
+    def _is_lost(self, tool: str) -> bool:
+        return self._pipeline.tools[tool].state is not ToolState.TRACKED
+
+    def _say(self, tool: str, code: str, reason: str) -> None:
+        """Say at once that a tool is seen or not, and once only; `_report` adds the figures each second."""
+        if self._said.get(tool) != code:
+            self._said[tool] = code
+            self.health.set(f'tool {tool}', OK if code == 'OK' else WARN, code, reason, {'tool': tool})
+
+    def _on_event(self, event: SourceEvent) -> None:
+        if event.healthy and event.code not in ('OK', 'SOURCE_FINISHED'):
+            self.health.warn(event.code, event.message)
+            return
+        self._source_state = event
+        level = OK if event.healthy else ERROR
+        self.health.set('source', level, event.code, event.message)
+        if event.healthy:
+            self.get_logger().info(f'{event.code}: {event.message}')
+        else:
+            self.get_logger().warning(f'{event.code}: {event.message}')
+
+    def _on_clock_jump(self, _jump: object) -> None:
+        with self._lock:
+            self._pipeline.clear()
+        self.health.warn('CLOCK_JUMP', 'time jumped back: all buffers were cleared')
+
+    def _report(self) -> None:
+        with self._lock:
+            tools = self._pipeline.health()
+            clock = self._pipeline.clock
+            clock_values = {
+                'mode': clock.config.mode,
+                'offset_s': f'{clock.offset_s:.6f}',
+                'sigma_ms': clock.sigma_s * 1e3,
+                'skew_ppm': clock.skew_ppm,
+                'latency_ms': clock.config.latency * 1e3,
+                'steps': clock.steps,
+            }
+            settled = clock.settled
+            sigma = {name: self._sigma_mm(name) for name in tools}
+            totals = sum((Counter(health.counts) for health in tools.values()), Counter(self._pipeline.counts))
+        for name, health in tools.items():
+            tracked = health.state is ToolState.TRACKED
+            values = {
+                'tool': name,
+                'rate_hz': health.rate.rate_hz,
+                'jitter_ms': health.rate.jitter_rms_s * 1e3,
+                'gaps': health.rate.gaps,
+                'sigma_mm': sigma[name],
+                **health.counts,
+            }
+            code = 'OK' if tracked else health.code
+            self._said[name] = code
+            self.health.set(f'tool {name}', OK if tracked else WARN, code, health.reason, values)
+        for code, total in totals.items():
+            if code != 'OK':
+                self.health.set_count(code, total)
+        message = f'offset {clock_values["offset_s"]} s ± {clock_values["sigma_ms"]:.2f} ms'
+        code = 'OK' if settled else 'CLOCK_UNSETTLED'
+        self.health.set('clock', OK if settled else WARN, code, message, clock_values)
+        state = self._source_state
+        self.health.set('source', OK if state.healthy else ERROR, state.code, state.message)
+
+    def _sigma_mm(self, tool: str) -> float:
+        return self._outputs[tool].sigma * 1e3
+
+    def destroy_node(self) -> None:
+        """Stop the source before the publishers go."""
+        self._source.stop()
+        self._thread.join(timeout=2.0)
+        self._jump.unregister()
+        super().destroy_node()
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run_node(TrackerNode))
+
+
+if __name__ == '__main__':
+    main()
