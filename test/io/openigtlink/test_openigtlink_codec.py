@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -312,3 +313,16 @@ def test_mutated_streams_never_raise(items, data):
     for chunk in (bytes(wire[:cut]), bytes(wire[cut:])):
         decoder.feed(chunk)
         assert decoder.buffered <= HEADER_BYTES + 1024
+
+
+@pytest.mark.parametrize('type_name', [b'TRANSFORM', b'STRING', b'IMAGE'])
+def test_a_body_of_64_mib_costs_no_memory(type_name):
+    decoder, chunk = Decoder(), bytes(1 << 20)
+    tracemalloc.start()
+    decoder.feed(raw(type_name, length=64 << 20))
+    for _ in range(64):
+        decoder.feed(chunk)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
+    assert isinstance(decoder.feed(good())[0], Transform)

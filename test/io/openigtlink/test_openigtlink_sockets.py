@@ -195,6 +195,18 @@ def test_device_status_is_passed_on(room):
     assert 'not ready' in source.events[-1].message and 'warming up' in source.events[-1].message
 
 
+def test_a_device_that_fails_recovers_and_fails_again_is_followed(room, listener):
+    source = room.listen(listener.getsockname()[1], stream='push', now_ns=lambda: 0)
+    connection, _ = listener.accept()
+    with connection:
+        codes = (18, 18, 18, 1, 1, 18, 1)
+        connection.sendall(b''.join(encode(Status('NDI', code=code)) for code in codes))
+        connection.sendall(encode(Transform('A', pose_at(0.1))))
+        source.wait_for_frames(1)
+    assert [e.healthy for e in source.events[1:5]] == [False, True, False, True]
+    assert source.source.counters['events_held_back'] == 2
+
+
 def test_two_clients_each_get_what_they_asked_for(room):
     server = room.serve()
     pushed, streamed = room.connect(server.port), room.connect(server.port)

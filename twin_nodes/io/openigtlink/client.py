@@ -90,7 +90,7 @@ class _Connection(asyncio.Protocol):
         self._decoder.counters = source.counters
         self._builder = FrameBuilder(self._config.stream, source.counters)
         self._transport: asyncio.Transport | None = None
-        self._reason = ''
+        self._reason = self._last_words = ''
         self.useful = False
         self.failure: Exception | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -131,17 +131,19 @@ class _Connection(asyncio.Protocol):
         for frame in self._builder.frames(message, arrival_ns):
             self._on_frame(frame)
         event = self._builder.event(message)
-        if event is not None:
-            self._say(event, arrival_ns)
+        if event is None:
+            return
+        # A change of state is never held back, only its repetition.
+        self._say(event, arrival_ns, always=event.message != self._last_words)
+        self._last_words = event.message
 
     def _on_fault(self, fault: Fault, arrival_ns: int) -> None:
         self._say(SourceEvent(fault.code, fault.message, healthy=fault.code == 'CRC_MISSING'), arrival_ns)
         if fault.fatal:
             self.close(fault.message)
 
-    def _say(self, event: SourceEvent, arrival_ns: int) -> None:
-        key = f'{event.code}{event.healthy}'
-        if self._source.throttle.allows(key, arrival_ns):
+    def _say(self, event: SourceEvent, arrival_ns: int, *, always: bool = False) -> None:
+        if self._source.throttle.allows(event.code, arrival_ns) or always:
             self._on_event(event)
         else:
             self._source.counters['events_held_back'] += 1
