@@ -1,0 +1,198 @@
+"""The page in a real browser, fed by a fake room over real DDS: it moves, it loses a tool, it alarms, it stays here."""
+
+import io
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from view_room import TOOL, FakeRoom
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--use-angle=swiftshader',
+    '--enable-unsafe-swiftshader',
+]
+DEADLINE_MS = 30_000
+PERIOD_S = 1.0 / 30.0
+LIVE = '[data-view=live]'
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def room(ros_context):
+    """A room that publishes 30 frames a second in a thread, with the drill near the nerve."""
+    room = FakeRoom(context=ros_context)
+    stop = threading.Event()
+
+    def play() -> None:
+        frame = 0
+        while not stop.wait(PERIOD_S):
+            room.step(5.0 + frame * PERIOD_S)
+            if frame % 30 == 0:
+                room.report()
+            frame += 1
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    yield room
+    stop.set()
+    thread.join(timeout=5.0)
+    room.destroy_node()
+
+
+@pytest.fixture
+def url():
+    """The address of a view node in a process of its own."""
+    url = f'http://127.0.0.1:{free_port()}'
+    parameters = ['-p', f"tools:=['{TOOL}']", '-p', f'port:={urlsplit(url).port}']
+    node = subprocess.Popen(
+        [sys.executable, '-m', 'twin_nodes.nodes.view_node', '--ros-args', *parameters],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_for_page(url, node)
+        yield url
+    finally:
+        node.terminate()
+        output = node.communicate(timeout=10.0)[0].decode()
+    assert 'Traceback' not in output, output
+
+
+def wait_for_page(url: str, node: subprocess.Popen) -> None:
+    end = time.monotonic() + 20.0
+    while time.monotonic() < end and node.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=1.0).close()
+            return
+        except OSError:
+            threading.Event().wait(0.05)
+    node.kill()
+    pytest.fail(f'no page on {url}: {node.communicate()[0].decode()}')
+
+
+@pytest.fixture
+def page():
+    """A page of a headless Chromium, 1280 × 720, that remembers every address it asked for."""
+    sync_api = pytest.importorskip('playwright.sync_api')
+    executable = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+    assert executable, 'no Chromium: apt-get install chromium'
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        page = browser.new_page(viewport={'width': 1280, 'height': 720})
+        page.asked = []
+        page.on('request', lambda request: page.asked.append(request.url))
+        page.on('websocket', lambda websocket: page.asked.append(websocket.url))
+        yield page
+        browser.close()
+
+
+def wait_for_text(page, *words: str) -> str:
+    for word in words:
+        page.wait_for_function(
+            '([where, word]) => document.querySelector(where)?.innerText.includes(word)',
+            arg=[LIVE, word],
+            timeout=DEADLINE_MS,
+        )
+    return page.inner_text(LIVE)
+
+
+def picture(page) -> np.ndarray:
+    from PIL import Image
+
+    shot = page.screenshot(timeout=DEADLINE_MS, clip={'x': 0, 'y': 160, 'width': 870, 'height': 560})
+    return np.asarray(Image.open(io.BytesIO(shot)).convert('RGB'), float)
+
+
+def test_the_page_lives(room, url, page):
+    page.goto(url)
+    text = wait_for_text(page, 'facial_nerve', 'mm ±', '✓ tracked', 'FRE 0.27 mm', 'tracker → drill')
+    assert '▲ NEAR' in text or '● clear' in text or '◆ INSIDE' in text
+    assert f'{TOOL}_tip' in text and ' Hz' in text
+
+    where = page.inner_text(f'[data-tool={TOOL}]')
+    before = picture(page)
+    assert before.std() > 10.0, 'the scene is empty'
+    page.wait_for_function(
+        '([tool, before]) => document.querySelector(`[data-tool=${tool}]`).innerText != before',
+        arg=[TOOL, where],
+        timeout=DEADLINE_MS,
+    )
+    end = time.monotonic() + 20.0
+    while np.mean(np.abs(picture(page) - before).max(axis=2) > 30.0) < 1e-3:
+        assert time.monotonic() < end, 'the picture did not change while the tool moved'
+
+    room.alarm('STRUCTURE_BREACHED', 'facial_nerve: 0.4 mm inside')
+    wait_for_text(page, 'facial_nerve: 0.4 mm inside', 'STRUCTURE_BREACHED')
+
+    room.lost = True
+    room.report()
+    text = wait_for_text(page, '✕ LOST', 'hidden from the tracker', 'last at')
+    assert '✓ tracked' not in text
+    assert 'mm ±' not in text, 'a distance of a lost tool is no distance'
+    room.lost = False
+    room.report()
+    wait_for_text(page, '✓ tracked', 'mm ±')
+
+    room.silent = True
+    wait_for_text(page, '✕ LOST', 'no new pose for')
+
+    assert page.asked
+    for asked in page.asked:
+        assert urlsplit(asked.removeprefix('blob:')).hostname == '127.0.0.1' or asked.startswith('data:'), asked
+
+
+def test_structures_can_be_hidden_and_the_camera_follows(room, url, page):
+    page.goto(url)
+    wait_for_text(page, 'facial_nerve', '✓ tracked')
+    page.get_by_role('tab', name='Structures').click()
+    boxes = page.get_by_role('checkbox')
+    boxes.nth(3).wait_for(timeout=DEADLINE_MS)
+    assert boxes.count() == 4
+    before = picture(page)
+    for i in range(1, 4):
+        boxes.nth(i).uncheck()
+    end = time.monotonic() + 20.0
+    while np.mean(np.abs(picture(page) - before).max(axis=2) > 20.0) < 0.03:
+        assert time.monotonic() < end, 'hiding all structures did not change the picture'
+    boxes.nth(0).check()
+    assert boxes.nth(0).is_checked()
+
+
+def test_the_node_refuses_a_taken_port_in_one_line():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        node = subprocess.run(
+            [sys.executable, '-m', 'twin_nodes.nodes.view_node', '--ros-args', '-p', "tools:=['drill']", '-p',
+             f'port:={port}'],
+            capture_output=True, text=True, timeout=20.0,
+        )  # fmt: skip
+    assert node.returncode == 1
+    assert f'configuration: port {port} is taken' in node.stderr
+    assert 'Traceback' not in node.stderr
