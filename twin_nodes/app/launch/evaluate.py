@@ -78,9 +78,9 @@ def _declared(file: Path, context: Context, set_before: frozenset[str], found: d
             inner = {child.attributes['name'] for child in element.children}
             try:
                 path = Path(context.perform(parse_template(attributes['file'])))
+                _declared(path.absolute(), context, set_before | inner, found)
             except ConfigError:
-                continue  # its path depends on arguments; seen when the file is evaluated
-            _declared(path, context, set_before | inner, found)
+                continue  # perhaps never included; if it is, the evaluation says what is wrong
         if (
             element.tag in ('arg', 'let')
             and (default := attributes.get('default', attributes.get('value'))) is not None

@@ -22,7 +22,7 @@ from twin_nodes.app.launch.plan import LaunchPlan, ProcessPlan
 OnLine = Callable[[str, str], None]
 
 TERMINATE_AFTER_S = 0.6
-KILL_AFTER_S = 0.85
+KILL_AFTER_S = 0.8
 GIVE_UP_AFTER_S = 3.0
 MAX_LINE_BYTES = 65_536
 TAIL_LINES = 12
