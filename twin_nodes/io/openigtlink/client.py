@@ -113,8 +113,8 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Deliver what the bytes complete; all of it carries the time at which they came."""
-        arrival_ns = self._source.now_ns()
         try:
+            arrival_ns = self._source.now_ns()
             for message in self._decoder.feed(data):
                 if isinstance(message, Fault):
                     self._on_fault(message, arrival_ns)
