@@ -159,22 +159,18 @@ def _consensus(poses: Array, config: PivotConfig) -> NDArray[np.bool_]:
     rng = np.random.default_rng(_SEED)
     count = len(poses)
     half = max(int(np.ceil(TRIMMED_SHARE * count)), 5)
-    best, best_cost = np.arange(count), np.inf
-    for _ in range(_SUBSETS):
-        chosen = rng.choice(count, size=4, replace=False)
-        for _ in range(2):
-            residuals = _residuals(poses, *_solve(poses[chosen]))
-            chosen = np.argpartition(residuals, half - 1)[:half]
-        cost = float((residuals[chosen] ** 2).sum())
-        if cost < best_cost:
-            best, best_cost = chosen, cost
+    chosen = rng.random((_SUBSETS, count)).argpartition(3, axis=1)[:, :4]
+    for _ in range(2):
+        residuals = _residuals_of_subsets(poses, chosen)
+        chosen = np.argpartition(residuals, half - 1, axis=1)[:, :half]
+    cost = np.take_along_axis(residuals, chosen, axis=1) ** 2
+    best = chosen[[int(cost.sum(axis=1).argmin())]]
     for _ in range(20):
-        residuals = _residuals(poses, *_solve(poses[best]))
-        best = np.sort(np.argpartition(residuals, half - 1)[:half])
+        best = np.argpartition(_residuals_of_subsets(poses, best), half - 1, axis=1)[:, :half]
     keep = np.zeros(count, dtype=bool)
-    keep[best] = True
+    keep[best[0]] = True
     for _ in range(50):
-        residuals = _residuals(poses, *_solve(poses[keep]))
+        residuals = _residuals_of_subsets(poses, np.nonzero(keep)[0][None])[0]
         scale = max(float(np.median(residuals)) / CHI3_MEDIAN, 1e-9)
         updated = residuals <= THREE_SIGMA * scale
         if (updated == keep).all():
@@ -190,14 +186,21 @@ def _consensus(poses: Array, config: PivotConfig) -> NDArray[np.bool_]:
     return keep
 
 
-def _solve(poses: Array) -> tuple[Array, Array]:
-    """Least squares by normal equations, minimum norm where the poses leave it open: for hypotheses only."""
+def _residuals_of_subsets(poses: Array, chosen: NDArray[np.intp]) -> Array:
+    """Residuals (b, n) of all poses for the tip of each subset (b, k) of them.
+
+    Least squares by normal equations, with the minimum norm where a subset leaves the tip open: for hypotheses only.
+    """
     rotations, positions = poses[:, :3, :3], poses[:, :3, 3]
-    mean_rotation, mean_position = rotations.mean(axis=0), positions.mean(axis=0)
-    matrix = np.eye(3) - mean_rotation.T @ mean_rotation
-    target = -(np.einsum('nji,nj->i', rotations, positions) / len(poses) - mean_rotation.T @ mean_position)
-    tip = np.linalg.lstsq(matrix, target, rcond=1e-9)[0]
-    return tip, mean_rotation @ tip + mean_position
+    turned_back = np.einsum('nji,nj->ni', rotations, positions)
+    mean_rotation = rotations[chosen].mean(axis=1)
+    mean_position = positions[chosen].mean(axis=1)
+    normal = np.eye(3) - np.swapaxes(mean_rotation, 1, 2) @ mean_rotation
+    target = np.einsum('bji,bj->bi', mean_rotation, mean_position) - turned_back[chosen].mean(axis=1)
+    tips = np.einsum('bij,bj->bi', np.linalg.pinv(normal, rcond=1e-9, hermitian=True), target)
+    pivots = np.einsum('bij,bj->bi', mean_rotation, tips) + mean_position
+    reached = np.einsum('nij,bj->bni', rotations, tips) + positions
+    return np.asarray(np.linalg.norm(reached - pivots[:, None], axis=2))
 
 
 def _refuse_still(coverage: PivotCoverage, config: PivotConfig) -> None:

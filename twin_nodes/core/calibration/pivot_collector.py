@@ -23,6 +23,7 @@ class PivotCollectorConfig:
     max_poses: int = setting('poses kept; the oldest leave first', 400, minimum=20, maximum=5000)
     ready_poses: int = setting('poses needed for a live result', 60, minimum=12, maximum=5000)
     window_s: float = setting('poses older than this are forgotten', 60.0, unit='s', minimum=1.0, maximum=3600.0)
+    assess_s: float = setting('the tip is solved for once in this time', 0.5, unit='s', minimum=0.0, maximum=10.0)
     still_s: float = setting('a tool that did not turn for so long is called still', 2.0, unit='s', minimum=0.1)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,6 @@ class PivotProgress:
 class _Kept:
     stamp_ns: int
     tracker_T_tool: Array
-    quat_xyzw: Array
 
 
 class PivotCollector:
@@ -72,6 +72,9 @@ class PivotCollector:
         self._last_ns: int | None = None
         self._novel_ns: int | None = None
         self._still_quat: Array | None = None
+        self._assessed_ns: int | None = None
+        self._changed = False
+        self._quats = np.empty((0, 4))
         self._progress = PivotProgress('put the tip into a dimple and tilt the tool about it', False, 0, _EMPTY)
 
     @property
@@ -95,30 +98,37 @@ class PivotCollector:
         if self._last_ns is not None and stamp_ns < self._last_ns:
             self.reset()
         self._last_ns = stamp_ns
-        forgotten = self._forget(stamp_ns)
+        self._forget(stamp_ns)
         quat_xyzw = quat_from_rotation(tracker_T_tool[:3, :3])
         self._notice_turn(stamp_ns, quat_xyzw)
         if self._is_novel(quat_xyzw):
-            self._kept.append(_Kept(stamp_ns, tracker_T_tool, quat_xyzw))
+            self._kept.append(_Kept(stamp_ns, tracker_T_tool))
+            self._quats = np.vstack([self._quats, quat_xyzw])
             if len(self._kept) > self.config.max_poses:
-                self._kept.popleft()
-            self._progress = self._assess()
-        elif forgotten:
-            self._progress = self._assess()
+                self._drop_oldest()
+            self._changed = True
+        if self._changed and self._is_due(stamp_ns):
+            self._progress, self._assessed_ns, self._changed = self._assess(), stamp_ns, False
         return self._say_still(stamp_ns)
 
-    def _forget(self, stamp_ns: int) -> bool:
+    def _forget(self, stamp_ns: int) -> None:
         horizon_ns = stamp_ns - int(self.config.window_s * 1e9)
-        before = len(self._kept)
         while self._kept and self._kept[0].stamp_ns < horizon_ns:
-            self._kept.popleft()
-        return len(self._kept) != before
+            self._drop_oldest()
+            self._changed = True
+
+    def _drop_oldest(self) -> None:
+        self._kept.popleft()
+        self._quats = self._quats[1:]
+
+    def _is_due(self, stamp_ns: int) -> bool:
+        few = len(self._kept) < self.config.pivot.min_poses
+        return few or self._assessed_ns is None or stamp_ns - self._assessed_ns >= self.config.assess_s * 1e9
 
     def _is_novel(self, quat_xyzw: Array) -> bool:
         if not self._kept:
             return True
-        cosine = np.abs(np.array([k.quat_xyzw for k in self._kept]) @ quat_xyzw).max()
-        return bool(cosine < np.cos(0.5 * self.config.novelty))
+        return bool(np.abs(self._quats @ quat_xyzw).max() < np.cos(0.5 * self.config.novelty))
 
     def _notice_turn(self, stamp_ns: int, quat_xyzw: Array) -> None:
         turned = self._still_quat is None or abs(float(self._still_quat @ quat_xyzw)) < np.cos(

@@ -5,27 +5,28 @@ import numpy as np
 from twin_nodes.core.geometry.se3 import Array
 
 EXPLAINED = 0.3
+_CHANCE = 1e-3
 _ITERATIONS = 200
 
 
 def explain_residual(points_patient: Array, points_anatomy: Array, fre: float) -> str:
     """Return a sentence on what explains a poor fit of paired points (n, 3) [m], or ''.
 
-    An explanation counts when it takes the RMS residual below 0.3 of that of the rigid fit; the one free number of a
-    scale, or the three of an anisotropic one, do not do that by chance.
+    A scale counts when the F-test says that its free numbers, one or three, do not lower the squared residual so far
+    by chance (0.1 %). A mirror image has no number more: it counts when it takes the RMS residual below 0.3 of itself.
     """
     patient = points_patient - points_patient.mean(axis=0)
     anatomy = points_anatomy - points_anatomy.mean(axis=0)
-    limit = EXPLAINED * fre
+    freedom = 3 * len(patient) - 6
     scale, residual = _isotropic(patient, anatomy)
-    if residual < limit:
+    if _explains(fre, residual, 1, freedom):
         return _scale_sentence(scale)
-    if _rms(patient - anatomy @ _orthogonal(patient, anatomy).T) < limit:
+    if _rms(patient - anatomy @ _orthogonal(patient, anatomy).T) < EXPLAINED * fre:
         return 'the points fit when mirrored: left and right are exchanged in one of the two sets'
     if len(patient) < 4:
         return ''
     scales, residual = _anisotropic(patient, anatomy)
-    if residual >= limit:
+    if not _explains(fre, residual, 3, freedom):
         return ''
     axis = int(np.argmax(np.abs(np.log(scales))))
     percent = abs(1.0 / scales[axis] - 1.0) * 100.0
@@ -36,14 +37,25 @@ def explain_residual(points_patient: Array, points_anatomy: Array, fre: float) -
     )
 
 
+def _explains(before: float, after: float, numbers: int, freedom: int) -> bool:
+    """Whether free numbers lower an RMS residual from before to after by more than chance does."""
+    from scipy.special import fdtrc
+
+    left = freedom - numbers
+    if after >= 0.6 * before or left < 1:
+        return False
+    ratio = (before**2 - after**2) / numbers / max(after**2 / left, 1e-30)
+    return bool(fdtrc(numbers, left, ratio) < _CHANCE)
+
+
 def _scale_sentence(scale: float) -> str:
     for factor in (1000.0, 0.001):
         if abs(np.log(scale / factor)) < 0.2:
             small, large = ('anatomy', 'patient') if factor > 1.0 else ('patient', 'anatomy')
             return f'the points of the {large} are 1000 times those of the {small}: unit? millimetres taken as metres'
-    return (
-        f'the touched points are {(scale - 1.0) * 100.0:+.1f} % in size against the anatomy: check its spacing or unit'
-    )
+    percent = abs(scale - 1.0) * 100.0
+    word = 'larger' if scale > 1.0 else 'smaller'
+    return f'the touched points are {percent:.1f} % {word} than those of the anatomy: check its spacing or unit'
 
 
 def _rms(residuals: Array) -> float:

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.io.recordings import open_recording
+
+
+def test_stamps_come_from_the_names(tmp_path):
+    for stamp, x in (('1378476418747859600', 20.0), ('1378476417807806000', 10.0)):
+        matrix = np.eye(4)
+        matrix[0, 3] = x
+        np.savetxt(tmp_path / f'{stamp}.txt', matrix)
+    (tmp_path / 'README.txt').write_text('not a matrix')
+    recording = open_recording(tmp_path)
+    stamps, poses = recording.tracked('tool')
+    assert stamps == (1378476417807806000, 1378476418747859600)
+    assert poses[:, 0, 3].tolist() == [0.01, 0.02]
+    assert recording.notes == ('README.txt holds no 4×4 matrix and was left out',)
+
+
+def test_left_handed_matrix_is_lost_with_the_reason(tmp_path):
+    np.savetxt(tmp_path / 'a.txt', np.diag([1.0, 1.0, -1.0, 1.0]))
+    reading = open_recording(tmp_path).frames[0].poses['tool']
+    assert reading.tracker_T_tool is None
+    assert 'left-handed' in reading.reason
+
+
+def test_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r'no \*\.txt file with a 4×4 matrix'):
+        open_recording(tmp_path)
