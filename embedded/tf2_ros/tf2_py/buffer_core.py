@@ -1,15 +1,13 @@
 """The tree of frames over time: what set_transform() puts in and lookups read."""
 
-import json
 import threading
-from math import isfinite, sqrt
-from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.time import Time
 
-from .edges import MovingEdge, StaticEdge, seconds
+from .checks import check_name, checked_pose, frame_names, nanoseconds
+from .edges import MovingEdge, StaticEdge, as_yaml
 from .exceptions import ConnectivityException, InvalidArgumentException, LookupException, TransformException
 from .messages import build_transform
 from .rigid import IDENTITY, Pose, compose, inverse
@@ -19,20 +17,7 @@ Path = tuple[tuple[Edge, ...], tuple[Edge, ...]]
 
 DEFAULT_CACHE_S = 10.0
 MAX_DEPTH = 1000
-NORM_TOLERANCE = 1e-2
 MAX_CACHED_PATHS = 4096
-
-
-def nanoseconds(time: Any) -> int:
-    """A time or duration of rclpy or of builtin_interfaces as integer nanoseconds."""
-    try:
-        return time.nanoseconds
-    except AttributeError:
-        pass
-    try:
-        return time.sec * 1_000_000_000 + time.nanosec
-    except AttributeError:
-        raise TypeError(f'time must have nanoseconds, or sec and nanosec; this is {type(time).__name__}') from None
 
 
 class BufferCore:
@@ -80,8 +65,8 @@ class BufferCore:
         self._insert(transform, authority, is_static=True)
 
     def _insert(self, transform: TransformStamped, authority: str, *, is_static: bool) -> None:
-        parent, child = _frame_names(transform, authority)
-        pose = _checked_pose(transform.transform, child, authority)
+        parent, child = frame_names(transform, authority)
+        pose = checked_pose(transform.transform, child, authority)
         with self._lock:
             edge = self._edges.get(child)
             if edge is None:
@@ -218,7 +203,7 @@ class BufferCore:
     def _path(self, target: str, source: str) -> Path:
         """The edges from the source up, and from the target up, to where both meet."""
         for frame in (target, source):
-            _check_name(frame)
+            check_name(frame)
         if target == source:
             return (), ()
         for frame in (target, source):
@@ -261,7 +246,7 @@ class BufferCore:
     def all_frames_as_yaml(self) -> str:
         """The frames with parent, broadcaster, rate, newest and oldest stamp and span in seconds, as YAML."""
         with self._lock:
-            return ''.join(_as_yaml(edge) for edge in self._edges.values()) or '[]'
+            return ''.join(as_yaml(edge) for edge in self._edges.values()) or '[]'
 
     def all_frames_as_string(self) -> str:
         """One line per frame: its name and its parent's."""
@@ -278,52 +263,6 @@ class BufferCore:
         return frame in self._names
 
 
-def _check_name(frame: str) -> None:
-    if not isinstance(frame, str):
-        raise TypeError(f'a frame name is a str; this is {type(frame).__name__}')
-    if not frame:
-        raise InvalidArgumentException('a frame name must not be empty')
-    if frame[0] == '/':
-        raise InvalidArgumentException(f'"{frame}" begins with "/", which no frame of tf2 does; ask for "{frame[1:]}"')
-
-
-def _frame_names(transform: TransformStamped, authority: str) -> tuple[str, str]:
-    """Parent and child, without the slash that ROS 1 wrote before them."""
-    parent = transform.header.frame_id
-    child = transform.child_frame_id
-    if parent[:1] == '/':
-        parent = parent[1:]
-    if child[:1] == '/':
-        child = child[1:]
-    if not child:
-        raise InvalidArgumentException(f'{authority} sends a transform without child_frame_id (in "{parent}")')
-    if not parent:
-        raise InvalidArgumentException(f'{authority} sends a transform of "{child}" without frame_id')
-    if parent == child:
-        raise InvalidArgumentException(f'{authority} sends a transform of "{child}" in itself')
-    return parent, child
-
-
-def _checked_pose(transform: Any, child: str, authority: str) -> Pose:
-    """The numbers of a message, once they are finite and a rotation; the quaternion is brought to length 1."""
-    t = transform.translation
-    r = transform.rotation
-    x, y, z, i, j, k, w = pose = (t.x, t.y, t.z, r.x, r.y, r.z, r.w)
-    norm2 = i * i + j * j + k * k + w * w
-    if not isfinite(x * x + y * y + z * z + norm2):  # nor numbers whose products are not finite
-        raise InvalidArgumentException(f'{authority} sends NaN or Inf for "{child}": {pose}')
-    error = abs(norm2 - 1.0)
-    if error <= 1e-15:
-        return pose
-    if not error < NORM_TOLERANCE:
-        raise InvalidArgumentException(
-            f'{authority} sends a quaternion for "{child}" whose length is {sqrt(norm2):.6g} instead of 1: '
-            f'{pose[3:]} (x, y, z, w)'
-        )
-    scale = 1.0 / sqrt(norm2)
-    return x, y, z, i * scale, j * scale, k * scale, w * scale
-
-
 def _latest(path: Path) -> int:
     """The newest stamp that every moving edge reaches, in nanoseconds; 0 when none moves."""
     rising, falling = path
@@ -338,17 +277,3 @@ def _chain(edges: tuple[Edge, ...], stamp: int) -> Pose:
     for edge in edges[1:]:
         pose = compose(edge.at(stamp), pose)
     return pose
-
-
-def _as_yaml(edge: Edge) -> str:
-    latest, earliest = edge.latest or 0, edge.earliest or 0
-    span = latest - earliest
-    return (
-        f'{json.dumps(edge.child)}:\n'
-        f'  parent: {json.dumps(edge.parent)}\n'
-        f'  broadcaster: {json.dumps(edge.authority)}\n'
-        f'  rate: {len(edge) * 1e9 / max(span, 100_000):.3f}\n'
-        f'  most_recent_transform: {seconds(latest)}\n'
-        f'  oldest_transform: {seconds(earliest)}\n'
-        f'  buffer_length: {span * 1e-9:.3f}\n'
-    )

@@ -1,5 +1,6 @@
 """One edge of the tree: where a frame lies in its parent, over time or for good."""
 
+import json
 from bisect import bisect_left
 
 from .exceptions import ExtrapolationException, InvalidArgumentException
@@ -151,3 +152,18 @@ class MovingEdge:
             f'Lookup would require extrapolation {where}.  Requested time {seconds(stamp)} but the {which} data is at '
             f'time {seconds(available)}{only}, for frame [{self.child}] in [{self.parent}]'
         )
+
+
+def as_yaml(edge: MovingEdge | StaticEdge) -> str:
+    """What is known of an edge, as one entry of a YAML mapping; times in seconds, rate in hertz."""
+    latest, earliest = edge.latest or 0, edge.earliest or 0
+    span = latest - earliest
+    return (
+        f'{json.dumps(edge.child)}:\n'
+        f'  parent: {json.dumps(edge.parent)}\n'
+        f'  broadcaster: {json.dumps(edge.authority)}\n'
+        f'  rate: {len(edge) * 1e9 / max(span, 100_000):.3f}\n'
+        f'  most_recent_transform: {seconds(latest)}\n'
+        f'  oldest_transform: {seconds(earliest)}\n'
+        f'  buffer_length: {span * 1e-9:.3f}\n'
+    )

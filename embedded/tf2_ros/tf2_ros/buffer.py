@@ -14,7 +14,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.time import Time
 from tf2_msgs.srv import FrameGraph
-from tf2_py.buffer_core import BufferCore, nanoseconds
+from tf2_py.buffer_core import BufferCore
+from tf2_py.checks import nanoseconds
 from tf2_py.exceptions import ConnectivityException, ExtrapolationException, LookupException, TransformException
 
 from .buffer_interface import NO_WAIT, BufferInterface
