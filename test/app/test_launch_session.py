@@ -65,7 +65,8 @@ def session(tmp_path):
 
 
 WAITS = 'import time\nprint("ready", flush=True)\ntime.sleep(60)\n'
-DEAF = 'import signal, time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\nprint("ready", flush=True)\ntime.sleep(60)\n'
+DEAF = 'import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n' + WAITS
+TELLS = 'import os, time\nprint(os.getpid(), "pid", flush=True)\ntime.sleep(60)\n'
 
 
 def test_output_is_labelled_and_a_clean_end_is_success(session, script):
@@ -106,7 +107,7 @@ def test_a_second_request_kills_at_once(session, script):
 
 
 def test_failure_is_reported_with_its_last_lines(session, script):
-    s, lines = session(f'<executable cmd="{script("f.py", "print(5); raise SystemExit(3)")}" name="bad"/>')
+    s, _ = session(f'<executable cmd="{script("f.py", "print(5); raise SystemExit(3)")}" name="bad"/>')
     s.start()
     assert s.wait(DEADLINE_S)
     assert s.exit_code == 1
@@ -124,7 +125,8 @@ def test_death_by_signal_is_named(session):
 
 def test_respawn_until_the_retries_are_used_up(session):
     s, lines = session(
-        '<executable cmd="sh -c \'echo once; exit 2\'" name="r" respawn="true" respawn_delay="0.05" respawn_max_retries="2"/>'
+        '<executable cmd="sh -c \'echo once; exit 2\'" name="r" respawn="true" respawn_delay="0.05" '
+        'respawn_max_retries="2"/>'
     )
     begun = time.monotonic()
     s.start()
@@ -200,10 +202,7 @@ def _gone(pid):
 @pytest.fixture
 def supervisor(tmp_path, script):
     """Run `twin launch` in a process of its own with two children; give it and their pids."""
-    body = ''.join(
-        f'<executable cmd="{script(f"{name}.py", WAITS.replace("ready", "pid").replace("print(", "import os; print(os.getpid(), "))}" name="{name}"/>'
-        for name in ('a', 'b')
-    )
+    body = ''.join(f'<executable cmd="{script(f"{name}.py", TELLS)}" name="{name}"/>' for name in ('a', 'b'))
     file = tmp_path / 'two.launch.xml'
     file.write_text(f'<launch>{body}</launch>')
     process = subprocess.Popen(
@@ -272,7 +271,8 @@ def test_a_real_node_gets_name_namespace_parameters_and_remaps(session, tmp_path
       <node pkg="demo_pkg" exec="echo" name="echo" namespace="room">
         <param from="$(dirname)/p.yaml"/>
         <param name="f" value="1.0"/><param name="i" value="2"/><param name="s" value="10" type="str"/>
-        <param name="flag" value="true"/><param name="lst" value="[1.0, 2.0]"/><param name="grp"><param name="k" value="v"/></param>
+        <param name="flag" value="true"/><param name="lst" value="[1.0, 2.0]"/>
+        <param name="grp"><param name="k" value="v"/></param>
         <remap from="in" to="/else/where"/>
       </node></group>"""
     s, lines = session(body, env={**os.environ, 'AMENT_PREFIX_PATH': f'{tmp_path}:{sys.prefix}'})

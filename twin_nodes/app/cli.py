@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from twin_nodes.app.cli_files import GROUPS
 from twin_nodes.core.errors import ConfigError, TwinError
 
 app = typer.Typer(
@@ -20,8 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={'help_option_names': ['-h', '--help']},
 )
-igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
-app.add_typer(igtl, name='igtl')
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 Json = Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')]
 Words = Annotated[list[str] | None, typer.Argument(help='FILE or PACKAGE FILE, then name:=value …')]
@@ -222,21 +223,6 @@ def bench(
     from twin_nodes.app.bench.runner import run
 
     _end(run(names or [], quick, json))
-
-
-@igtl.command('serve')
-def igtl_serve(
-    file: Annotated[Path, typer.Argument(help='Recording to serve, or "sim" for the simulator.')],
-    host: Annotated[str, typer.Option(help='Address to listen on.')] = '127.0.0.1',
-    port: Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')] = 18944,
-    rate: Annotated[float, typer.Option(min=0.01, help='Speed of time; 1 is real time.')] = 1.0,
-    loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
-    stream: Annotated[str, typer.Option(help='Message type to send.')] = 'transform',
-) -> None:
-    """Serve a recording or the simulator to any OpenIGTLink client, 3D Slicer included."""
-    from twin_nodes.app.igtl import serve
-
-    _end(serve(file, host=host, port=port, rate=rate, loop=loop, stream=stream))
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

@@ -63,6 +63,8 @@ def gather(topic: str, *, seconds: float, world: str) -> Facts:
         publishers = [_end(info) for info in node.get_publishers_info_by_topic(topic)]
         unreadable = _listen(node, topic, publishers, heard.take) if publishers else ''
         listener.spin(seconds)
+        listener.spin(1.0, until=lambda: all(_named(info) for info in node.get_publishers_info_by_topic(topic)))
+        publishers = [_end(info) for info in node.get_publishers_info_by_topic(topic)] or publishers
         ours = node.get_fully_qualified_name()
         subscribers = [_end(info) for info in node.get_subscriptions_info_by_topic(topic)]
         topics = tuple(
@@ -103,6 +105,11 @@ def _listen(node: Any, topic: str, publishers: list[End], take: Any) -> str:
     )
     node.create_subscription(kind, topic, take, profile)
     return ''
+
+
+def _named(info: Any) -> bool:
+    """Whether discovery has told the node's name yet; it comes after the end point itself."""
+    return not info.node_name.startswith('_NODE_NAME_UNKNOWN')
 
 
 def _end(info: Any) -> End:

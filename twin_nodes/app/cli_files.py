@@ -1,0 +1,75 @@
+"""The groups of `twin` that work on files: igtl, calibrate and register."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
+calibrate = typer.Typer(help='Calibrate a tool from a recording.', no_args_is_help=True)
+register = typer.Typer(help='Register anatomy to patient from a recording.', no_args_is_help=True)
+GROUPS = {'igtl': igtl, 'calibrate': calibrate, 'register': register}
+
+
+@igtl.command('serve')
+def igtl_serve(
+    file: Annotated[Path, typer.Argument(help='Recording to serve, or "sim" for the simulator.')],
+    host: Annotated[str, typer.Option(help='Address to listen on.')] = '127.0.0.1',
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')] = 18944,
+    rate: Annotated[float, typer.Option(min=0.01, help='Speed of time; 1 is real time.')] = 1.0,
+    loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
+    stream: Annotated[str, typer.Option(help='Message type to send.')] = 'transform',
+) -> None:
+    """Serve a recording or the simulator to any OpenIGTLink client, 3D Slicer included."""
+    from twin_nodes.app.igtl import serve
+
+    raise typer.Exit(serve(file, host=host, port=port, rate=rate, loop=loop, stream=stream))
+
+
+@calibrate.callback()
+def _calibrate() -> None:
+    """Calibrate a tool from a recording."""
+
+
+@register.callback()
+def _register() -> None:
+    """Register anatomy to patient from a recording."""
+
+
+@igtl.callback()
+def _igtl() -> None:
+    """Serve recordings over OpenIGTLink."""
+
+
+@calibrate.command('pivot')
+def calibrate_pivot(
+    recording: Annotated[Path, typer.Argument(help='Recording, or folder of matrices, in which the tool pivots.')],
+    device: Annotated[str, typer.Option(help='The tool; may be left out when there is only one.')] = '',
+    reference: Annotated[str, typer.Option(help='Device in whose frame the dimple is fixed; else the tracker.')] = '',
+    robust: Annotated[bool, typer.Option('--robust/--least-squares', help='Leave out and name outliers.')] = True,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find the tip of a tool, with its error."""
+    from twin_nodes.app.offline import calibrate_pivot as run
+
+    report = run(recording, device=device, reference=reference, robust=robust, output=output)
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
+@register.command('points')
+def register_points(
+    recording: Annotated[Path, typer.Argument(help='Recording in which a stylus touches the landmarks.')],
+    plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration; found near it when left out.')] = None,
+    tip: Annotated[Path | None, typer.Option(help='Calibration of the stylus; else that of the configuration.')] = None,
+    tolerance_mm: Annotated[float, typer.Option(min=0.01, help='How far a landmark may lie from its place.')] = 3.0,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find the landmarks that were touched and register to them."""
+    from twin_nodes.app.offline import register_landmarks as run
+    from twin_nodes.io.results import read_result
+
+    known = read_result(tip, kind='tool_tip') if tip is not None else None
+    report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, output=output)
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
