@@ -6,7 +6,6 @@ No count in a header is believed before the file was seen to be long enough for 
 import base64
 import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -41,7 +40,7 @@ def read_stl(path: Path) -> Raw:
     """Read STL, binary or ascii; each triangle has points of its own."""
     data = path.read_bytes()
     count = int.from_bytes(data[80:84], 'little')
-    if data[:5].lower() == b'solid' and len(data) != 84 + 50 * count:
+    if data[:5].lower() == b'solid' and len(data) != 84 + 50 * count and b'facet' in data[:1024]:
         words = re.findall(rb'vertex\s+(\S+)\s+(\S+)\s+(\S+)', data)
         facets = data.count(b'endfacet')
         if len(words) != 3 * facets:
