@@ -5,7 +5,7 @@ import numpy as np
 from twin_nodes.core.geometry.se3 import Array
 
 EXPLAINED = 0.3
-_CHANCE = 1e-3
+_CHANCE = 1e-4
 _ITERATIONS = 200
 
 
@@ -13,7 +13,7 @@ def explain_residual(points_patient: Array, points_anatomy: Array, fre: float) -
     """Return a sentence on what explains a poor fit of paired points (n, 3) [m], or ''.
 
     A scale counts when the F-test says that its free numbers, one or three, do not lower the squared residual so far
-    by chance (0.1 %). A mirror image has no number more: it counts when it takes the RMS residual below 0.3 of itself.
+    by chance (0.01 %). A mirror image has no number more: it counts when it takes the RMS residual below 0.3 of itself.
     """
     patient = points_patient - points_patient.mean(axis=0)
     anatomy = points_anatomy - points_anatomy.mean(axis=0)

@@ -54,6 +54,10 @@ class _Hypothesis:
     pairs: tuple[tuple[int, int], ...]
     rms: float
 
+    def holds(self, *pairs: tuple[int, int]) -> bool:
+        """Whether all given pairs are among its own."""
+        return all(pair in self.pairs for pair in pairs)
+
     @property
     def disorder(self) -> int:
         """Number of pairs of dwells touched against the order of the landmarks."""
@@ -122,6 +126,8 @@ def _hypotheses(dwells: Array, landmarks: Array, tolerance: float) -> list[_Hypo
             np.fill_diagonal(matrix, False)
         fits = agree_ij[:, :, None] & agree_ik[:, None, :] & agree_jk[None, :, :]
         for a, b, c in np.argwhere(fits).tolist():
+            if any(h.holds((i, a), (j, b), (k, c)) for h in seen.values()):
+                continue  # it would grow into the same assignment
             tried += 1
             if tried > MAX_HYPOTHESES:
                 return list(seen.values())
