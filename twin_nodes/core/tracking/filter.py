@@ -30,7 +30,7 @@ class PoseFilterConfig:
         'RMS error of a measured rotation over three axes.', 0.0006, unit='rad', minimum=1e-7, maximum=1.0
     )
     calm_jerk: float = setting('White jerk density of the calm mode.', 0.01, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
-    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.3, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
+    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.5, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
     calm_angular_jerk: float = setting(
         'White angular jerk density of the calm mode.', 0.1, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )
@@ -46,7 +46,7 @@ class PoseFilterConfig:
         maximum=1e4,
     )
     manoeuvre: float = setting(
-        'Chi-square limit above which the covariance is widened to follow an abrupt move.', 27.9, minimum=12.6
+        'Chi-square limit above which the covariance is widened to follow an abrupt move.', 20.0, minimum=12.6
     )
     max_speed: float = setting('Fastest the tool can move.', 1.0, unit='m/s', minimum=0.001, maximum=100.0)
     max_acceleration: float = setting('Hardest the tool can speed up.', 20.0, unit='m/s²', minimum=0.01, maximum=1e4)
@@ -173,7 +173,7 @@ class PoseFilter:
             covariance: Of this measurement (6, 6); None for that of the settings.
 
         Raises:
-            InputError: NOT_FINITE, for a pose or covariance with NaN or Inf.
+            InputError: NOT_FINITE, for a pose or covariance with NaN or Inf; for a covariance not positive definite.
         """
         noise = self._noise if covariance is None else np.ascontiguousarray(covariance, np.float64)
         pose = np.ascontiguousarray(tracker_T_tool, np.float64)
@@ -182,6 +182,8 @@ class PoseFilter:
         out = np.empty(kernels.OUT)
         if not (np.isfinite(pose.sum()) and np.isfinite(noise.sum())):
             raise InputError('measured pose or its covariance has NaN or Inf', code='NOT_FINITE')
+        if covariance is not None and not _is_definite(noise):
+            raise InputError('measured covariance must be symmetric and positive definite, m² and rad²')
         outcome = kernels.feed(*self._kept, stamp_ns, pose, noise, out)
         return self._result(_OUTCOMES[outcome], self.newest_ns, out)
 
@@ -207,3 +209,11 @@ class PoseFilter:
         return FilterResult(
             outcome, stamp_ns, out[:16].reshape(4, 4), out[16:52].reshape(6, 6), out[52:58], float(out[58])
         )
+
+
+def _is_definite(covariance: Array) -> bool:
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.abs(covariance - covariance.T).max() <= 1e-9 * np.abs(covariance).max())
