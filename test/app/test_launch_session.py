@@ -257,7 +257,8 @@ print('NODE', node.get_fully_qualified_name(), topic, values, flush=True)
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-    print('bye', flush=True)
+    pass
+print('bye', flush=True)
 """
 
 

@@ -12,7 +12,7 @@ import yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
-MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp', '.vtu')
+MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp')
 VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
 RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
 MAX_YAML_BYTES = 16_000_000
@@ -110,29 +110,33 @@ def _bag(file: Path) -> str:
 
 
 def _mesh(file: Path) -> str:
+    """Read a surface in millimetres, and in metres where that gives no anatomy's size."""
+    from twin_nodes.io.meshes import read_surface
+
     try:
-        from twin_nodes.io import meshes
-    except ImportError:
-        raise InputError(f'{file}: meshes cannot be read in this install (twin_nodes.io.meshes is absent)') from None
-    return f'mesh, good: {_sizes(meshes.read_mesh(file))}'
+        unit, surface = 'mm', read_surface(file, unit='mm')
+    except InputError as refusal:
+        try:
+            unit, surface = 'm', read_surface(file, unit='m')
+        except InputError:
+            raise refusal from None
+    extent = (surface.bounds[1] - surface.bounds[0]) * 1e3
+    size = ' × '.join(f'{length:.1f}' for length in extent)
+    closed = 'closed' if surface.is_watertight else 'not closed: no signed distance can be computed'
+    verdict = 'good' if surface.is_watertight else 'with a warning'
+    counts = f'{len(surface.vertices)} vertices, {len(surface.triangles)} triangles'
+    return f'surface, {verdict}: {counts}, {size} mm when read in {unit}, {closed}'
 
 
 def _volume(file: Path) -> str:
-    try:
-        from twin_nodes.io import volumes
-    except ImportError:
-        raise InputError(f'{file}: volumes cannot be read in this install (twin_nodes.io.volumes is absent)') from None
-    return f'volume, good: {_sizes(volumes.read_volume(file))}'
+    import numpy as np
 
+    from twin_nodes.io.volumes import read_label_volume
 
-def _sizes(result: Any) -> str:
-    """Name the arrays of a result with their shapes."""
-    found = [
-        f'{name} {"×".join(str(n) for n in value.shape)}'
-        for name, value in getattr(result, '__dict__', {}).items()
-        if hasattr(value, 'shape')
-    ]
-    return ', '.join(found) or str(result)[:200]
+    volume = read_label_volume(file)
+    labels = [int(label) for label in np.unique(volume.labels) if label]
+    shape = ' × '.join(str(length) for length in volume.labels.shape)
+    return f'label volume, good: {shape} voxels, labels {", ".join(map(str, labels[:20])) or "none"}'
 
 
 def _yaml(file: Path) -> str:
