@@ -6,6 +6,7 @@ import pytest
 from twin_nodes.app.view import geometry
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, anatomy_corners, frame_scene
+from twin_nodes.app.view.page import follow
 from twin_nodes.app.view.panel import distance_text, duration, events_html, live_html, millimetres
 from twin_nodes.app.view.records import Check, Clearance, Event, Level, Moment, StructureClearance, Surface, Zone
 from twin_nodes.app.view.scene import closest_line, default_opacity, label_points
@@ -133,3 +134,28 @@ def test_zone_colours_are_the_same_for_every_structure_when_it_matters():
     for zone in (Zone.NEAR, Zone.INSIDE):
         assert structure_colour(zone, (1.0, 0.0, 0.0)) == structure_colour(zone, (0.0, 0.0, 1.0)) == ZONES[zone].colour
     assert structure_colour(Zone.CLEAR, (1.0, 0.0, 0.0)) != structure_colour(Zone.CLEAR, (0.0, 0.0, 1.0))
+
+
+class FakeCamera:
+    """As viser's: moving the position moves the target along."""
+
+    def __init__(self) -> None:
+        self.look_at = np.zeros(3)
+        self._position = np.array([0.3, 0.0, 0.2])
+
+    @property
+    def position(self):
+        return self._position
+
+    @position.setter
+    def position(self, value):
+        self.look_at = self.look_at + value - self._position
+        self._position = value
+
+
+def test_a_following_camera_keeps_the_tip_in_the_middle_and_its_own_direction():
+    camera = FakeCamera()
+    for tip in np.random.default_rng(1).normal(0.0, 0.1, (20, 3)):
+        follow(camera, tip)
+        np.testing.assert_allclose(camera.look_at, tip, atol=1e-12)
+        np.testing.assert_allclose(camera.position - camera.look_at, [0.3, 0.0, 0.2], atol=1e-12)

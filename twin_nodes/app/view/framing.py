@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin_nodes.app.view.geometry import look_at
+from twin_nodes.app.view.geometry import BODY_SPHERES, look_at
 from twin_nodes.app.view.records import Picture
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 
 FIELD_OF_VIEW = 0.6
-MARGIN = 1.2
+MARGIN = 1.12
 SHAFT_SHARE = 0.55
 MINIMUM_DISTANCE = 0.08
 
@@ -44,7 +44,7 @@ def frame_scene(picture: Picture, up: Array) -> Framing | None:
     points = [part for part in (anatomy, tool) if part is not None]
     if not points:
         return None
-    cloud = np.vstack(points)
+    cloud = np.vstack([*points, *_reference_points(picture)])
     direction = _direction(anatomy, tool, up)
     target = 0.5 * (cloud.min(axis=0) + cloud.max(axis=0))
     fixed_T_camera = look_at(target + direction, target, up)
@@ -77,6 +77,12 @@ def anatomy_corners(picture: Picture) -> Array | None:
     high = np.max([surface.vertices_anatomy.max(axis=0) for surface in picture.surfaces], axis=0)
     grid = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     return np.asarray(transform_points(picture.fixed_T_anatomy, low + grid * (high - low)))
+
+
+def _reference_points(picture: Picture) -> list[Array]:
+    if picture.fixed_T_patient is None:
+        return []
+    return [transform_points(picture.fixed_T_patient, BODY_SPHERES)]
 
 
 def _tool_points(picture: Picture) -> Array | None:

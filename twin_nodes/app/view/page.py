@@ -137,7 +137,7 @@ class ViserView:
             if framing is not None and _better(framing, viewer.framed):
                 self._set_camera(viewer, framing)
             elif viewer.follow.value and tool.live and tool.fixed_T_tip is not None:
-                _follow(viewer.client.camera, tool.fixed_T_tip[:3, 3])
+                follow(viewer.client.camera, tool.fixed_T_tip[:3, 3])
         if framing is not None and _better(framing, self._framing):
             self._framing = framing
             camera = self._server.initial_camera
@@ -156,7 +156,7 @@ def _better(framing: Framing, before: Framing | None) -> bool:
     return before is None or (framing.complete and not before.complete)
 
 
-def _follow(camera: Any, tip: Array) -> None:
+def follow(camera: Any, tip: Array) -> None:
     """Move the camera with the tip, keeping the direction from which this browser looks."""
     step = tip - camera.look_at
     if np.linalg.norm(step) > FOLLOW_STEP:

@@ -89,7 +89,7 @@ def _distance(row: DistancePicture) -> str:
     look = ZONES[row.zone]
     name = f'<td class="w">{_sign(look, word=True)}</td><td>{escape(row.name)}'
     if row.row is None:
-        return f'{name}</td><td class="n d">{escape(row.reason)}</td>'
+        return f'{name}</td><td class="d" style="text-align:right">{escape(row.reason)}</td>'
     weight = 'big' if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
     notes = [f'breach {100 * row.row.probability:.1f} %']
     notes += [f'contact in {row.row.time_to_contact:.1f} s'] if row.row.time_to_contact >= 0.0 else []

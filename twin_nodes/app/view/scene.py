@@ -15,7 +15,6 @@ from twin_nodes.app.view.records import DistancePicture, Picture, Surface, ToolP
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
 SEE_THROUGH = 0.32
-LOST_OPACITY = 0.35
 MAX_LABELS = 8
 LABEL_SCALE = 0.85
 GRID_CELL = 0.01
@@ -74,16 +73,16 @@ class ToolScene:
                 style.TOOL_TIP,
             ),
         ]
-        handle_end = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
-        self._label = Node(_label(scene, f'{tip}/label', name, handle_end))
+        neck = 0.5 * config.shaft_length * np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis)
+        self._label = Node(_label(scene, f'{tip}/label', name, neck))
         self._body_label = Node(_label(scene, f'{body}/label', name, _ASIDE))
 
     def show(self, tool: ToolPicture) -> None:
-        """Bring the tool up to date; a lost one is grey, see-through, and named with its reason."""
+        """Bring the tool up to date; a lost one is grey where it was last seen, and named lost."""
         self._body.place(tool.fixed_T_tool)
         self._tip.place(tool.fixed_T_tip)
         for node, colour in self._parts:
-            node.set(color=colour if tool.live else style.TOOL_LOST, opacity=None if tool.live else LOST_OPACITY)
+            node.set(color=colour if tool.live else style.TOOL_LOST)
         text = tool.name if tool.live else f'✕ {tool.name} LOST'
         self._label.set(text=text)
         self._body_label.set(text=text, visible=tool.fixed_T_tip is None)
@@ -157,7 +156,7 @@ class RoomScene:
     def __init__(self, server: viser.ViserServer, config: ViewConfig, up: Array) -> None:
         scene = server.scene
         scene.set_up_direction(config.up)  # type: ignore[arg-type]
-        scene.configure_environment_map('studio', environment_intensity=0.35)
+        self._light(scene, up)
         scene.set_background_image(background())
         self._scene, self._up, self._grid_laid = scene, up, False
         self._shaft = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
@@ -177,6 +176,22 @@ class RoomScene:
         self._closest_point = Node(
             _mesh(scene, '/closest_point', geometry.sphere(_ASIDE, 0.0012), style.ZONES[Zone.CLEAR].colour)
         )
+
+    @staticmethod
+    def _light(scene: viser.SceneApi, up: Array) -> None:
+        """Light softly from above with two lamps across, so that colours keep their hue and shapes their relief."""
+        side = geometry.rotation_to(up)[:, 0]
+        scene.configure_environment_map(None)
+        scene.configure_default_lights(enabled=False)
+        scene.add_light_ambient('/lights/ambient', intensity=1.15)
+        for name, direction, intensity in (
+            ('key', up + side, 2.1),
+            ('fill', up - side, 1.3),
+            ('rim', -0.4 * up + np.cross(up, side), 0.5),
+        ):
+            scene.add_light_directional(
+                f'/lights/{name}', intensity=intensity, position=10.0 * direction, cast_shadow=False
+            )
 
     def show(self, picture: Picture) -> bool:
         """Bring the scene up to date; returns whether the anatomy is a new one."""

@@ -167,9 +167,9 @@ class ViewState:
         age_ns = moment.ros_ns - self._clearance.stamp_ns
         if max(silent_ns, age_ns) > self._stale_after_ns:
             reason = f'no advice for {max(silent_ns, age_ns) / 1e9:.1f} s'
-            return {}, reason if tool.live else f'{tool.name}: {tool.reason}'
+            return {}, reason if tool.live else f'{tool.name} is lost'
         if not tool.live:
-            return {}, f'{tool.name}: {tool.reason}'
+            return {}, f'{tool.name} is lost'
         return {row.structure: row for row in self._clearance.rows}, 'not in the advice'
 
     def _link_pictures(self, tool: ToolPicture, moment: Moment) -> tuple[LinkPicture, ...]:
