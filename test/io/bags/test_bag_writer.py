@@ -73,15 +73,14 @@ def test_what_was_handed_over_is_in_the_file_without_closing(tmp_path: Path, tru
     writer = BagWriter(tmp_path / 'bag')
     handle = writer.add_topic('/text', TEXT)
     writer.write(handle, 5, truth[0][2])
-    deadline = threading.Event()
-    for _ in range(500):
+    pause = threading.Event()
+    for _ in range(1000):
         found = scan(writer.path.read_bytes())
-        if found.messages or deadline.wait(0.01):
+        entries = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
+        if (found.messages and entries['topics_with_message_count']) or pause.wait(0.01):
             break
     assert found.messages == 1 and not found.ended
-    assert (
-        yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())['rosbag2_bagfile_information']['version'] == 9
-    )
+    assert entries['version'] == 9 and entries['topics_with_message_count'][0]['topic_metadata']['name'] == '/text'
     writer.close()
 
 

@@ -1,5 +1,6 @@
 """An MCAP file that is whole after every chunk, also when the disk refuses one."""
 
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from twin_nodes.io.bags import mcap_records as records
 from twin_nodes.io.bags.mcap_records import Channel, MessageRecord, Schema, Tally
 
 LIBRARY = 'twin_nodes'
+INDEX_BYTES = 1 << 20
 
 
 class BagWriteError(TwinError):
@@ -47,7 +49,8 @@ class McapFile:
         self._schemas: list[Schema] = []
         self._channels: list[Channel] = []
         self._fresh: set[int] = set()
-        self._chunk_indexes: list[bytes] = []
+        self._chunk_indexes = tempfile.SpooledTemporaryFile(max_size=INDEX_BYTES)  # noqa: SIM115 - lives as long as self
+        self._indexed = True
         self._metadata_indexes: list[bytes] = []
         self.tally = Tally()
         self._append(records.MAGIC + records.header_record('ros2', LIBRARY))
@@ -101,7 +104,7 @@ class McapFile:
             indexes += records.message_index_record(channel_id, places)
         place = self._position
         self._append(chunk + indexes)
-        self._chunk_indexes.append(
+        self._remember(
             records.chunk_index_record(
                 times_ns=(start_ns, end_ns),
                 offset=place,
@@ -119,7 +122,7 @@ class McapFile:
 
     def finish(self, *, summary: bool = True) -> None:
         """Write the end of the file: with the summary, or without where there is no room for it."""
-        groups = self._summary() if summary else []
+        groups = self._summary() if summary and self._indexed else []
         self._append(records.file_end(groups, position=self._position))
 
     def _chunk_content(self, messages: list[MessageRecord]) -> tuple[bytes, dict[int, list[tuple[int, int]]]]:
@@ -145,9 +148,21 @@ class McapFile:
             (records.SCHEMA, b''.join(map(records.schema_record, self._schemas))),
             (records.CHANNEL, b''.join(map(records.channel_record, self._channels))),
             (records.STATISTICS, statistics),
-            (records.CHUNK_INDEX, b''.join(self._chunk_indexes)),
+            (records.CHUNK_INDEX, self._remembered()),
             (records.METADATA_INDEX, b''.join(self._metadata_indexes)),
         ]
+
+    def _remember(self, chunk_index: bytes) -> None:
+        """Keep a chunk index for the summary: hours of small chunks have more of them than belong in memory."""
+        try:
+            self._chunk_indexes.write(chunk_index)
+        except OSError:  # no room for it: the file will end without a summary, which readers cope with
+            self._indexed = False
+
+    def _remembered(self) -> bytes:
+        self._chunk_indexes.seek(0)
+        with self._chunk_indexes as spool:
+            return spool.read()
 
     def _append(self, data: bytes) -> None:
         """Write all of it or nothing."""

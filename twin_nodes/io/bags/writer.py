@@ -76,13 +76,18 @@ class BagWriter:
         self._disk = threading.Lock()
         self._account = threading.Condition(threading.Lock())
         self._wake = threading.Event()
+        self._untidy = threading.Event()
         self._closing = False
         self._closed = False
         self._error: BagWriteError | None = None
         self._error_told = False
         self._write_metadata()
-        self._thread = threading.Thread(target=self._run, name='bag_writer', daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=target, name=f'bag_{name}', daemon=True)
+            for name, target in (('writer', self._run), ('keeper', self._keep))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def error(self) -> BagWriteError | None:
@@ -127,7 +132,7 @@ class BagWriter:
             InputError: The type is not known here, or the topic was announced before.
             BagWriteError: The disk takes no more.
         """
-        if any(topic.name == name for topic in self._topics.values()):
+        if any(topic.name == name for topic in list(self._topics.values())):
             raise InputError(f'{name} was announced to the bag before: one topic, one type')
         encoding, text = definition or ('ros2msg', definition_text(type_name))
         known_hash = hash_text or ('' if definition else type_hash(type_name))
@@ -143,7 +148,7 @@ class BagWriter:
                 self._error, self._error_told = error, True
                 raise
             self._topics[handle] = topic
-            self._write_metadata()
+        self._untidy.set()
         return handle
 
     def write(self, handle: int, log_time_ns: int, data: bytes, *, publish_time_ns: int | None = None) -> bool:
@@ -197,7 +202,9 @@ class BagWriter:
         self._closed = True
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._untidy.set()
+        for thread in self._threads:
+            thread.join()
         (self.directory / RESERVE_NAME).unlink(missing_ok=True)
         self._finish()
         self._tell_error()
@@ -218,16 +225,21 @@ class BagWriter:
             os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
 
     def _run(self) -> None:
-        since_sync_s = 0.0
         while not self._closing:
             self._wake.wait(self._flush_period_s)
             self._wake.clear()
             self._flush()
-            since_sync_s += self._flush_period_s
-            if self._sync_period_s and since_sync_s >= self._sync_period_s:
-                self._sync()
-                since_sync_s = 0.0
         self._flush()
+
+    def _keep(self) -> None:
+        """Keep metadata.yaml up to date and force data onto the disk: slow things that chunks must not wait for."""
+        while not self._closing:
+            changed = self._untidy.wait(self._sync_period_s or None)
+            self._untidy.clear()
+            if changed and not self._closing:
+                self._write_metadata()
+            if self._sync_period_s and not self._closing:
+                self._sync()
 
     def _flush(self) -> None:
         for chunk in self._chunks():
@@ -289,7 +301,7 @@ class BagWriter:
 
     def _describe(self) -> dict[str, object]:
         tally = self._file.tally
-        return describe(self.path.name, self._topics.values(), Extent(self.counts, tally.start_ns, tally.end_ns))
+        return describe(self.path.name, list(self._topics.values()), Extent(self.counts, tally.start_ns, tally.end_ns))
 
     def _write_metadata(self) -> None:
         try:
