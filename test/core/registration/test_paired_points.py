@@ -18,12 +18,11 @@ ANATOMY = np.array(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(3, 12))
 def test_exact_without_noise(seed, count):
     rng = np.random.default_rng(seed)
-    anatomy = rng.normal(0.0, 0.05, (count, 3)) + np.arange(count)[:, None] * np.array([0.02, 0.0, 0.0])
-    anatomy[0] += [0.0, 0.1, 0.0]
+    anatomy = np.vstack([ANATOMY[:3], rng.normal(0.0, 0.05, (count - 3, 3))])
     patient_T_anatomy = random_transform(rng)
     config = PairedPointConfig(min_separation=0.0)
     result = register_paired_points(transform_points(patient_T_anatomy, anatomy), anatomy, config=config)
@@ -31,7 +30,7 @@ def test_exact_without_noise(seed, count):
     assert result.fre_rms < 1e-12
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_frames_do_not_matter(seed):
     rng = np.random.default_rng(seed)

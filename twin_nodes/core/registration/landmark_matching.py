@@ -54,10 +54,6 @@ class _Hypothesis:
     pairs: tuple[tuple[int, int], ...]
     rms: float
 
-    def holds(self, *pairs: tuple[int, int]) -> bool:
-        """Whether all given pairs are among its own."""
-        return all(pair in self.pairs for pair in pairs)
-
     @property
     def disorder(self) -> int:
         """Number of pairs of dwells touched against the order of the landmarks."""
@@ -117,7 +113,8 @@ def _hypotheses(dwells: Array, landmarks: Array, tolerance: float) -> list[_Hypo
     dwell_distances = np.linalg.norm(dwells[:, None] - dwells[None], axis=-1)
     distances = np.linalg.norm(landmarks[:, None] - landmarks[None], axis=-1)
     seen: dict[tuple[tuple[int, int], ...], _Hypothesis] = {}
-    tried = 0
+    covered: set[tuple[tuple[int, int], ...]] = set()
+    tried = most = 0
     for i, j, k in _triples(dwells):
         agree_ij = np.abs(distances - dwell_distances[i, j]) < 2.0 * tolerance
         agree_ik = np.abs(distances - dwell_distances[i, k]) < 2.0 * tolerance
@@ -126,14 +123,17 @@ def _hypotheses(dwells: Array, landmarks: Array, tolerance: float) -> list[_Hypo
             np.fill_diagonal(matrix, False)
         fits = agree_ij[:, :, None] & agree_ik[:, None, :] & agree_jk[None, :, :]
         for a, b, c in np.argwhere(fits).tolist():
-            if any(h.holds((i, a), (j, b), (k, c)) for h in seen.values()):
-                continue  # it would grow into the same assignment
+            triple = ((i, a), (j, b), (k, c))
+            if triple in covered:
+                continue  # it would grow into an assignment that is known
             tried += 1
             if tried > MAX_HYPOTHESES:
                 return list(seen.values())
-            hypothesis = _grow(dwells, landmarks, ((i, a), (j, b), (k, c)), tolerance)
-            if hypothesis is not None:
-                seen.setdefault(hypothesis.pairs, hypothesis)
+            hypothesis = _grow(dwells, landmarks, triple, tolerance, most // 2)
+            if hypothesis is not None and hypothesis.pairs not in seen:
+                seen[hypothesis.pairs] = hypothesis
+                covered.update(itertools.combinations(sorted(hypothesis.pairs), 3))
+                most = max(most, len(hypothesis.pairs))
     return list(seen.values())
 
 
@@ -154,15 +154,17 @@ def _triples(dwells: Array) -> list[tuple[int, int, int]]:
     return [indices for _, indices in triples]
 
 
-def _grow(dwells: Array, landmarks: Array, pairs: tuple[tuple[int, int], ...], tolerance: float) -> _Hypothesis | None:
-    """Fit the pairs, take in what else lies on landmarks, and fit again until nothing changes."""
+def _grow(
+    dwells: Array, landmarks: Array, pairs: tuple[tuple[int, int], ...], tolerance: float, least: int
+) -> _Hypothesis | None:
+    """Fit the pairs, take in what else lies on landmarks, fit again until nothing changes; None below the least."""
     for _ in range(10):
         dwell_ids, landmark_ids = [p[0] for p in pairs], [p[1] for p in pairs]
         patient_T_anatomy = fit_rigid(dwells[dwell_ids], landmarks[landmark_ids])
         mapped = transform_points(inverse(patient_T_anatomy), dwells)
         gaps = np.linalg.norm(mapped[:, None] - landmarks[None], axis=-1)
         grown = _mutual_nearest(gaps, tolerance)
-        if len(grown) < 3:
+        if len(grown) < max(3, least):
             return None
         if grown == pairs:
             break
