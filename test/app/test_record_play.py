@@ -23,6 +23,7 @@ from twin_nodes.app.play import PlayConfig, Player, play, publisher_qos
 from twin_nodes.app.record import RecorderNode, asked_qos, record
 from twin_nodes.app.recover import recover
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.io.bags.definitions import type_hash
 from twin_nodes.io.bags.fields import decoded_fields
 from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.reader import BagReader
@@ -124,6 +125,8 @@ def test_recorded_bag_holds_every_message_latched_ones_and_qos(ros_context, in_t
         ]
         assert [reader.decode(row).data for row in rows if row.topic == '/map'] == ['before']
         assert reader.topics['/map'].qos[0].latched
+        assert reader.topics['/point'].type_hash == type_hash('geometry_msgs/msg/PointStamped')
+        assert reader.topics['/point'].qos == (OfferedQos(history='unknown', depth=0),)
         assert reader.topics['/x'].qos[0].reliability == 'best_effort'
         assert not {'/_hidden', '/debug/x'} & reader.topics.keys()
         assert all(0 <= row.log_time_ns - row.publish_time_ns < 10**9 for row in rows if row.topic == '/point')
@@ -209,6 +212,20 @@ def test_stop_ends_at_once_and_loop_begins_again(ros_context, tmp_path: Path):
         again.play(threading.Event())
         again.play(threading.Event())
         assert again.published == 2 * 41
+
+
+def test_remapped_and_excluded_topics(ros_context, spin, tmp_path: Path):
+    make_bag(tmp_path / 'bag', count=2)
+    node, got = Node('listener', context=ros_context), []
+    node.create_subscription(PointStamped, '/renamed', got.append, 10)
+    with BagReader(tmp_path / 'bag') as reader:
+        player = player_of(
+            reader, ros_context, exclude=('/x', '/text'), remap={'/point': '/renamed'}, wait_for_subscribers_s=9.0
+        )
+        assert player.wait_for_subscribers(threading.Event()) == []
+        player.play(threading.Event())
+        spin(lambda: len(got) == 2, node, what='both points')
+    assert player.published == 2
 
 
 def test_wrong_settings_are_said_in_words(ros_context, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
