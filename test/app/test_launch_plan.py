@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin_nodes.app.launch.evaluate import declared_arguments, plan_launch
+from twin_nodes.app.launch.arguments import declared_arguments
+from twin_nodes.app.launch.evaluate import plan_launch
 from twin_nodes.app.launch.expression import evaluate
 from twin_nodes.app.launch.parameters import InlineParameters
 from twin_nodes.app.launch.substitution import is_literal, parse_template

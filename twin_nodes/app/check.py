@@ -62,7 +62,8 @@ def inspect(file: Path) -> str:
 def _launch(file: Path) -> str:
     import os
 
-    from twin_nodes.app.launch.evaluate import declared_arguments, plan_launch
+    from twin_nodes.app.launch.arguments import declared_arguments
+    from twin_nodes.app.launch.evaluate import plan_launch
 
     arguments = declared_arguments(file, os.environ)
     needed = [argument.name for argument in arguments if argument.default is None]

@@ -61,20 +61,19 @@ def gather(topic: str, *, seconds: float, world: str) -> Facts:
         node.create_subscription(DiagnosticArray, '/diagnostics', lambda m: _keep(m, statuses), 50)
         listener.spin(DISCOVERY_S, until=lambda: bool(node.get_publishers_info_by_topic(topic)))
         publishers = [_end(info) for info in node.get_publishers_info_by_topic(topic)]
+        topics = _published(node, topic)
         unreadable = _listen(node, topic, publishers, heard.take) if publishers else ''
         listener.spin(seconds)
         listener.spin(1.0, until=lambda: all(_named(info) for info in node.get_publishers_info_by_topic(topic)))
         publishers = [_end(info) for info in node.get_publishers_info_by_topic(topic)] or publishers
         ours = node.get_fully_qualified_name()
         subscribers = [_end(info) for info in node.get_subscriptions_info_by_topic(topic)]
-        topics = tuple(
-            name for name, _ in node.get_topic_names_and_types() if node.count_publishers(name) and name != topic
-        )
+        topics |= _published(node, topic)
     names = {end.node.rsplit('/', 1)[-1] for end in publishers}
     return Facts(
         topic=topic,
         seconds=seconds,
-        topics=topics,
+        topics=tuple(sorted(topics)),
         publishers=tuple(publishers),
         subscribers=tuple(end for end in subscribers if end.node != ours),
         stamps_ns=tuple(heard.stamps) if len(heard.stamps) == len(heard.arrivals) else (),
@@ -88,6 +87,11 @@ def gather(topic: str, *, seconds: float, world: str) -> Facts:
         diagnostics=tuple(item for item in statuses.values() if not names or item.name.split(':')[0] in names),
         unreadable=unreadable,
     )
+
+
+def _published(node: Any, topic: str) -> set[str]:
+    """List the other topics that have a publisher."""
+    return {name for name, _ in node.get_topic_names_and_types() if name != topic and node.count_publishers(name)}
 
 
 def _listen(node: Any, topic: str, publishers: list[End], take: Any) -> str:

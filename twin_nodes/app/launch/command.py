@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twin_nodes.app.launch import packages
-from twin_nodes.app.launch.evaluate import declared_arguments, plan_launch
+from twin_nodes.app.launch.arguments import declared_arguments
+from twin_nodes.app.launch.evaluate import plan_launch
 from twin_nodes.app.launch.session import LaunchSession
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError

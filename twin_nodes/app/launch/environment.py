@@ -59,8 +59,9 @@ def child_environment(given: Mapping[str, str]) -> dict[str, str]:
         environment['AMENT_PREFIX_PATH'] = sys.prefix
     profile = packages.find_share(packages.OURS, environment) / 'config' / 'fastdds.xml'
     if profile.is_file():
-        for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):  # the second for Jazzy
-            environment.setdefault(name, str(profile))
+        jazzy = environment.get('ROS_DISTRO') == 'jazzy'  # Kilted and later warn about the old name
+        name = 'FASTRTPS_DEFAULT_PROFILES_FILE' if jazzy else 'FASTDDS_DEFAULT_PROFILES_FILE'
+        environment.setdefault(name, str(profile))
     return environment
 
 

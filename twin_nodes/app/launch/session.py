@@ -107,7 +107,7 @@ class LaunchSession:
         self.processes = [LaunchedProcess(plan) for plan in self.plan.processes]
         self._on_line = on_line
         self._events: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()
-        self._stop_requested = threading.Event()
+        self._stop_requested = False
         self._finished = threading.Event()
         self._stopping_since: float | None = None
         self._hurry = False
@@ -139,14 +139,14 @@ class LaunchSession:
 
     def request_stop(self) -> None:
         """Ask all processes to end, without waiting; a second call kills them. Safe in a signal handler."""
-        self._hurry = self._stop_requested.is_set()
-        self._stop_requested.set()
+        self._hurry = self._stop_requested  # plain values: a lock could be held where the signal interrupts
+        self._stop_requested = True
         self._events.put(None)
 
     def stop(self) -> int:
         """End all processes within one second and return the exit code."""
         if self._thread is not None and not self._finished.is_set():
-            if not self._stop_requested.is_set():
+            if not self._stop_requested:
                 self.request_stop()
             self._finished.wait()
         return self.exit_code
@@ -192,7 +192,7 @@ class LaunchSession:
             event = self._events.get(timeout=max(0.0, min(moments) - now) if moments else None)
             if event is not None:
                 self._ended(event)
-        if self._stop_requested.is_set():
+        if self._stop_requested:
             self._begin_stop()
         now = time.monotonic()
         while self._stages and self._stages[0][0] <= now:
@@ -267,7 +267,7 @@ class LaunchSession:
     def _ended(self, event: _Ended) -> None:
         process, plan = event.process, event.process.plan
         process.returncode = event.returncode
-        if self._stopping_since is not None or self._stop_requested.is_set():
+        if self._stopping_since is not None or self._stop_requested:
             return
         retries_left = plan.respawn_max_retries < 0 or process.restarts < plan.respawn_max_retries
         if plan.respawn and retries_left and not plan.shutdown_on_exit:
