@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.app.offline_text import pivot_text, registration_text
 from twin_nodes.core.calibration.dwell import Dwell, DwellConfig, DwellDetector
 from twin_nodes.core.calibration.pivot import PivotConfig, PivotResult, solve_pivot
 from twin_nodes.core.config import nearest
@@ -121,7 +122,7 @@ def calibrate_pivot(
     )
     if output is not None:
         write_result(output, stored)
-    return PivotReport(result, recording, stamps_ns, stored, _pivot_text(result, recording, device, stamps_ns))
+    return PivotReport(result, recording, stamps_ns, stored, pivot_text(result, recording, device, stamps_ns))
 
 
 def register_landmarks(
@@ -172,7 +173,7 @@ def register_landmarks(
     if output is not None:
         write_result(output, stored)
     error, rms = _against_truth(result, recording, plus)
-    text = _registration_text(result, match, recording, plus, error, rms)
+    text = registration_text(result, match, recording, plus, error, rms)
     return RegistrationReport(result, match, tuple(dwells), error, rms, stored, text)
 
 
@@ -270,50 +271,3 @@ def _against_truth(
     apart -= transform_points(truth.to_T_from, plus.landmarks_phantom)
     rms = float(np.sqrt((apart**2).sum(axis=1).mean()))
     return pose_error(result.patient_T_anatomy, truth.to_T_from), rms
-
-
-def _pivot_text(result: PivotResult, recording: Recording, device: str, stamps_ns: tuple[int, ...]) -> str:
-    tip, pivot = result.tip_tool * 1e3, result.pivot_tracker * 1e3
-    sigma = np.sqrt(np.diag(result.tip_covariance)) * 1e3
-    coverage = result.coverage
-    lines = [
-        f'{device}: {len(stamps_ns)} poses of {recording.path.name}',
-        f'tip in the marker   {tip[0]:10.3f} {tip[1]:10.3f} {tip[2]:10.3f} mm'
-        f'   ± {sigma[0]:.3f} {sigma[1]:.3f} {sigma[2]:.3f}',
-        f'pivot               {pivot[0]:10.3f} {pivot[1]:10.3f} {pivot[2]:10.3f} mm',
-        f'residual            RMS {result.rms * 1e3:.3f} mm ({result.component_rms * 1e3:.3f} per axis), '
-        f'greatest {result.max_residual * 1e3:.3f} mm',
-        f'coverage            tilt {np.degrees(coverage.tilt):.0f}°, roll {np.degrees(coverage.roll):.0f}°, '
-        f'least direction {np.degrees(coverage.span):.0f}°, condition {result.condition:.1f}',
-    ]
-    lines += [
-        f'outlier             pose {i}, stamp {stamps_ns[i]}, {result.residuals[i] * 1e3:.2f} mm'
-        for i in result.outliers
-    ]
-    lines.append(f'verdict             {result.verdict}' + ''.join(f'\n  {reason}' for reason in result.reasons))
-    return '\n'.join(lines)
-
-
-def _registration_text(
-    result: PairedPointResult,
-    match: LandmarkMatch,
-    recording: Recording,
-    plus: PlusConfig,
-    error: Array | None,
-    landmarks_rms: float | None,
-) -> str:
-    lines = [f'{recording.path.name} with {plus.path.name}: {match.message}']
-    lines += [f'  {name:<12} residual {length * 1e3:6.3f} mm' for name, length in result.residuals.items()]
-    centre = result.target_error(result.points_anatomy.mean(axis=0))
-    lines.append(
-        f'FRE {result.fre_rms * 1e3:.3f} mm, FLE {result.fle_rms * 1e3:.3f} mm, '
-        f'TRE at the centroid {centre * 1e3:.3f} mm: {result.verdict}'
-    )
-    lines += [f'  {reason}' for reason in result.reasons]
-    if error is not None and landmarks_rms is not None:
-        angle, distance = np.degrees(np.linalg.norm(error[3:])), np.linalg.norm(error[:3]) * 1e3
-        lines.append(
-            f'against the published transform: {angle:.3f}°, {distance:.3f} mm at the origin, '
-            f'{landmarks_rms * 1e3:.3f} mm RMS over the landmarks'
-        )
-    return '\n'.join(lines)

@@ -28,3 +28,11 @@ def test_left_handed_matrix_is_lost_with_the_reason(tmp_path):
 def test_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r'no \*\.txt file with a 4×4 matrix'):
         open_recording(tmp_path)
+
+
+def test_names_that_are_no_stamps(tmp_path):
+    for name in ('9999999999999999999', '1'):
+        np.savetxt(tmp_path / f'{name}.txt', np.eye(4))
+    recording = open_recording(tmp_path)
+    assert [frame.stamp_ns for frame in recording.frames] == [0, 10**9]
+    assert 'no stamps' in recording.notes[0]

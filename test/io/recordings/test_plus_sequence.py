@@ -109,7 +109,7 @@ def test_frame_without_a_stamp_is_left_out_and_noted(write_plus):
     assert len(recording.frames) == 1
     assert 'frame 0 has no readable Timestamp and was left out' in recording.notes
     with pytest.raises(InputError, match='no frame with a Timestamp'):
-        open_recording(write_plus(plus_frame(0, 'nan', **stylus())))
+        open_recording(write_plus(plus_frame(0, 'nan', **stylus()), plus_frame(1, '9e18', **stylus())))
 
 
 def test_nrrd_header(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import check_transform
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus
-from twin_nodes.io.recordings.recording import MM, RecordedFrame, Recording, describe_stamps, lost
+from twin_nodes.io.recordings.recording import MAX_SECONDS, MM, RecordedFrame, Recording, describe_stamps, lost
 
 MAX_FILE_BYTES = 4096
 DEVICE = 'tool'
@@ -38,7 +38,7 @@ def read_matrix_folder(path: Path, *, device: str = DEVICE) -> Recording:
         found.append((file.stem, _reading(device, values)))
     if not found:
         raise InputError(f'{path}: no *.txt file with a 4×4 matrix of 16 numbers')
-    named = all(re.fullmatch(r'\d{1,19}', stem) for stem, _ in found)
+    named = all(re.fullmatch(r'[0-9]{1,19}', stem) and int(stem) < MAX_SECONDS * 10**9 for stem, _ in found)
     if not named:
         notes.append('file names are no stamps: frames are taken one second apart')
     stamps = [int(stem) if named else index * _PERIOD_NS for index, (stem, _) in enumerate(found)]

@@ -5,7 +5,7 @@ DOCTYPE is refused before it is looked at, so there are no entities to expand an
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -18,6 +18,7 @@ from twin_nodes.io.recordings.recording import MM
 
 MAX_FILE_BYTES = 16 << 20
 MAX_DEPTH = 64
+_WIRE_ENDS = ('EndPointFront', 'EndPointBack')
 _LANDMARK_ALGORITHM = re.compile(r'(vtk|Plus|IGSIO)*PhantomLandmarkRegistrationAlgo')
 _PIVOT_ALGORITHM = re.compile(r'(vtk|Plus|IGSIO)*PivotCalibrationAlgo')
 
@@ -49,6 +50,7 @@ class PlusConfig:
         landmark_names: In the order in which they are touched.
         landmarks_phantom: Landmarks in the phantom frame [m], shape (n, 3).
         sequence_files: Names of the recordings that it plays.
+        wires_phantom: End points of the phantom's wires in its frame [m], shape (m, 2, 3).
         phantom_frame: Name of the phantom's frame.
         reference_frame: Name of the reference body's frame.
         tip_frame: Name of the stylus tip's frame.
@@ -66,6 +68,7 @@ class PlusConfig:
     tip_frame: str = 'StylusTip'
     stylus_frame: str = 'Stylus'
     tracker_frame: str = 'Tracker'
+    wires_phantom: Array = field(default_factory=lambda: np.zeros((0, 2, 3)))
 
     def find(self, from_frame: str, to_frame: str) -> PlusTransform | None:
         """Return the transform between two named frames, or None when the file has none."""
@@ -116,7 +119,8 @@ def read_plus_config(path: Path) -> PlusConfig:
     names, points = _landmarks(root, path.name)
     sequences = [e.get('SequenceFile', '') for e in root.iter('Device')]
     files = tuple(re.split(r'[/\\]', name)[-1] for name in sequences if name)
-    return PlusConfig(path, transforms, names, points, files, **_frame_names(root, transforms))
+    wires = _wires(root, path.name)
+    return PlusConfig(path, transforms, names, points, files, **_frame_names(root, transforms), wires_phantom=wires)
 
 
 def _parse_xml(text: bytes, name: str) -> Element:
@@ -175,6 +179,14 @@ def _transforms(root: Element, name: str) -> list[PlusTransform]:
         to_T_from = check_transform(matrix, name=what)
         found.append(PlusTransform(from_frame, to_frame, to_T_from, error_m, element.get('Date', '')))
     return found
+
+
+def _wires(root: Element, name: str) -> Array:
+    ends = [
+        [_numbers(wire.get(end, ''), 3, f'{name}: Wire {wire.get("Name", "")} {end}') for end in _WIRE_ENDS]
+        for wire in root.iterfind('./PhantomDefinition/Geometry/Pattern/Wire')
+    ]
+    return np.array(ends).reshape(-1, 2, 3) * MM
 
 
 def _is_rigid(matrix: Array) -> bool:

@@ -13,6 +13,8 @@ from twin_nodes.core.tracking.reading import ToolReading, ToolStatus
 
 MAX_LINE_BYTES = 65536
 MM = 1e-3
+# Up to the year 2096, so that differences of two stamps fit 64 bits too.
+MAX_SECONDS = 4 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ def parse_seconds(text: str) -> int:
     """
     try:
         value = Decimal(text.strip())
-        nanoseconds = int((value * 10**9).to_integral_value()) if value.is_finite() and abs(value) < 10**10 else None
+        nanoseconds = (
+            int((value * 10**9).to_integral_value()) if value.is_finite() and abs(value) < MAX_SECONDS else None
+        )
     except InvalidOperation:
         nanoseconds = None
     if nanoseconds is None:

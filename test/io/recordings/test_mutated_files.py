@@ -1,0 +1,72 @@
+"""Whatever the bytes are: a recording, or an InputError; never another exception, never NaN in a pose."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recording_texts import IDENTITY_MM, plus_frame
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.io.recordings import open_recording
+from twin_nodes.io.recordings.plus_config import read_plus_config
+from twin_nodes.io.results import ConfigError, read_result
+
+PLUS = 'ObjectType = Image\nNDims = 3\n' + ''.join(
+    plus_frame(i, f'{i}.5', AToTrackerTransform=IDENTITY_MM, AToTrackerTransformStatus='OK', FrameNumber=str(i))
+    for i in range(3)
+)
+CSV = 'Sample:,Hour,Minutes,Seconds,ms,Xa,Ya,Za,qoa,qxa,qya,qza\n1, 4, 15, 52, 821, 1.0, 2.0, 3.0, 1, 0, 0, 0,\n'
+XML = (
+    '<PlusConfiguration><CoordinateDefinitions><Transform From="A" To="B" Matrix="1 0 0 1 0 1 0 2 0 0 1 3 0 0 0 1"/>'
+    '</CoordinateDefinitions><PhantomDefinition><Landmarks><Landmark Name="a" Position="1 2 3"/></Landmarks>'
+    '</PhantomDefinition></PlusConfiguration>'
+)
+YAML = 'format: 1\nkind: tool_tip\nposition_m: [0, 0, 1]\nquat_xyzw: [0, 0, 0, 1]\nerrors: {a_m: 1}\n'
+
+PIECES = ['', '\0', 'nan', '-1e999', '=', '9' * 30, '<', '²']
+edits = st.lists(
+    st.tuples(
+        st.integers(0, 10_000),
+        st.integers(0, 12),
+        st.sampled_from(['', '\0', 'nan', '-1e999', '=', '9' * 30, '<', '²']),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def mutate(text, changes):
+    for at, length, new in changes:
+        at %= len(text) + 1
+        text = text[:at] + new + text[at + length :]
+    return text
+
+
+@pytest.mark.parametrize(
+    'text', [PLUS + 'ElementDataFile = LOCAL\n', PLUS, 'NRRD0004\n' + PLUS.replace('=', ':='), CSV]
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(changes=edits)
+def test_recordings(tmp_path_factory, text, changes):
+    path = tmp_path_factory.getbasetemp() / 'mutated.mha'
+    path.write_text(mutate(text, changes), encoding='utf-8')
+    try:
+        recording = open_recording(path)
+    except InputError:
+        return
+    for device in recording.devices:
+        assert np.isfinite(recording.tracked(device)[1]).all()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(changes=edits)
+def test_configurations_and_results(tmp_path_factory, changes):
+    path = tmp_path_factory.getbasetemp() / 'mutated.xml'
+    path.write_text(mutate(XML, changes), encoding='utf-8')
+    with contextlib.suppress(InputError):
+        assert np.isfinite(read_plus_config(path).landmarks_phantom).all()
+    path.write_text(mutate(YAML, changes), encoding='utf-8')
+    with pytest.raises(ConfigError):
+        read_result(path)
