@@ -6,7 +6,7 @@ Every record is an opcode (1 byte), the length of its body (8 bytes, little endi
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = ra
 METADATA, METADATA_INDEX, STATISTICS, SUMMARY_OFFSET, DATA_END = 0x0C, 0x0D, 0x0B, 0x0E, 0x0F
 PREFIX = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<BQHIQQ')
-_MESSAGE_BODY = struct.Struct('<HIQQ')
 _CHUNK = struct.Struct('<QQQII')
 _STATISTICS = struct.Struct('<QHIIIIQQI')
 FOOTER_BYTES = PREFIX.size + 20 + len(MAGIC)
@@ -186,101 +185,3 @@ def file_end(groups: Iterable[tuple[int, bytes]], *, position: int) -> bytes:
     footer = PREFIX.pack(FOOTER, 20) + struct.pack('<QQ', *starts)
     crc = zlib.crc32(summary + offsets + footer)
     return data_end + summary + offsets + footer + struct.pack('<I', crc) + MAGIC
-
-
-class _Cursor:
-    """Reads fields one after another; ValueError where the body is shorter than its fields."""
-
-    def __init__(self, body: memoryview) -> None:
-        self.body = body
-        self.at = 0
-
-    def take(self, count: int) -> memoryview:
-        if self.at + count > len(self.body):
-            raise ValueError('record shorter than its fields')
-        self.at += count
-        return self.body[self.at - count : self.at]
-
-    def number(self, count: int) -> int:
-        return int.from_bytes(self.take(count), 'little')
-
-    def text(self) -> str:
-        return bytes(self.take(self.number(4))).decode()
-
-    def text_map(self) -> dict[str, str]:
-        inner = _Cursor(self.take(self.number(4)))
-        pairs = {}
-        while inner.at < len(inner.body):
-            key = inner.text()
-            pairs[key] = inner.text()
-        return pairs
-
-    def done(self) -> None:
-        if self.at != len(self.body):
-            raise ValueError('record longer than its fields')
-
-
-def parse_schema(body: memoryview) -> Schema:
-    """Decode a schema; ValueError when the lengths inside contradict the body."""
-    cursor = _Cursor(body)
-    schema = Schema(cursor.number(2), cursor.text(), cursor.text(), cursor.text())
-    cursor.done()
-    return schema
-
-
-def parse_channel(body: memoryview) -> Channel:
-    """Decode a channel; ValueError when the lengths inside contradict the body."""
-    cursor = _Cursor(body)
-    channel = Channel(cursor.number(2), cursor.number(2), cursor.text(), cursor.text(), cursor.text_map())
-    cursor.done()
-    return channel
-
-
-def parse_chunk(body: memoryview) -> ChunkRecord:
-    """Decode the frame of a chunk; ValueError when the lengths inside contradict the body."""
-    cursor = _Cursor(body)
-    numbers = cursor.number(8), cursor.number(8), cursor.number(8), cursor.number(4)
-    compression = cursor.text()
-    payload = cursor.take(cursor.number(8))
-    cursor.done()
-    return ChunkRecord(*numbers, compression, payload)
-
-
-def parse_message_index(body: memoryview) -> int:
-    """Check a message index and return its count of entries; ValueError when the lengths contradict the body."""
-    cursor = _Cursor(body)
-    cursor.number(2)
-    entries = cursor.take(cursor.number(4))
-    cursor.done()
-    if len(entries) % 16:
-        raise ValueError('message index of a broken length')
-    return len(entries) // 16
-
-
-def parse_message_count(body: memoryview) -> int:
-    """Return the number of messages that a statistics record tells."""
-    return _Cursor(body).number(8)
-
-
-def walk(content: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Yield opcode, start and end of the body of each record; ValueError where the content is cut or broken."""
-    at, size = 0, len(content)
-    while at < size:
-        if at + PREFIX.size > size:
-            raise ValueError('cut record')
-        opcode, length = PREFIX.unpack_from(content, at)
-        start = at + PREFIX.size
-        if length > size - start or opcode == 0:
-            raise ValueError('cut or broken record')
-        yield opcode, start, start + length
-        at = start + length
-
-
-def message_head(content: memoryview, start: int, end: int) -> tuple[int, int, int, int]:
-    """Return channel id, sequence, log time and publish time of the message body at start:end; its data follow."""
-    if end - start < _MESSAGE_BODY.size:
-        raise ValueError('message record shorter than its head')
-    return _MESSAGE_BODY.unpack_from(content, start)
-
-
-MESSAGE_HEAD_BYTES = _MESSAGE_BODY.size

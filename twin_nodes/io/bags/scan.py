@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from twin_nodes.core.errors import InputError
+from twin_nodes.io.bags import mcap_parse
 from twin_nodes.io.bags import mcap_records as records
 from twin_nodes.io.bags.compression import decompress
 from twin_nodes.io.bags.mcap_records import Channel, ChunkRecord, MessageRecord, Schema
@@ -93,10 +94,10 @@ def messages_of(view: memoryview, block: Block) -> Iterator[MessageRecord]:
         InputError: The file has changed since it was scanned.
     """
     content = decompress(block.compression, view[block.start : block.end], block.size)
-    for opcode, start, end in records.walk(content):
+    for opcode, start, end in mcap_parse.walk(content):
         if opcode == records.MESSAGE:
-            head = records.message_head(content, start, end)
-            yield MessageRecord(*head, bytes(content[start + records.MESSAGE_HEAD_BYTES : end]))
+            head = mcap_parse.message_head(content, start, end)
+            yield MessageRecord(*head, bytes(content[start + mcap_parse.MESSAGE_HEAD_BYTES : end]))
 
 
 def _take(view: memoryview, at: int, found: Scan) -> int | None:
@@ -119,15 +120,15 @@ def _use(view: memoryview, opcode: int, start: int, end: int, found: Scan) -> bo
     """Use a record; False or ValueError when its content contradicts its length."""
     body = view[start:end]
     if opcode == records.CHUNK:
-        _use_chunk(records.parse_chunk(body), end, found)
+        _use_chunk(mcap_parse.parse_chunk(body), end, found)
     elif opcode == records.SCHEMA:
-        _use_schema(records.parse_schema(body), found)
+        _use_schema(mcap_parse.parse_schema(body), found)
     elif opcode == records.CHANNEL:
-        _use_channel(records.parse_channel(body), found)
+        _use_channel(mcap_parse.parse_channel(body), found)
     elif opcode == records.MESSAGE:
         _use_plain_message(view, start, end, found)
     elif opcode == records.MESSAGE_INDEX:
-        records.parse_message_index(body)
+        mcap_parse.parse_message_index(body)
     elif opcode in (records.DATA_END, records.FOOTER):
         found.ended = len(body) == (4 if opcode == records.DATA_END else 20)
         return found.ended
@@ -146,7 +147,7 @@ def _use_channel(channel: Channel, found: Scan) -> None:
 
 
 def _use_plain_message(view: memoryview, start: int, end: int, found: Scan) -> None:
-    channel_id, _, log_time_ns, _ = records.message_head(view, start, end)
+    channel_id, _, log_time_ns, _ = mcap_parse.message_head(view, start, end)
     at = start - records.PREFIX.size
     last = found.blocks[-1] if found.blocks else None
     grows = last is not None and not last.compression and last.end == at and last.size < _PLAIN_BLOCK_BYTES
@@ -166,14 +167,14 @@ def _use_chunk(chunk: ChunkRecord, end: int, found: Scan) -> None:
         content = decompress(chunk.compression, chunk.payload, chunk.uncompressed_bytes)
         if chunk.crc and zlib.crc32(content) != chunk.crc:
             raise InputError('the checksum of a chunk is wrong')
-        for opcode, first, last in records.walk(content):
+        for opcode, first, last in mcap_parse.walk(content):
             if opcode == records.MESSAGE:
-                channel_id, _, log_time_ns, _ = records.message_head(content, first, last)
+                channel_id, _, log_time_ns, _ = mcap_parse.message_head(content, first, last)
                 _count(block, channel_id, log_time_ns, counts)
             elif opcode == records.SCHEMA:
-                _use_schema(records.parse_schema(content[first:last]), inner)
+                _use_schema(mcap_parse.parse_schema(content[first:last]), inner)
             elif opcode == records.CHANNEL:
-                _use_channel(records.parse_channel(content[first:last]), inner)
+                _use_channel(mcap_parse.parse_channel(content[first:last]), inner)
     except (InputError, ValueError):
         found.bad_chunks += 1
         found.lost_bytes += len(chunk.payload)
@@ -214,13 +215,13 @@ def _next_whole(view: memoryview, at: int, found: Scan) -> int:
 def _begins_again(view: memoryview, opcode: int, start: int, end: int, found: Scan) -> bool:
     body = view[start:end]
     if opcode == records.CHUNK:
-        return records.parse_chunk(body).compression in ('', 'zstd', 'lz4')
+        return mcap_parse.parse_chunk(body).compression in ('', 'zstd', 'lz4')
     if opcode == records.MESSAGE:
-        known = records.message_head(view, start, end)[0] in found.channels
+        known = mcap_parse.message_head(view, start, end)[0] in found.channels
         return known and not found.chunked and _record_follows(view, end)
-    if opcode == records.SCHEMA and (schema := records.parse_schema(body)).encoding in ('ros2msg', 'ros2idl'):
+    if opcode == records.SCHEMA and (schema := mcap_parse.parse_schema(body)).encoding in ('ros2msg', 'ros2idl'):
         _use_schema(schema, found.doubtful)
-    if opcode == records.CHANNEL and (channel := records.parse_channel(body)).encoding == 'cdr':
+    if opcode == records.CHANNEL and (channel := mcap_parse.parse_channel(body)).encoding == 'cdr':
         _use_channel(channel, found.doubtful)
     return False
 
@@ -248,9 +249,9 @@ def _promised(view: memoryview) -> int | None:
         return None
     try:
         summary = view[start:foot]
-        bodies = ((opcode, summary[first:last]) for opcode, first, last in records.walk(summary))
+        bodies = ((opcode, summary[first:last]) for opcode, first, last in mcap_parse.walk(summary))
         return next(
-            (records.parse_message_count(body) for opcode, body in bodies if opcode == records.STATISTICS), None
+            (mcap_parse.parse_message_count(body) for opcode, body in bodies if opcode == records.STATISTICS), None
         )
     except ValueError:
         return None

@@ -6,8 +6,7 @@ that a killed process loses no more than the flush period and what was still in 
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +15,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.bags.compression import compressor
 from twin_nodes.io.bags.definitions import definition_text, type_hash
 from twin_nodes.io.bags.mcap_file import BagWriteError, McapFile, RawFile
-from twin_nodes.io.bags.mcap_records import MessageRecord
+from twin_nodes.io.bags.message_queue import MessageQueue
 from twin_nodes.io.bags.metadata import Extent, Topic, describe, inner_text, write_metadata
 from twin_nodes.io.bags.qos import OfferedQos, qos_text
 
@@ -60,7 +59,6 @@ class BagWriter:
         if chunk_bytes < 1024 or queue_bytes < chunk_bytes:
             raise ConfigError(f'chunk_bytes={chunk_bytes} must be at least 1024 and at most queue_bytes={queue_bytes}')
         self.directory = Path(directory)
-        self._chunk_bytes, self._queue_bytes = chunk_bytes, queue_bytes
         self._flush_period_s, self._sync_period_s = flush_period_s, sync_period_s
         compress = compressor(compression)
         self._make_directory()
@@ -68,14 +66,11 @@ class BagWriter:
         self._topics: dict[int, Topic] = {}
         self._schemas: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._queue: deque[MessageRecord] = deque()
-        self._queued_bytes = 0
-        self._sequence = 0
+        self._queue = MessageQueue(largest_bytes=queue_bytes, chunk_bytes=chunk_bytes)
         self._raw = open_raw(self.path)
         self._file = McapFile(self._raw, compress=compress, compression=compression)
         self._disk = threading.Lock()
-        self._account = threading.Condition(threading.Lock())
-        self._wake = threading.Event()
+        self._account = threading.Lock()
         self._untidy = threading.Event()
         self._closing = False
         self._closed = False
@@ -170,26 +165,16 @@ class BagWriter:
             self._drop(handle)
             self._tell_error()
             return False
-        with self._account:
-            room = not self._closing and (self._queued_bytes + len(data) <= self._queue_bytes or not self._queue)
-            if room:
-                self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-                sent_ns = log_time_ns if publish_time_ns is None else publish_time_ns
-                self._queue.append(MessageRecord(handle, self._sequence, log_time_ns, sent_ns, data))
-                self._queued_bytes += len(data)
-        if not room:
+        sent_ns = log_time_ns if publish_time_ns is None else publish_time_ns
+        taken = self._queue.put(handle, log_time_ns, sent_ns, data)
+        if not taken:
             self._drop(handle)
-            return False
-        if self._queued_bytes >= self._chunk_bytes:
-            self._wake.set()
-        return True
+        return taken
 
     def wait_for_room(self) -> None:
         """Wait until the queue is half empty: for copies, which must not drop and may be slow."""
-        with self._account:
-            while self._queued_bytes > self._queue_bytes // 2 and self._error is None:
-                self._wake.set()
-                self._account.wait(self._flush_period_s)
+        while self._error is None and not self._queue.wait_for_room(self._flush_period_s):
+            continue
 
     def close(self) -> None:
         """Write what is queued, the summary and metadata.yaml.
@@ -200,8 +185,8 @@ class BagWriter:
         if self._closed:
             return
         self._closed = True
+        self._queue.close()  # before the thread is told, so that its last look finds everything that was taken
         self._closing = True
-        self._wake.set()
         self._untidy.set()
         for thread in self._threads:
             thread.join()
@@ -226,8 +211,7 @@ class BagWriter:
 
     def _run(self) -> None:
         while not self._closing:
-            self._wake.wait(self._flush_period_s)
-            self._wake.clear()
+            self._queue.wait_until_due(self._flush_period_s)
             self._flush()
         self._flush()
 
@@ -242,7 +226,7 @@ class BagWriter:
                 self._sync()
 
     def _flush(self) -> None:
-        for chunk in self._chunks():
+        for chunk in self._queue.chunks():
             if self._error is None:
                 try:
                     with self._disk:
@@ -252,26 +236,6 @@ class BagWriter:
                     self._error = error
             for message in chunk:
                 self._drop(message.channel_id)
-
-    def _chunks(self) -> Iterator[list[MessageRecord]]:
-        """Yield what is queued now, in chunks."""
-        chunk: list[MessageRecord] = []
-        size = 0
-        for _ in range(len(self._queue)):
-            message = self._queue.popleft()
-            chunk.append(message)
-            size += len(message.data)
-            if size >= self._chunk_bytes:
-                yield self._released(chunk, size)
-                chunk, size = [], 0
-        if chunk:
-            yield self._released(chunk, size)
-
-    def _released(self, chunk: list[MessageRecord], size: int) -> list[MessageRecord]:
-        with self._account:
-            self._queued_bytes -= size
-            self._account.notify_all()
-        return chunk
 
     def _finish(self) -> None:
         try:
