@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
 from view_room import TOOL, FakeRoom
 
 pytestmark = pytest.mark.browser
@@ -33,8 +36,6 @@ LIVE = '[data-view=live]'
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return probe.getsockname()[1]
@@ -96,10 +97,9 @@ def wait_for_page(url: str, node: subprocess.Popen) -> None:
 @pytest.fixture
 def page():
     """A page of a headless Chromium, 1280 × 720, that remembers every address it asked for."""
-    sync_api = pytest.importorskip('playwright.sync_api')
     executable = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
     assert executable, 'no Chromium: apt-get install chromium'
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         page = browser.new_page(viewport={'width': 1280, 'height': 720})
         page.asked = []
@@ -120,8 +120,6 @@ def wait_for_text(page, *words: str) -> str:
 
 
 def picture(page) -> np.ndarray:
-    from PIL import Image
-
     shot = page.screenshot(timeout=DEADLINE_MS, clip={'x': 0, 'y': 160, 'width': 870, 'height': 560})
     return np.asarray(Image.open(io.BytesIO(shot)).convert('RGB'), float)
 
@@ -182,8 +180,6 @@ def test_structures_can_be_hidden_and_the_camera_follows(room, url, page):
 
 
 def test_the_node_refuses_a_taken_port_in_one_line():
-    import socket
-
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen(1)

@@ -12,7 +12,8 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene
 from twin_nodes.app.view.panel import events_html, live_html
 from twin_nodes.app.view.records import Picture
-from twin_nodes.app.view.scene import RoomScene, default_opacity
+from twin_nodes.app.view.scene import RoomScene
+from twin_nodes.app.view.scene_anatomy import default_opacity
 from twin_nodes.app.view.server import LocalServer
 from twin_nodes.core.geometry.se3 import Array
 

@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import viser
 
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import anatomy_corners
-from twin_nodes.app.view.panel import distance_text
-from twin_nodes.app.view.records import DistancePicture, Picture, Surface, ToolPicture, Zone
+from twin_nodes.app.view.records import Picture, ToolPicture, Zone
+from twin_nodes.app.view.scene_anatomy import AnatomyScene
+from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
-SEE_THROUGH = 0.32
-MAX_LABELS = 8
-LABEL_SCALE = 0.85
 GRID_CELL = 0.01
 GRID_SIZE = 0.6
 GRID_BELOW = 0.02
-_ASIDE = np.array([0.0, 0.0, 0.0])
-_LINE = np.zeros((1, 2, 3), np.float32)
-
-
-class Node:
-    """A scene node that sends a property only when it changed.
-
-    Args:
-        handle: The viser handle.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        self.handle = handle
-        self._sent: dict[str, Any] = {}
-        self._pose: Array | None = None
-
-    def set(self, **properties: Any) -> None:
-        """Assign properties of the handle that differ from those sent last."""
-        for name, value in properties.items():
-            if self._sent.get(name) != value:
-                setattr(self.handle, name, value)
-                self._sent[name] = value
-
-    def place(self, fixed_T_node: Array | None) -> None:
-        """Put the node at a pose (4, 4), or hide it where there is none."""
-        self.set(visible=fixed_T_node is not None)
-        if fixed_T_node is None or (self._pose is not None and np.array_equal(self._pose, fixed_T_node)):
-            return
-        quat = quat_from_rotation(fixed_T_node[:3, :3])
-        self.handle.wxyz = (quat[3], quat[0], quat[1], quat[2])
-        self.handle.position = fixed_T_node[:3, 3]
-        self._pose = fixed_T_node
+_ORIGIN = np.array([0.0, 0.0, 0.0])
 
 
 class ToolScene:
@@ -64,18 +29,16 @@ class ToolScene:
         shaft = geometry.tool_shaft(
             np.array(config.shaft_axis), config.shaft_length, config.shaft_radius, config.burr_radius
         )
-        self._parts = [
-            (Node(_mesh(scene, f'{body}/struts', geometry.body_struts(), style.TOOL_BODY)), style.TOOL_BODY),
-            (Node(_mesh(scene, f'{body}/spheres', geometry.body_spheres(), style.MARKER_SPHERE)), style.MARKER_SPHERE),
-            (Node(_mesh(scene, f'{tip}/shaft', shaft, style.TOOL_LIVE)), style.TOOL_LIVE),
-            (
-                Node(_mesh(scene, f'{tip}/burr', geometry.sphere(_ASIDE, config.burr_radius), style.TOOL_TIP)),
-                style.TOOL_TIP,
-            ),
-        ]
+        parts = (
+            (f'{body}/struts', geometry.body_struts(), style.TOOL_BODY),
+            (f'{body}/spheres', geometry.body_spheres(), style.MARKER_SPHERE),
+            (f'{tip}/shaft', shaft, style.TOOL_LIVE),
+            (f'{tip}/burr', geometry.sphere(_ORIGIN, config.burr_radius), style.TOOL_TIP),
+        )
+        self._parts = [(Node(add_mesh(scene, path, mesh, colour)), colour) for path, mesh, colour in parts]
         neck = 0.5 * config.shaft_length * np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis)
-        self._label = Node(_label(scene, f'{tip}/label', name, neck))
-        self._body_label = Node(_label(scene, f'{body}/label', name, _ASIDE))
+        self._label = Node(add_label(scene, f'{tip}/label', name, neck))
+        self._body_label = Node(add_label(scene, f'{body}/label', name, _ORIGIN))
 
     def show(self, tool: ToolPicture) -> None:
         """Bring the tool up to date; a lost one is grey where it was last seen, and named lost."""
@@ -86,62 +49,6 @@ class ToolScene:
         text = tool.name if tool.live else f'✕ {tool.name} LOST'
         self._label.set(text=text)
         self._body_label.set(text=text, visible=tool.fixed_T_tip is None)
-
-
-class AnatomyScene:
-    """The structures as meshes coloured by zone, each with a label that says the same in words."""
-
-    def __init__(self, scene: viser.SceneApi) -> None:
-        self._scene = scene
-        self._frame = Node(scene.add_frame('/anatomy', show_axes=False, visible=False))
-        self._meshes: dict[int, Node] = {}
-        self._labels: dict[int, Node] = {}
-        self._surfaces: dict[int, Surface] = {}
-        self._version = 0
-
-    def show(self, picture: Picture) -> bool:
-        """Bring the structures up to date; returns whether they are new ones."""
-        renewed = picture.surfaces_version != self._version
-        if renewed:
-            self._replace(picture.surfaces)
-            self._version = picture.surfaces_version
-        self._frame.place(picture.fixed_T_anatomy)
-        for row in picture.distances:
-            if row.index in self._meshes:
-                self._show_row(row)
-        return renewed
-
-    def style(self, index: int, *, visible: bool, opacity: float) -> None:
-        """Set visibility and opacity of a structure."""
-        if index in self._meshes:
-            self._meshes[index].set(visible=visible, opacity=None if opacity >= 0.995 else opacity)
-            if index in self._labels:
-                self._labels[index].set(visible=visible)
-
-    def _show_row(self, row: DistancePicture) -> None:
-        look = style.ZONES[row.zone]
-        self._meshes[row.index].set(color=style.structure_colour(row.zone, self._surfaces[row.index].colour))
-        if row.index in self._labels:
-            number = f'  {distance_text(row)}' if row.row is not None else ''
-            word = look.word if row.zone in (Zone.NEAR, Zone.INSIDE) else ''
-            self._labels[row.index].set(text=' '.join(f'{look.sign} {row.name} {word}'.split()) + number)
-
-    def _replace(self, surfaces: tuple[Surface, ...]) -> None:
-        for node in (*self._meshes.values(), *self._labels.values()):
-            node.handle.remove()
-        self._meshes, self._labels = {}, {}
-        self._surfaces = {surface.index: surface for surface in surfaces}
-        for surface in surfaces:
-            mesh = geometry.Mesh(surface.vertices_anatomy, surface.faces)
-            colour = style.structure_colour(Zone.WITHDRAWN, surface.colour)
-            opacity = default_opacity(surface, surfaces)
-            name = f'/anatomy/{surface.index}'
-            self._meshes[surface.index] = Node(
-                _mesh(self._scene, name, mesh, colour, opacity=None if opacity >= 0.995 else opacity)
-            )
-        for surface, point in zip(surfaces, label_points(surfaces[:MAX_LABELS]), strict=False):
-            name = f'/anatomy/{surface.index}_label'
-            self._labels[surface.index] = Node(_label(self._scene, name, surface.name, point))
 
 
 class RoomScene:
@@ -161,20 +68,20 @@ class RoomScene:
         self._scene, self._up, self._grid_laid = scene, up, False
         self._shaft = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
         self._tracker = Node(scene.add_frame('/tracker', show_axes=False, visible=False))
-        _mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
-        _mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
-        _label(scene, '/tracker/label', 'tracker', _ASIDE)
+        add_mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
+        add_mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
+        add_label(scene, '/tracker/label', 'tracker', _ORIGIN)
         self._patient = Node(scene.add_frame('/patient', show_axes=False, visible=False))
-        _mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY)
-        _mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
-        _label(scene, '/patient/label', 'patient reference', np.array([0.0, 0.0, 0.012]))
+        add_mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY)
+        add_mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
+        add_label(scene, '/patient/label', 'patient reference', np.array([0.0, 0.0, 0.012]))
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
         self.anatomy = AnatomyScene(scene)
-        self._trail = Node(_line(scene, '/trail', style.TRAIL, 0.0007))
+        self._trail = Node(add_line(scene, '/trail', style.TRAIL, 0.0007))
         self._trail_version = -1
-        self._closest = Node(_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))
+        self._closest = Node(add_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))
         self._closest_point = Node(
-            _mesh(scene, '/closest_point', geometry.sphere(_ASIDE, 0.0012), style.ZONES[Zone.CLEAR].colour)
+            add_mesh(scene, '/closest_point', geometry.sphere(_ORIGIN, 0.0012), style.ZONES[Zone.CLEAR].colour)
         )
 
     @staticmethod
@@ -275,49 +182,8 @@ def closest_line(picture: Picture, shaft_tip: Array) -> tuple[Array, Array, Zone
     return start, end, nearest.zone
 
 
-def default_opacity(surface: Surface, surfaces: tuple[Surface, ...]) -> float:
-    """Return the opacity to start with: see-through where a structure encloses another, else as the anatomy says."""
-    if surface.opacity < 0.995:
-        return max(surface.opacity, 0.05)
-    low, high = surface.vertices_anatomy.min(axis=0), surface.vertices_anatomy.max(axis=0)
-    for other in surfaces:
-        centre = other.vertices_anatomy.mean(axis=0)
-        size = np.ptp(other.vertices_anatomy, axis=0)
-        if other is not surface and (centre > low).all() and (centre < high).all() and size.max() < (high - low).max():
-            return SEE_THROUGH
-    return 1.0
-
-
-def label_points(surfaces: tuple[Surface, ...]) -> list[Array]:
-    """Return where each structure's name hangs: a corner of its mesh, as far from the other names as can be."""
-    points: list[Array] = []
-    for surface in surfaces:
-        vertices = surface.vertices_anatomy
-        others = points or [surface.vertices_anatomy.mean(axis=0) + np.array([0.0, 0.0, -1.0])]
-        room = np.min([np.linalg.norm(vertices - other, axis=1) for other in others], axis=0)
-        points.append(vertices[int(np.argmax(room))])
-    return points
-
-
 def background(height: int = 256) -> np.ndarray:
     """Return the backdrop, dark and lighter at the top, shape (height, 8, 3)."""
     share = np.linspace(0.0, 1.0, height)[:, None]
     colours = (1.0 - share) * np.array(style.BACKGROUND_TOP) + share * np.array(style.BACKGROUND_BOTTOM)
     return np.repeat(colours[:, None, :], 8, axis=1).astype(np.uint8)
-
-
-def _mesh(
-    scene: viser.SceneApi, name: str, mesh: geometry.Mesh, colour: style.Colour, *, opacity: float | None = None
-) -> Any:
-    return scene.add_mesh_simple(
-        name, mesh.vertices, mesh.faces, color=colour, opacity=opacity, side='double', cast_shadow=False,
-        receive_shadow=False,
-    )  # fmt: skip
-
-
-def _line(scene: viser.SceneApi, name: str, colour: style.Colour, thickness: float) -> Any:
-    return scene.add_line_segments(name, _LINE, colour, thickness=thickness, visible=False)
-
-
-def _label(scene: viser.SceneApi, name: str, text: str, position: Array) -> Any:
-    return scene.add_label(name, text, position=position, anchor='bottom-center', font_screen_scale=LABEL_SCALE)
