@@ -30,7 +30,7 @@ class PoseFilterConfig:
         'RMS error of a measured rotation over three axes.', 0.0006, unit='rad', minimum=1e-7, maximum=1.0
     )
     calm_jerk: float = setting('White jerk density of the calm mode.', 0.01, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
-    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.5, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
+    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.4, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
     calm_angular_jerk: float = setting(
         'White angular jerk density of the calm mode.', 0.1, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )

@@ -160,21 +160,23 @@ def _predict(x, p, dt, jerk, angular_jerk, m, turn, left):
         for c in range(18):
             m[6 + i, c] = p[6 + i, c] + dt * p[12 + i, c]
             m[12 + i, c] = p[12 + i, c]
-    for r in range(18):  # p = m Fᵀ
+    for r in range(18):  # p = m Fᵀ, the lower triangle by blocks, then mirrored
         for i in range(3):
             p[r, i] = m[r, i] + dt * m[r, 6 + i] + half * m[r, 12 + i]
-            total = turn[i, 0] * m[r, 3] + turn[i, 1] * m[r, 4] + turn[i, 2] * m[r, 5]
-            for k in range(3):
-                total += left[i, k] * (dt * m[r, 9 + k] + half * m[r, 15 + k])
-            p[r, 3 + i] = total
+        a, b, c = m[r, 3], m[r, 4], m[r, 5]
+        d = dt * m[r, 9] + half * m[r, 15]
+        e = dt * m[r, 10] + half * m[r, 16]
+        f = dt * m[r, 11] + half * m[r, 17]
+        for i in range(3):
+            p[r, 3 + i] = (
+                turn[i, 0] * a + turn[i, 1] * b + turn[i, 2] * c + left[i, 0] * d + left[i, 1] * e + left[i, 2] * f
+            )
+    for r in range(6, 18):
         for i in range(6):
             p[r, 6 + i] = m[r, 6 + i] + dt * m[r, 12 + i]
-            p[r, 12 + i] = m[r, 12 + i]
     for i in range(18):
         for j in range(i):
-            mean = 0.5 * (p[i, j] + p[j, i])
-            p[i, j] = mean
-            p[j, i] = mean
+            p[j, i] = p[i, j]
     d2, d3, d4, d5 = dt * dt / 2.0, dt**3, dt**4 / 8.0, dt**5 / 20.0
     for i in range(6):
         q = jerk * jerk if i < 3 else angular_jerk * angular_jerk
@@ -377,12 +379,18 @@ def _step(state, cov, sample, scalar, meta, prev, cur, settings, work):
 @_inner
 def _write(state, cov, scalar, slot, out, work):
     """Combine the modes into out: pose 4×4, pose covariance 6×6, twist 6."""
-    delta, turn, left, xo, po = work[1, 6], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[2, 0], work[0]
+    delta, turn, left, x = work[1, 6], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[4, 0:2].reshape(36)
     likely = 1 if scalar[slot, 0] > 0.5 else 0
     weight = 1.0 - scalar[slot, 0] if likely == 1 else scalar[slot, 0]
-    x = work[4, 0:2].reshape(36)
-    _mix(state[slot, likely], cov[slot, likely], state[slot, 1 - likely], cov[slot, 1 - likely], weight,
-         x, po, delta, turn, left)  # fmt: skip
+    p, other = cov[slot, likely], cov[slot, 1 - likely]
+    _difference(state[slot, 1 - likely], state[slot, likely], delta, left)
+    for i in range(24):
+        x[i] = state[slot, likely, i]
+    spread = weight * (1.0 - weight)
+    for i in range(6):
+        for j in range(6):
+            out[16 + 6 * i + j] = (1.0 - weight) * p[i, j] + weight * other[i, j] + spread * delta[i] * delta[j]
+    _move(x, delta, weight, turn, left)
     for i in range(3):
         for j in range(3):
             out[4 * i + j] = x[3 + 3 * i + j]
@@ -390,10 +398,7 @@ def _write(state, cov, scalar, slot, out, work):
         out[12 + i] = 0.0
     out[15] = 1.0
     for i in range(6):
-        for j in range(6):
-            out[16 + 6 * i + j] = po[i, j]
         out[52 + i] = x[12 + i]
-    out[58] = xo[0]
 
 
 _STORE = 'float64[:,:,::1], float64[:,:,:,::1], float64[:,::1], float64[:,::1], int64[:,::1], int64[::1], int64[::1]'
