@@ -253,8 +253,8 @@ rclpy.init()
 node = Node('unnamed', automatically_declare_parameters_from_overrides=True)
 topic = node.resolve_topic_name('in')
 values = {n: node.get_parameter(n).value for n in ('f', 'i', 's', 'flag', 'lst', 'grp.k', 'file_value')}
-print('NODE', node.get_fully_qualified_name(), topic, values, flush=True)
 try:
+    print('NODE', node.get_fully_qualified_name(), topic, values, flush=True)
     rclpy.spin(node)
 except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
     pass

@@ -13,17 +13,18 @@ GROUPS = {'igtl': igtl, 'calibrate': calibrate, 'register': register}
 
 @igtl.command('serve')
 def igtl_serve(
-    file: Annotated[Path, typer.Argument(help='Recording to serve, or "sim" for the simulator.')],
+    file: Annotated[Path, typer.Argument(help='Recording to serve, or sim for the simulated room.')],
     host: Annotated[str, typer.Option(help='Address to listen on.')] = '127.0.0.1',
     port: Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')] = 18944,
     rate: Annotated[float, typer.Option(min=0.01, help='Speed of time; 1 is real time.')] = 1.0,
     loop: Annotated[bool, typer.Option('--loop', help='Start again at the end.')] = False,
-    stream: Annotated[str, typer.Option(help='Message type to send.')] = 'transform',
+    version: Annotated[int, typer.Option(min=1, max=2, help='OpenIGTLink header version.')] = 1,
+    wait: Annotated[bool, typer.Option('--wait/--no-wait', help='Start with the first client.')] = True,
 ) -> None:
-    """Serve a recording or the simulator to any OpenIGTLink client, 3D Slicer included."""
+    """Serve a recording or the simulated room to any OpenIGTLink client, 3D Slicer included."""
     from twin_nodes.app.igtl import serve
 
-    raise typer.Exit(serve(file, host=host, port=port, rate=rate, loop=loop, stream=stream))
+    raise typer.Exit(serve(file, host=host, port=port, rate=rate, loop=loop, version=version, wait=wait))
 
 
 @calibrate.callback()
