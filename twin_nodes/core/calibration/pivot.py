@@ -21,7 +21,8 @@ REFUSED = 'CALIBRATION_REFUSED'
 THREE_SIGMA = 3.7625
 CHI3_MEDIAN = 1.5382
 TRIMMED_SHARE = 0.6
-_SUBSETS = 200
+_SUBSETS = 100
+_SEARCHED = 100
 _SEED = 20150315
 
 
@@ -156,19 +157,9 @@ def _residuals(poses: Array, tip: Array, pivot: Array) -> Array:
 
 def _consensus(poses: Array, config: PivotConfig) -> NDArray[np.bool_]:
     """Least trimmed squares from seeded subsets, then re-selection within three sigma until it stands still."""
-    rng = np.random.default_rng(_SEED)
-    count = len(poses)
-    half = max(int(np.ceil(TRIMMED_SHARE * count)), 5)
-    chosen = rng.random((_SUBSETS, count)).argpartition(3, axis=1)[:, :4]
-    for _ in range(2):
-        residuals = _residuals_of_subsets(poses, chosen)
-        chosen = np.argpartition(residuals, half - 1, axis=1)[:, :half]
-    cost = np.take_along_axis(residuals, chosen, axis=1) ** 2
-    best = chosen[[int(cost.sum(axis=1).argmin())]]
-    for _ in range(20):
-        best = np.argpartition(_residuals_of_subsets(poses, best), half - 1, axis=1)[:, :half]
-    keep = np.zeros(count, dtype=bool)
-    keep[best[0]] = True
+    searched = poses[:: -(-len(poses) // _SEARCHED)]
+    keep = np.zeros(len(poses), dtype=bool)
+    keep[:: -(-len(poses) // _SEARCHED)] = _least_trimmed(searched)
     for _ in range(50):
         residuals = _residuals_of_subsets(poses, np.nonzero(keep)[0][None])[0]
         scale = max(float(np.median(residuals)) / CHI3_MEDIAN, 1e-9)
@@ -183,6 +174,27 @@ def _consensus(poses: Array, config: PivotConfig) -> NDArray[np.bool_]:
             f'{config.max_outliers * 100.0:.0f} %: keep the tip in its dimple',
             code=REFUSED,
         )
+    return keep
+
+
+def _least_trimmed(poses: Array) -> NDArray[np.bool_]:
+    """Tell the 60 % of the poses whose squared residuals have the least sum, from seeded subsets of four.
+
+    With 40 % outliers a subset is free of them in 13 of 100 cases: 100 subsets miss once in a million.
+    """
+    rng = np.random.default_rng(_SEED)
+    count = len(poses)
+    half = max(int(np.ceil(TRIMMED_SHARE * count)), 5)
+    chosen = rng.random((_SUBSETS, count)).argpartition(3, axis=1)[:, :4]
+    for _ in range(2):
+        residuals = _residuals_of_subsets(poses, chosen)
+        chosen = np.argpartition(residuals, half - 1, axis=1)[:, :half]
+    cost = np.take_along_axis(residuals, chosen, axis=1) ** 2
+    best = chosen[[int(cost.sum(axis=1).argmin())]]
+    for _ in range(20):
+        best = np.argpartition(_residuals_of_subsets(poses, best), half - 1, axis=1)[:, :half]
+    keep = np.zeros(count, dtype=bool)
+    keep[best[0]] = True
     return keep
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array, nearest_rotation, rotation_log
 
-_MAX_DIRECTIONS = 400
+_MAX_DIRECTIONS = 200
 _NEAR_SHAFT = np.cos(np.radians(35.0))
 
 
@@ -58,7 +58,7 @@ def measure_coverage(tracker_R_tool: Array, tip_tool: Array | None) -> PivotCove
 
 
 def _swept(directions: Array) -> float:
-    """Greatest angle [rad] between two of many unit vectors (n, 3); at most 400 of them are compared."""
+    """Greatest angle [rad] between two of many unit vectors (n, 3); at most 200 of them are compared."""
     directions = directions[:: -(-len(directions) // _MAX_DIRECTIONS)]
     # |a - b| = 2 sin(θ/2) keeps the digits of small angles that arccos loses.
     chords = np.linalg.norm(directions[:, None] - directions[None], axis=-1)
