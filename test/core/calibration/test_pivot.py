@@ -159,3 +159,9 @@ def test_real_pointer(shared_data):
     np.testing.assert_allclose(robust.tip_tool * 1e3, [-14.70, 393.11, -7.12], atol=0.2)
     assert robust.outliers == (20, 24, 25, 35, 47)
     assert robust.component_rms < 1.25e-3
+
+
+def test_as_few_poses_as_the_config_allows():
+    poses = pivoting(np.random.default_rng(1), 4)
+    result = solve_pivot(poses, PivotConfig(min_poses=4, min_tilt=0.1), robust=True)
+    np.testing.assert_allclose(result.tip_tool, TIP, atol=1e-9)

@@ -184,7 +184,7 @@ def _least_trimmed(poses: Array) -> NDArray[np.bool_]:
     """
     rng = np.random.default_rng(_SEED)
     count = len(poses)
-    half = max(int(np.ceil(TRIMMED_SHARE * count)), 5)
+    half = min(max(int(np.ceil(TRIMMED_SHARE * count)), 5), count)
     chosen = rng.random((_SUBSETS, count)).argpartition(3, axis=1)[:, :4]
     for _ in range(2):
         residuals = _residuals_of_subsets(poses, chosen)
