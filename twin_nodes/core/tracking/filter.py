@@ -173,19 +173,19 @@ class PoseFilter:
             covariance: Of this measurement (6, 6); None for that of the settings.
 
         Raises:
-            InputError: NOT_FINITE, for a pose or covariance with NaN or Inf; for a covariance not positive definite.
+            InputError: NOT_FINITE, for a pose with NaN or Inf; for a covariance that is not positive definite.
         """
         noise = self._noise if covariance is None else np.ascontiguousarray(covariance, np.float64)
         pose = np.ascontiguousarray(tracker_T_tool, np.float64)
         if pose.shape != (4, 4) or noise.shape != (6, 6):
             raise InputError(f'expected a pose (4, 4) and a covariance (6, 6), got {pose.shape} and {noise.shape}')
         out = np.empty(kernels.OUT)
-        if not (np.isfinite(pose.sum()) and np.isfinite(noise.sum())):
-            raise InputError('measured pose or its covariance has NaN or Inf', code='NOT_FINITE')
         if covariance is not None and not _is_definite(noise):
-            raise InputError('measured covariance must be symmetric and positive definite, m² and rad²')
-        outcome = kernels.feed(*self._kept, stamp_ns, pose, noise, out)
-        return self._result(_OUTCOMES[outcome], self.newest_ns, out)
+            raise InputError('measured covariance must be finite, symmetric and positive definite, m² and rad²')
+        outcome, newest_ns = kernels.feed(*self._kept, stamp_ns, pose, noise, out)
+        if outcome == kernels.NOT_FINITE:
+            raise InputError('measured pose has NaN or Inf', code='NOT_FINITE')
+        return self._result(_OUTCOMES[outcome], newest_ns, out)
 
     def predict(self, stamp_ns: int) -> FilterResult:
         """Return the estimate at a stamp, ahead of the newest sample or within the lag; changes nothing.
@@ -207,7 +207,7 @@ class PoseFilter:
     @staticmethod
     def _result(outcome: FilterOutcome, stamp_ns: int, out: Array) -> FilterResult:
         return FilterResult(
-            outcome, stamp_ns, out[:16].reshape(4, 4), out[16:52].reshape(6, 6), out[52:58], float(out[58])
+            outcome, stamp_ns, out[:16].reshape(4, 4), out[16:52].reshape(6, 6), out[52:58], out.item(58)
         )
 
 
@@ -216,4 +216,6 @@ def _is_definite(covariance: Array) -> bool:
         np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         return False
-    return bool(np.abs(covariance - covariance.T).max() <= 1e-9 * np.abs(covariance).max())
+    return bool(
+        np.isfinite(covariance).all() and np.abs(covariance - covariance.T).max() <= 1e-9 * np.abs(covariance).max()
+    )

@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
-ACCEPTED, GATED, DUPLICATE, TOO_OLD, REINITIALISED, INSERTED_LATE, EMPTY = range(7)
+ACCEPTED, GATED, DUPLICATE, TOO_OLD, REINITIALISED, INSERTED_LATE, EMPTY, NOT_FINITE = range(8)
 # positions in the vector of settings
 (CALM, BRISK, CALM_ANGULAR, BRISK_ANGULAR, DWELL, GATE, MANOEUVRE, MAX_SPEED, MAX_ACCELERATION, MAX_ANGULAR_RATE,
  MAX_ANGULAR_ACCELERATION, START_SPEED, START_ANGULAR_RATE, START_ACCELERATION, START_ANGULAR_ACCELERATION,
@@ -404,13 +404,22 @@ def _write(state, cov, scalar, slot, out, work):
 _STORE = 'float64[:,:,::1], float64[:,:,:,::1], float64[:,::1], float64[:,::1], int64[:,::1], int64[::1], int64[::1]'
 
 
-@_compile(f'int64({_STORE}, float64[::1], int64, float64[:,::1], float64[:,::1], float64[::1])')
+@_compile(f'UniTuple(int64, 2)({_STORE}, float64[::1], int64, float64[:,::1], float64[:,::1], float64[::1])')
 def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, noise, out):
     """Place one sample by its stamp, run the filter from there to the newest, write the newest pose to out (60,).
 
     Returns:
-        The outcome of this sample; its NIS is in out[58], the newest stamp in meta[order[head[0] - 1], 0].
+        The outcome of this sample, whose NIS is in out[58], and the newest stamp [ns].
     """
+    total = 0.0
+    for i in range(4):
+        for j in range(4):
+            total += pose[i, j]
+    for i in range(6):
+        for j in range(6):
+            total += noise[i, j]
+    if not np.isfinite(total):
+        return NOT_FINITE, 0
     work = np.empty((5, 18, 18))
     count = head[0]
     place = count
@@ -425,7 +434,7 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
     if outcome != ACCEPTED:
         _write(state, cov, scalar, order[count - 1], out, work)
         out[58] = 0.0
-        return outcome
+        return outcome, meta[order[count - 1], 0]
     slots = order.shape[0]
     if count == slots:
         first = order[0]
@@ -470,8 +479,8 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
     _write(state, cov, scalar, newest, out, work)
     out[58] = scalar[slot, 1]
     if late and meta[slot, 1] == ACCEPTED:
-        return INSERTED_LATE
-    return meta[slot, 1]
+        return INSERTED_LATE, meta[newest, 0]
+    return meta[slot, 1], meta[newest, 0]
 
 
 @_compile(f'int64({_STORE}, float64[::1], int64, float64[::1])')
