@@ -59,7 +59,10 @@ class _Walk:
         return self.context.perform(parse_template(raw))
 
     def include(self, file: Path) -> None:
-        """Evaluate all actions of a file in the present scope, as launch does (an include opens none)."""
+        """Evaluate all actions of a file in the present scope, as launch does (an include opens none).
+
+        `$(dirname)` is always that of the file it stands in; launch 3.7 gives that of the last included file instead.
+        """
         if len(self.context.files) >= MAX_INCLUDES:
             raise ConfigError(f'{file}: files include each other more than {MAX_INCLUDES} deep')
         root = read_launch_file(file)
