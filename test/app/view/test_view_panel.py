@@ -34,6 +34,7 @@ def picture_of(*rows: StructureClearance, fixed_T_anatomy=None, tip=(0.0, 0.0, 0
     poses = {
         'anatomy': np.eye(4) if fixed_T_anatomy is None else fixed_T_anatomy,
         'drill_tip': tip_pose,
+        'patient': np.eye(4),
         'drill': tip_pose @ make_transform(np.eye(3), [0.0, 0.0, 0.15]),
     }
     state.on_poses({name: (pose, NOW.ros_ns) for name, pose in poses.items()}, 'world', '', NOW)

@@ -88,7 +88,7 @@ class ViserView:
 
     def _show_panel(self, picture: Picture, now_ns: int) -> None:
         key = (
-            tuple(tool.live for tool in picture.tools),
+            tuple(tool.live for tool in (*picture.tools, picture.patient)),
             tuple(row.zone for row in picture.distances),
             tuple((line.level, line.code) for line in picture.subsystems),
             len(picture.events) and picture.events[0],

@@ -37,7 +37,7 @@ def live_html(picture: Picture) -> str:
             _CSS,
             '<div class="tw" data-view="live">',
             _section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
-            _section('Tools', [_tool(tool) for tool in picture.tools], ''),
+            _section('Tools', [_tool(tool) for tool in (*picture.tools, picture.patient)], ''),
             _section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
             _section('Error of each link, at the tip (1σ)', [_link(link) for link in picture.links], 'none known yet'),
             _section('Last events', _event_rows(picture, RECENT_EVENTS), 'nothing so far'),

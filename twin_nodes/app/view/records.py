@@ -217,6 +217,7 @@ class Picture:
     fixed_T_patient: Array | None
     fixed_T_anatomy: Array | None
     tools: tuple[ToolPicture, ...]
+    patient: ToolPicture
     surfaces: tuple[Surface, ...]
     surfaces_version: int
     distances: tuple[DistancePicture, ...]

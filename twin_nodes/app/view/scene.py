@@ -72,9 +72,9 @@ class RoomScene:
         add_mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
         add_label(scene, '/tracker/label', 'tracker', _ORIGIN)
         self._patient = Node(scene.add_frame('/patient', show_axes=False, visible=False))
-        add_mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY)
+        self._patient_struts = Node(add_mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY))
         add_mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
-        add_label(scene, '/patient/label', 'patient reference', np.array([0.0, 0.0, 0.012]))
+        self._patient_label = Node(add_label(scene, '/patient/label', '', np.array([0.0, 0.0, 0.012])))
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
         self.anatomy = AnatomyScene(scene)
         self._trail = Node(add_line(scene, '/trail', style.TRAIL, 0.0007))
@@ -104,6 +104,8 @@ class RoomScene:
         """Bring the scene up to date; returns whether the anatomy is a new one."""
         self._tracker.place(picture.fixed_T_tracker)
         self._patient.place(picture.fixed_T_patient)
+        self._patient_struts.set(color=style.PATIENT_BODY if picture.patient.live else style.TOOL_LOST)
+        self._patient_label.set(text='patient reference' if picture.patient.live else '✕ patient reference LOST')
         for tool in picture.tools:
             self._tools[tool.name].show(tool)
         self._show_trail(picture)

@@ -44,6 +44,8 @@ class ViewState:
         self._config = config
         self._stale_after_ns = round(config.stale_after_s * 1e9)
         self._tools = {name: ToolState(name, self._stale_after_ns) for name in config.tools}
+        self._patient = ToolState(config.patient_frame, self._stale_after_ns, has_tip=False)
+        self._bodies = {config.patient_frame: self._patient, **self._tools}
         self._subsystems = Subsystems()
         self._events: deque[Event] = deque(maxlen=config.alarm_count)
         self._surfaces: tuple[Surface, ...] = ()
@@ -73,17 +75,18 @@ class ViewState:
             self._clear_trail()
         self._fixed_frame, self._frame_note = fixed_frame, note
         self._poses = dict(poses)
-        for name, tool in self._tools.items():
+        for name, body in self._bodies.items():
             if name in poses:
-                tool.on_pose(poses[name][0], poses[name][1], moment)
+                body.on_pose(poses[name][0], poses[name][1], moment)
+        for name, tool in self._tools.items():
             tip = poses.get(f'{name}_tip')
             tool.fixed_T_tip = tip[0] if tip is not None else None
         self._extend_trail(moment)
 
     def on_tool_sample(self, tool: str, parent: str, tracker_T_tool: Array, covariance: Array, stamp_ns: int) -> None:
         """Take a filtered pose with its covariance (6, 6): error of the link, and the rate for a tool."""
-        if tool in self._tools:
-            self._tools[tool].on_sample(covariance, stamp_ns)
+        if tool in self._bodies:
+            self._bodies[tool].on_sample(covariance, stamp_ns)
         self.on_link(Link(parent, tool, covariance, stamp_ns), tracker_T_tool)
 
     def on_link(self, link: Link, parent_T_child: Array) -> None:
@@ -110,8 +113,8 @@ class ViewState:
             if event is not None:
                 self.on_event(event)
             name = check.check.removeprefix('tool ')
-            if check.check.startswith('tool ') and name in self._tools:
-                self._tools[name].on_check(check)
+            if check.check.startswith('tool ') and name in self._bodies:
+                self._bodies[name].on_check(check)
 
     def on_event(self, event: Event) -> None:
         """Add an entry to the time line, unless it is there already."""
@@ -127,6 +130,7 @@ class ViewState:
     def picture(self, moment: Moment) -> Picture:
         """Return everything that the page shows now."""
         tools = tuple(tool.picture(moment) for tool in self._tools.values())
+        patient = self._patient.picture(moment)
         return Picture(
             moment=moment,
             fixed_frame=self._fixed_frame,
@@ -135,9 +139,10 @@ class ViewState:
             fixed_T_patient=self._pose(self._config.patient_frame),
             fixed_T_anatomy=self._pose(self._config.anatomy_frame),
             tools=tools,
+            patient=patient,
             surfaces=self._surfaces,
             surfaces_version=self._surfaces_version,
-            distances=self._distances(tools[0], moment),
+            distances=self._distances((tools[0], patient), moment),
             subsystems=self._subsystems.pictures(moment),
             links=self._link_pictures(tools[0], moment),
             events=tuple(sorted(self._events, key=lambda event: event.stamp_ns, reverse=True)),
@@ -153,23 +158,26 @@ class ViewState:
         known = self._poses.get(frame)
         return known[0] if known is not None else None
 
-    def _distances(self, tool: ToolPicture, moment: Moment) -> tuple[DistancePicture, ...]:
-        rows, reason = self._rows(tool, moment)
+    def _distances(self, needed: tuple[ToolPicture, ...], moment: Moment) -> tuple[DistancePicture, ...]:
+        rows, reason = self._rows(needed, moment)
         names = {surface.index: surface.name for surface in self._surfaces}
         for index in rows:
             names.setdefault(index, f'structure {index}')
         return tuple(_distance_picture(index, name, rows.get(index), reason) for index, name in names.items())
 
-    def _rows(self, tool: ToolPicture, moment: Moment) -> tuple[dict[int, StructureClearance], str]:
+    def _rows(self, needed: tuple[ToolPicture, ...], moment: Moment) -> tuple[dict[int, StructureClearance], str]:
+        for body in needed:
+            if not body.live and body.fixed_T_tool is not None:
+                return {}, f'{body.name} is lost'
         if self._clearance is None:
             return {}, 'no advice yet'
         silent_ns = moment.steady_ns - self._clearance_steady_ns
         age_ns = moment.ros_ns - self._clearance.stamp_ns
         if max(silent_ns, age_ns) > self._stale_after_ns:
-            reason = f'no advice for {max(silent_ns, age_ns) / 1e9:.1f} s'
-            return {}, reason if tool.live else f'{tool.name} is lost'
-        if not tool.live:
-            return {}, f'{tool.name} is lost'
+            return {}, f'no advice for {max(silent_ns, age_ns) / 1e9:.1f} s'
+        missing = [body.name for body in needed if not body.live]
+        if missing:
+            return {}, f'{missing[0]} is not seen'
         return {row.structure: row for row in self._clearance.rows}, 'not in the advice'
 
     def _link_pictures(self, tool: ToolPicture, moment: Moment) -> tuple[LinkPicture, ...]:
@@ -183,7 +191,8 @@ class ViewState:
         if self._config.trail_points == 0:
             return
         guided = self._tools[self._config.tools[0]]
-        tip = guided.fixed_T_tip if guided.lost_reason(moment) == '' else None
+        lost = guided.lost_reason(moment) or self._patient_lost(moment)
+        tip = None if lost else guided.fixed_T_tip
         fixed_T_patient = self._pose(self._config.patient_frame)
         frame = self._config.patient_frame if fixed_T_patient is not None else self._fixed_frame
         if frame != self._trail_frame:
@@ -198,6 +207,9 @@ class ViewState:
             self._trail.append(point)
             self._trail_version += 1
 
+    def _patient_lost(self, moment: Moment) -> str:
+        return self._patient.lost_reason(moment) if self._patient.fixed_T_tool is not None else ''
+
     def _clear_trail(self) -> None:
         self._trail.clear()
         self._trail_version += 1
@@ -208,8 +220,8 @@ class ViewState:
             return
         self._clear_trail()
         self._clearance = None
-        for tool in self._tools.values():
-            tool.clear()
+        for body in self._bodies.values():
+            body.clear()
         kept = [event for event in self._events if event.stamp_ns <= moment.ros_ns]
         self._events.clear()
         self._events.extend(kept)

@@ -21,10 +21,12 @@ class ToolState:
     Args:
         name: Name of the tool, as in tf.
         stale_after_ns: Longest silence that still counts as live [ns].
+        has_tip: Whether it has a tip to calibrate; the reference body on the patient has none.
     """
 
-    def __init__(self, name: str, stale_after_ns: int) -> None:
+    def __init__(self, name: str, stale_after_ns: int, *, has_tip: bool = True) -> None:
         self._name = name
+        self._has_tip = has_tip
         self._stale_after_ns = stale_after_ns
         self._check: Check | None = None
         self.clear()
@@ -34,13 +36,15 @@ class ToolState:
         self.fixed_T_tool: Array | None = None
         self.fixed_T_tip: Array | None = None
         self._stamp_ns = 0
+        self._fixed = False
         self._news_steady_ns = 0
         self._covariance: Array | None = None
         self._stamps: deque[int] = deque(maxlen=RATE_SAMPLES)
 
     def on_pose(self, fixed_T_tool: Array, stamp_ns: int, moment: Moment) -> None:
-        """Take a pose; only a newer stamp than the last is a sign of life."""
+        """Take a pose; only a newer stamp is a sign of life. Stamp 0 is what tf gives for edges that never move."""
         self.fixed_T_tool = fixed_T_tool
+        self._fixed = stamp_ns == 0
         if stamp_ns > self._stamp_ns:
             self._stamp_ns, self._news_steady_ns = stamp_ns, moment.steady_ns
 
@@ -61,6 +65,8 @@ class ToolState:
             return f'{check.message} ({check.code})' if check.code else check.message
         if self.fixed_T_tool is None:
             return 'not seen yet'
+        if self._fixed:
+            return ''
         age_ns = moment.ros_ns - self._stamp_ns
         if age_ns < -FUTURE_NS:
             return f'its stamp is {-age_ns / 1e9:.2f} s ahead of the clock'
@@ -73,7 +79,7 @@ class ToolState:
         reason = lost
         if not lost and self._check is not None and self._check.level is not Level.OK:
             reason = self._check.message
-        elif not lost and self.fixed_T_tip is None:
+        elif not lost and self.fixed_T_tip is None and self._has_tip:
             reason = 'tip not known: not calibrated'
         return ToolPicture(
             name=self._name,
@@ -83,7 +89,7 @@ class ToolState:
             reason=reason,
             sigma=None if self._covariance is None else float(np.sqrt(max(np.trace(self._covariance[:3, :3]), 0.0))),
             rate_hz=self._rate_hz(moment),
-            age_s=None if self.fixed_T_tool is None else (moment.ros_ns - self._stamp_ns) / 1e9,
+            age_s=None if self.fixed_T_tool is None or self._fixed else (moment.ros_ns - self._stamp_ns) / 1e9,
         )
 
     def _rate_hz(self, moment: Moment) -> float | None:
