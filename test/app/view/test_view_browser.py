@@ -148,11 +148,13 @@ def test_the_page_lives(room, url, page):
     room.lost = True
     room.report()
     text = wait_for_text(page, '✕ LOST', 'hidden from the tracker', 'last at')
-    assert '✓ tracked' not in text
+    assert '✕ LOST' in page.inner_text(f'tr:has([data-tool={TOOL}])')
+    assert '✓ tracked' in page.inner_text('tr:has([data-tool=patient])')
     assert 'mm ±' not in text, 'a distance of a lost tool is no distance'
     room.lost = False
     room.report()
-    wait_for_text(page, '✓ tracked', 'mm ±')
+    wait_for_text(page, 'mm ±')
+    assert '✓ tracked' in page.inner_text(f'tr:has([data-tool={TOOL}])')
 
     room.silent = True
     wait_for_text(page, '✕ LOST', 'no new pose for')
