@@ -17,9 +17,11 @@ def sourced_ros_has(package: str) -> bool:
     return any((Path(prefix) / 'share' / package / 'package.xml').is_file() for prefix in prefixes if prefix)
 
 
+# our folder → the ROS package that brings the same Python module
+IN_ROS = {'tf2_msgs': 'tf2_msgs', 'tf2_ros': 'tf2_ros_py', 'tf_transformations': 'tf_transformations'}
 EMBEDDED = [
-    f'{package.replace("_", "-")} @ {(HERE / "embedded" / package).as_uri()}'
-    for package in ('tf2_msgs', 'tf2_ros', 'tf_transformations')
+    f'{folder.replace("_", "-")} @ {(HERE / "embedded" / folder).as_uri()}'
+    for folder, package in IN_ROS.items()
     if not sourced_ros_has(package)
 ]
 
@@ -53,11 +55,13 @@ setup(
         'scikit-image>=0.22',
         'nibabel>=5',
         'pynrrd>=1.0',
-        'viser>=1.0',
+        'viser>=1.1,<1.2',
+        'zstandard>=0.20',
+        'lz4>=4',
         *EMBEDDED,
     ],
     extras_require={
-        'test': ['pytest>=8', 'pytest-timeout', 'hypothesis>=6', 'pyigtl>=0.3.4', 'playwright>=1.40'],
+        'test': ['pytest>=8', 'pytest-timeout', 'hypothesis>=6', 'pyigtl>=0.3.4', 'playwright>=1.40', 'pillow'],
     },
     zip_safe=False,
     entry_points={

@@ -1,5 +1,6 @@
 """The values of each node's YAML for a scene; everything else is the default in the code."""
 
+from pathlib import Path
 from typing import Any
 
 from twin_nodes.app.config_files import render
@@ -46,3 +47,13 @@ def files_of(scene: dict[str, dict[str, Any]]) -> dict[str, str]:
         for name, values in scene.items()
         if f'{name}_node' in CONFIGS
     }
+
+
+def write_config(folder: Path) -> None:
+    """Write the YAML files of the simulated room, those that the package ships."""
+    for name, text in files_of(ROOM).items():
+        (folder / name).write_text(text, encoding='utf-8')
+
+
+if __name__ == '__main__':
+    write_config(Path(__file__).resolve().parents[2] / 'config')

@@ -10,22 +10,27 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
-from tf2_ros import TransformBroadcaster
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+from tf_transformations import euler_matrix
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.tracking.pipeline import ToolLost, ToolState, TrackedPose, TrackingConfig, TrackingPipeline
 from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame, TrackerSource
 from twin_nodes.io.openigtlink.client import OpenIGTLinkSource, OpenIGTLinkSourceConfig
+from twin_nodes.ros.conversions import transform_stamped
 from twin_nodes.ros.crtk_source import CrtkSource
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.pose_output import PoseOutput
 from twin_nodes.ros.run import run_node
 
+STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEVICE_STATUS', 'CALLBACK_FAILED')
 SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
 
 
@@ -47,11 +52,27 @@ class RecordingConfig:
 
 
 @dataclass(frozen=True)
+class MountConfig:
+    """Where the tracker stands in the room; a fixed edge on tf."""
+
+    xyz: tuple[float, ...] = setting('Position of the tracker in the world.', (0.0, 0.0, 0.0), unit='m')
+    rpy: tuple[float, ...] = setting('Roll, pitch and yaw of the tracker in the world.', (0.0, 0.0, 0.0), unit='rad')
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        for key, value in (('xyz', self.xyz), ('rpy', self.rpy)):
+            if len(value) != 3:
+                raise ConfigError(f'{key}={list(value)} must have 3 numbers')
+
+
+@dataclass(frozen=True)
 class TrackerNodeConfig:
     """Settings of tracker_node."""
 
     source: str = setting('Where the poses come from.', choices=SOURCES)
     tracker_frame: str = setting('Frame of the tracker.', 'tracker')
+    world_frame: str = setting('Root of the tree; empty when somebody else places the tracker.', 'world')
+    mount: MountConfig = group(MountConfig)
     tracking: TrackingConfig = group(TrackingConfig)
     openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
     crtk: CrtkConfig = group(CrtkConfig)
@@ -76,6 +97,9 @@ class TrackerNode(Node):
         self._lock = threading.Lock()  # the source delivers from a thread of its own
         self._outputs = {tool: PoseOutput(self, tool, self.config.tracker_frame) for tool in self.config.tracking.tools}
         self._tf = TransformBroadcaster(self)
+        self._fixed_tf = StaticTransformBroadcaster(self)
+        if self.config.world_frame:
+            self._fixed_tf.sendTransform(self._mount())
         self._said: dict[str, str] = {}
         self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
         for tool in self.config.tracking.tools:
@@ -88,6 +112,11 @@ class TrackerNode(Node):
         self._source = self._make_source()
         self._thread = threading.Thread(target=self._run_source, name='source', daemon=True)
         self._thread.start()
+
+    def _mount(self) -> TransformStamped:
+        mount = self.config.mount
+        world_T_tracker = make_transform(euler_matrix(*mount.rpy)[:3, :3], mount.xyz)
+        return transform_stamped(self._now_ns(), self.config.world_frame, self.config.tracker_frame, world_T_tracker)
 
     def _hardware_id(self) -> str:
         if self.config.source == 'openigtlink':
@@ -151,7 +180,7 @@ class TrackerNode(Node):
             self.health.set(f'tool {tool}', OK if code == 'OK' else WARN, code, reason, {'tool': tool})
 
     def _on_event(self, event: SourceEvent) -> None:
-        if event.healthy and event.code not in ('OK', 'SOURCE_FINISHED'):
+        if event.code not in STATES:
             self.health.warn(event.code, event.message)
             return
         self._source_state = event

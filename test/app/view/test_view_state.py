@@ -262,29 +262,3 @@ def test_whatever_happens_a_live_tool_has_a_fresh_pose(steps):
 def test_a_wrong_config_is_refused_with_its_reason(values, match):
     with pytest.raises(ConfigError, match=match):
         build_config(ViewConfig, values, source='view.yaml')
-
-
-def test_the_yaml_lists_every_setting_with_its_default():
-    content = yaml.safe_load((Path(__file__).parents[3] / 'config' / 'view.yaml').read_text(encoding='utf-8'))
-    values = content['view']['ros__parameters']
-    assert list(values) == [item.key for item in settings_of(ViewConfig)]
-    assert build_config(ViewConfig, values, source='view.yaml') == ViewConfig(tools=('drill',))
-
-
-@pytest.mark.parametrize('said', [True, False], ids=['said to be lost', 'silent'])
-def test_a_lost_patient_takes_the_distances_away_though_the_tool_is_seen(state, said):
-    move(state, 0.0)
-    patient = at(0.0).ros_ns
-    if said:
-        state.on_checks([Check('tracker', 'tool patient', Level.ERROR, 'TOOL_LOST', 'covered')], at(0.5))
-    frames = {'drill': at(0.9).ros_ns, 'drill_tip': at(0.9).ros_ns, 'patient': patient}
-    state.on_poses({name: (pose(), stamp) for name, stamp in frames.items()}, 'world', '', at(0.9))
-    state.on_clearance(clearance(0.9), at(0.9))
-    picture = state.picture(at(0.9))
-    assert picture.tools[0].live and not picture.patient.live
-    assert picture.distances[0].row is None and picture.distances[0].reason == 'patient is lost'
-
-
-def test_a_patient_tied_to_the_room_by_a_static_edge_is_live(state):
-    state.on_poses({'patient': (pose(), 0)}, 'world', '', at(9.0))
-    assert state.picture(at(99.0)).patient.live and state.picture(at(99.0)).patient.age_s is None

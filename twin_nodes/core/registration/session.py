@@ -30,7 +30,9 @@ class LandmarkSessionConfig:
     )
     ordered: bool = setting('Whether the order of touching may tell look-alike layouts apart.', True)
     minimum: int = setting('Landmarks needed before a registration is given.', 4, minimum=3)
-    refresh: float = setting('How often a running dwell is looked at.', 0.5, unit='s', minimum=0.05, maximum=10.0)
+    growth: float = setting(
+        'A running dwell is looked at again when it has grown by this factor.', 1.5, minimum=1.05, maximum=10.0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,6 @@ class LandmarkSession:
         if config.minimum > len(names):
             raise ConfigError(f'minimum={config.minimum} landmarks is above their number, {len(names)}')
         self._config = config
-        self._refresh_ns = round(config.refresh * 1e9)
         self._detector = DwellDetector(config.dwell)
         self.reset()
 
@@ -92,7 +93,7 @@ class LandmarkSession:
         """Start again with no landmark touched."""
         self._detector.reset()
         self._dwells: list[Dwell] = []
-        self._looked_ns: int | None = None
+        self._looked_samples = 0
 
     @property
     def dwells(self) -> tuple[Dwell, ...]:
@@ -107,13 +108,13 @@ class LandmarkSession:
         """
         dwell = self._detector.add(stamp_ns, tip_patient)
         if dwell is not None:
+            self._looked_samples = 0
             self._dwells = [*self._dwells, dwell][-MAX_DWELLS:]
-            self._looked_ns = stamp_ns
             return self._evaluate(stamp_ns, self._dwells)
-        running = self._detector.current if self._is_due(stamp_ns) else None
-        if running is None:
+        running = self._detector.current
+        if running is None or running.samples < self._config.growth * self._looked_samples:
             return None
-        self._looked_ns = stamp_ns
+        self._looked_samples = running.samples
         return self._evaluate(stamp_ns, [*self._dwells, running])
 
     def finish(self, stamp_ns: int) -> SessionUpdate | None:
@@ -123,11 +124,6 @@ class LandmarkSession:
             return None
         self._dwells.append(dwell)
         return self._evaluate(stamp_ns, self._dwells)
-
-    def _is_due(self, stamp_ns: int) -> bool:
-        if self._looked_ns is None or stamp_ns < self._looked_ns:
-            self._looked_ns = stamp_ns
-        return stamp_ns - self._looked_ns >= self._refresh_ns
 
     def _evaluate(self, stamp_ns: int, dwells: list[Dwell]) -> SessionUpdate:
         positions = np.array([dwell.position_patient for dwell in dwells]).reshape(-1, 3)

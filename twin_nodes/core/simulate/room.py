@@ -28,13 +28,13 @@ class RoomConfig:
     rotation_noise: float = setting('RMS error of a rotation over three axes.', 0.0006, unit='rad', minimum=0.0)
     breathing_amplitude: float = setting('Half the breathing stroke.', 0.002, unit='m', minimum=0.0, maximum=0.05)
     breathing_period: float = setting('Length of a breath.', 4.0, unit='s', minimum=0.5)
-    bump_time: float = setting('When the patient is bumped; negative for never.', 24.0, unit='s')
+    bump_time: float = setting('When the patient is bumped; negative for never.', 20.0, unit='s')
     bump_shift: float = setting('How far the bump moves the patient.', 0.006, unit='m', minimum=0.0, maximum=0.1)
     occlusion_every: float = setting('Period of the occlusions of the drill.', 5.0, unit='s', minimum=0.5)
-    occlusion_length: float = setting('Length of an occlusion; 0 for none.', 0.3, unit='s', minimum=0.0)
-    pivot_time: float = setting('How long the drill pivots in a divot.', 6.0, unit='s', minimum=0.0)
-    dwell_time: float = setting('How long each landmark is touched.', 1.1, unit='s', minimum=0.1)
-    travel_time: float = setting('How long a move between landmarks takes.', 0.8, unit='s', minimum=0.1)
+    occlusion_time: float = setting('Length of an occlusion; 0 for none.', 0.3, unit='s', minimum=0.0)
+    pivot_time: float = setting('How long the drill pivots in a divot.', 4.0, unit='s', minimum=0.0)
+    dwell_time: float = setting('How long each landmark is touched.', 1.0, unit='s', minimum=0.1)
+    travel_time: float = setting('How long a move between landmarks takes.', 0.6, unit='s', minimum=0.1)
     closest_approach: float = setting('Clearance of burr and nerve at the deepest.', 0.0008, unit='m')
 
 
@@ -135,7 +135,7 @@ class Room:
         anatomy_T_tip = self._anatomy_T_tip(time_s)
         tracker_T_drill = tracker_T_patient @ self.patient_T_anatomy @ anatomy_T_tip @ inverse(self.drill_T_tip)
         hidden = time_s >= self.drill_start and (
-            (time_s - self.drill_start) % c.occlusion_every > c.occlusion_every - c.occlusion_length
+            (time_s - self.drill_start) % c.occlusion_every > c.occlusion_every - c.occlusion_time
         )
         if time_s < self.landmarks_start:
             phase = Phase.PIVOT

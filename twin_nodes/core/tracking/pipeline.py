@@ -348,8 +348,9 @@ class TrackingPipeline:
 
     def _missing(self, tool: ToolTracker, stamp_ns: int, complete: bool) -> ToolLost | None:
         if tool.state is ToolState.NEVER_SEEN and not tool.heard_ns:
-            names = ', '.join(sorted(self.unknown)) or 'no others'
-            return tool.lost(stamp_ns, f'no reading yet; the source sends: {names}', 'TOOL_NEVER_SEEN')
+            heard = [device for device, other in self._by_device.items() if other.heard_ns]
+            names = ', '.join(sorted([*self.unknown, *heard])) or 'nothing'
+            return tool.lost(stamp_ns, f'never seen; the source sends: {names}', 'TOOL_NEVER_SEEN')
         if complete:
             return tool.lost(stamp_ns, 'the source left the tool out of the frame')
         silent = (stamp_ns - tool.heard_ns) / NANOSECONDS

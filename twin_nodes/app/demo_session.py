@@ -1,0 +1,140 @@
+"""What every demo does: a dated folder, the exact configuration, the launch, the bag, and a clean end."""
+
+import datetime
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from twin_nodes.app.launch.environment import child_environment
+from twin_nodes.app.launch.packages import find_share
+from twin_nodes.app.launch.session import LaunchSession
+from twin_nodes.app.observer import Observations, Observer
+
+BAG_END_S = 5.0
+
+
+def new_folder(out: Path | None, name: str) -> Path:
+    """Make the folder for what a demo writes."""
+    folder = out or Path('output') / f'{name}_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}'
+    (folder / 'config').mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def free_port() -> int:
+    """Return a TCP port on loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+class DemoSession:
+    """A launched scene with its observer and its bag; a context manager that ends all of it.
+
+    Args:
+        folder: Where everything is written.
+        launch_file: Name of the launch file in launch/.
+        arguments: Launch arguments besides `config`.
+        configs: YAML text by file name, written into the folder.
+        tools: Names of the tools.
+        tool: The guided one.
+        bag: Whether to record a bag.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        launch_file: str,
+        arguments: Mapping[str, str],
+        configs: Mapping[str, str],
+        *,
+        tools: tuple[str, ...],
+        tool: str,
+        bag: bool,
+    ) -> None:
+        self.folder = folder
+        for name, text in configs.items():
+            (folder / 'config' / name).write_text(text, encoding='utf-8')
+        self._log = (folder / 'log.txt').open('w', encoding='utf-8')
+        arguments = {'config': str((folder / 'config').resolve()), **arguments}
+        path = find_share('twin_nodes', child_environment(os.environ)) / 'launch' / launch_file
+        self.launch = LaunchSession(path, arguments, on_line=self._on_line)
+        self._tools, self._tool = tools, tool
+        self._with_bag = bag
+        self._bag: subprocess.Popen[bytes] | None = None
+        self._stop = False
+
+    def _on_line(self, label: str, line: str) -> None:
+        self._log.write(f'[{label}] {line}\n')
+        self._log.flush()
+
+    def __enter__(self) -> 'DemoSession':
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self.observer = Observer(self._tools, self._tool)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.observer)
+        if self._with_bag:
+            command = [sys.executable, '-m', 'twin_nodes', 'record', '-q', '-o', str(self.folder / 'bag')]
+            self._bag = subprocess.Popen(command, env=child_environment(os.environ), start_new_session=True)
+        self.launch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bag is not None:
+            self._bag.send_signal(signal.SIGINT)
+        self.launch.stop()
+        if self._bag is not None:
+            try:
+                self._bag.wait(BAG_END_S)
+            except subprocess.TimeoutExpired:
+                self._bag.kill()
+        self.observer.destroy_node()
+        self._executor.shutdown()
+        rclpy.try_shutdown()
+        self._log.close()
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._stop = True
+
+    @property
+    def seen(self) -> Observations:
+        """What the observer has heard."""
+        return self.observer.seen
+
+    def spin_until(self, done: Callable[[], bool], *, seconds: float | None) -> None:
+        """Listen until `done`, the time [s] is over, Ctrl-C, or all nodes have ended."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not (self._stop or done()):
+            if end is not None and time.monotonic() > end:
+                return
+            if not self.launch.alive():
+                return
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except ExternalShutdownException:
+                return
+
+    def listened_to(self, tools: tuple[str, ...], listeners: int) -> bool:
+        """Whether the poses of some tool have this many subscribers besides the observer."""
+        return max(self.observer.count_subscribers(f'{tool}/filtered_cp') for tool in tools) > listeners
+
+    def failures(self) -> list[str]:
+        """Name the nodes that ended by an error, with their last lines."""
+        return [
+            f'{process.plan.label} {process.ending}\n    ' + '\n    '.join(process.tail)
+            for process in self.launch.processes
+            if process.failed and process.started and not process.running and process.returncode not in (-2, -15)
+        ]

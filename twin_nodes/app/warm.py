@@ -1,0 +1,32 @@
+"""Compiles the numerical kernels once, so that the first start of a node is as quick as all others."""
+
+import time
+
+import numpy as np
+
+
+def warm() -> None:
+    """Call every compiled kernel; the results are kept on disk by numba."""
+    from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+    from twin_nodes.core.anatomy.surface import make_surface
+    from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure
+    from twin_nodes.core.guidance.config import GuidanceConfig
+    from twin_nodes.core.simulate.room import Room, RoomConfig
+    from twin_nodes.core.tracking.filter import PoseFilter, PoseFilterConfig
+
+    room = Room(RoomConfig())
+    pose_filter = PoseFilter(PoseFilterConfig())
+    for stamp_ns in (1_000_000_000, 1_020_000_000, 1_040_000_000, 1_030_000_000):
+        result = pose_filter.add(stamp_ns, np.eye(4))
+    pose_filter.predict(result.stamp_ns + 1_000_000)
+    surface = make_surface('nerve', *room.structures['nerve'])
+    grid = DistanceGrid.from_surface(surface, 0.003, 0.006)
+    grid.query(room.centre[None])
+    monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
+    monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
+
+
+if __name__ == '__main__':
+    started = time.monotonic()
+    warm()
+    print(f'kernels compiled in {time.monotonic() - started:.1f} s')
