@@ -1,10 +1,7 @@
 """The state behind the view: what is shown as live, what as lost, and that nothing old passes for new."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +9,7 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.records import Check, Clearance, Event, Level, Link, Moment, StructureClearance, Surface, Zone
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.subsystems import SUBSYSTEMS
-from twin_nodes.core.config import build_config, settings_of
+from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.covariance import point_covariance
 from twin_nodes.core.geometry.se3 import exp, inverse, make_transform
