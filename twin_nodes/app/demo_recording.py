@@ -21,6 +21,7 @@ from twin_nodes.app.scenes import files_of
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array, angle_between, transform_points
 from twin_nodes.core.simulate.shapes import superellipsoid, tube
+from twin_nodes.core.tracking.filter import PoseFilterConfig
 from twin_nodes.io.recordings import Recording, open_recording
 from twin_nodes.io.recordings.plus_config import PlusConfig, read_plus_config
 from twin_nodes.io.recordings.plus_neighbours import find_plus_config, find_truth
@@ -101,6 +102,13 @@ def scene_configs(scene: RecordingScene, folder: Path, rate: float) -> dict[str,
         'tracking.device_names': devices,
         'tracking.clock.latency': 0.0,
         'openigtlink.stream': 'push',  # version 2 transforms say why a tool is lost; TDATA only leaves it out
+    }
+    limits = PoseFilterConfig()  # time runs faster, so what the hand can do does too
+    tracker |= {
+        'tracking.filter.max_speed': limits.max_speed * rate,
+        'tracking.filter.max_acceleration': limits.max_acceleration * rate**2,
+        'tracking.filter.max_angular_rate': limits.max_angular_rate * rate,
+        'tracking.filter.max_angular_acceleration': limits.max_angular_acceleration * rate**2,
     }
     guided = [scene.tools[devices[0]]]
     if not scene.registers or scene.plus is None:
