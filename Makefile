@@ -3,15 +3,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-EMBEDDED := $(shell find embedded -type f \( -name '*.py' -o -name '*.msg' -o -name '*.srv' -o -name '*.toml' -o -name 'CMakeLists.txt' -o -name 'package.xml' \) -not -path '*/build/*' 2>/dev/null)
+LOCKED := --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install $(LOCKED)
+BUILD := $(INSTALL) --build-constraint constraints.txt
+EMBEDDED := $(shell find embedded -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -name '*.pyc')
+KERNELS := $(shell grep -rl --include='*.py' njit twin_nodes)
 
+# one thread per kernel: a second one on a shared core costs milliseconds
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export NUMBA_NUM_THREADS ?= 1
 
-.PHONY: all setup demo test test-all lint types bench clean
+.PHONY: all setup demo test test-all lint types bench lock clean
+.DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
 all: setup
@@ -20,20 +25,37 @@ setup: $(VENV)/.installed
 
 $(VENV)/.created:
 	@scripts/debian-packages build $(PYTHON)
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt --upgrade pip
+	@echo 'creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created constraints.txt setup.py $(EMBEDDED)
+$(VENV)/.wheels: requirements-ros.txt requirements.txt constraints.txt | $(VENV)/.created
+	@echo 'installing ROS 2 and the libraries from wheels'
+	@$(INSTALL) -r requirements-ros.txt -r requirements.txt
+	@touch $@
+
+$(VENV)/.embedded: $(EMBEDDED) constraints.txt | $(VENV)/.wheels
 	@scripts/debian-packages build $(PYTHON)
-	$(PIP) install -c constraints.txt -r requirements-ros.txt
-	$(PIP) install -c constraints.txt -e .
-	$(BIN)/python -m twin_nodes.app.warm
+	@echo 'building embedded/ (tf2_msgs, tf2_ros, tf_transformations)'
+	@rm -rf embedded/*/build embedded/*/*.egg-info
+	@$(BUILD) ./embedded/tf2_msgs ./embedded/tf2_ros ./embedded/tf_transformations
+	@rm -rf embedded/*/build embedded/*/*.egg-info
+	@touch $@
+
+$(VENV)/.package: setup.py setup.cfg pyproject.toml package.xml requirements.txt $(wildcard twin_nodes/nodes/*_node.py) | $(VENV)/.embedded
+	@echo 'installing twin_nodes'
+	@$(BUILD) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.wheels $(VENV)/.embedded $(VENV)/.package $(KERNELS)
+	@$(BIN)/python -m twin_nodes.app.warm
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	@scripts/debian-packages test $(PYTHON)
-	$(PIP) install -c constraints.txt -r requirements-test.txt
+	@echo 'installing what the tests need'
+	@$(BUILD) -r requirements-test.txt
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -54,6 +76,10 @@ types: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/twin bench
+
+# the newest versions that everything agrees on, into constraints.txt; then `make test`
+lock: | $(VENV)/.created
+	@$(BIN)/python scripts/lock.py
 
 clean:
 	rm -rf $(VENV) build install log *.egg-info embedded/*/*.egg-info embedded/*/build

@@ -1,14 +1,36 @@
 """Installs twin_nodes by pip, by colcon and into ROS; the ROS parts that PyPI lacks come from embedded/."""
 
 import os
-from glob import glob
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 NAME = 'twin_nodes'
 HERE = Path(__file__).resolve().parent
 NODES = sorted(path.stem for path in HERE.glob('twin_nodes/nodes/*_node.py'))
+
+
+def requirements(file: str) -> list[str]:
+    """Return the lines of a requirements file that are no comments."""
+    lines = (line.split('#')[0].strip() for line in (HERE / file).read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def shared(*folders: str) -> list[tuple[str, list[str]]]:
+    """Return the files below these folders with the place of each below the prefix."""
+    tree = [(path, names) for folder in folders for path, _, names in os.walk(folder) if names]
+    return [(f'share/{NAME}/{path}', [f'{path}/{name}' for name in sorted(names)]) for path, names in sorted(tree)]
+
+
+class FreshBuild(build_py):
+    """Builds from the sources alone: setuptools would take along modules that an earlier build left behind."""
+
+    def run(self) -> None:
+        """Forget the earlier build, then build."""
+        shutil.rmtree(Path(self.build_lib) / NAME, ignore_errors=True)
+        super().run()
 
 
 def sourced_ros_has(package: str) -> bool:
@@ -24,6 +46,8 @@ EMBEDDED = [
     for folder, package in IN_ROS.items()
     if not sourced_ros_has(package)
 ]
+for left_over in (*HERE.glob('embedded/*/build'), *HERE.glob('embedded/*/*.egg-info')):
+    shutil.rmtree(left_over, ignore_errors=True)  # pip builds these folders in place: no stale module may travel
 
 setup(
     name=NAME,
@@ -36,34 +60,12 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/twin_nodes']),
         (f'share/{NAME}', ['package.xml']),
-        (f'share/{NAME}/launch', glob('launch/*.xml')),
-        (f'share/{NAME}/config', glob('config/*.*')),
-        (f'share/{NAME}/urdf', glob('urdf/*.*')),
+        *shared('launch', 'config', 'urdf'),
     ],
-    install_requires=[
-        'setuptools',
-        'numpy>=1.26,<3',
-        'scipy>=1.11',
-        'numba>=0.60',
-        'PyYAML>=6',
-        'typer>=0.12',
-        'rich>=13',
-        'psutil>=5.9',
-        'rosbags>=0.10',
-        'mcap>=1.2',
-        'meshio>=5.3',
-        'scikit-image>=0.22',
-        'nibabel>=5',
-        'pynrrd>=1.0',
-        'viser>=1.1,<1.2',
-        'zstandard>=0.20',
-        'lz4>=4',
-        *EMBEDDED,
-    ],
-    extras_require={
-        'test': ['pytest>=8', 'pytest-timeout', 'hypothesis>=6', 'pyigtl>=0.3.4', 'playwright>=1.40', 'pillow'],
-    },
+    install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
+    extras_require={'ros': requirements('requirements-ros.txt'), 'test': requirements('requirements-test.txt')},
     zip_safe=False,
+    cmdclass={'build_py': FreshBuild},
     entry_points={
         'console_scripts': [
             'twin = twin_nodes.app.cli:main',
