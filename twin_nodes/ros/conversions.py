@@ -12,6 +12,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 
 NANOSECONDS = 1_000_000_000
+MAX_POSITION = 1e6  # far above every limit that says 'unit?', far below where sums and squares overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,13 @@ def matrix_of(position: Any, orientation: Any, *, name: str = 'pose') -> Array:
     """Convert a message's position and orientation to a pose (4, 4).
 
     Raises:
-        InputError: NOT_FINITE or NOT_A_ROTATION.
+        InputError: NOT_FINITE, OUT_OF_WORKSPACE or NOT_A_ROTATION.
     """
     xyz = (position.x, position.y, position.z)
     if not all(map(math.isfinite, xyz)):
         raise InputError(f'{name}: position {xyz} has NaN or Inf', code='NOT_FINITE')
+    if max(map(abs, xyz)) > MAX_POSITION:
+        raise InputError(f'{name}: position {xyz} m is beyond the limit {MAX_POSITION:g} m', code='OUT_OF_WORKSPACE')
     quat = check_quaternion((orientation.x, orientation.y, orientation.z, orientation.w), name=name)
     return make_transform(rotation_from_quat(quat), xyz)
 
@@ -86,6 +89,8 @@ def check_header(header: Any, *, frame: str | None, name: str) -> int:
     stamp_ns = stamp_to_ns(header.stamp)
     if stamp_ns == 0:
         raise InputError(f'{name}: stamp is 0, which marks invalid data', code='STAMP_ZERO')
+    if stamp_ns < 0:
+        raise InputError(f'{name}: stamp {stamp_ns} ns is not a time', code='STAMP_ZERO')
     if frame is not None and header.frame_id != frame:
         raise InputError(f'{name}: frame is {header.frame_id!r}, expected {frame!r}', code='FRAME_MISMATCH')
     return stamp_ns
@@ -115,7 +120,7 @@ def pose_from(message: PoseStamped | PoseWithCovarianceStamped | TransformStampe
 
 
 def check_covariance(covariance: Array, *, name: str) -> Array:
-    """Check that a covariance (6, 6) is finite, symmetric and not negative.
+    """Check that a covariance (6, 6) is finite, symmetric and without a negative variance in any direction.
 
     Raises:
         InputError: NOT_FINITE.
@@ -123,9 +128,19 @@ def check_covariance(covariance: Array, *, name: str) -> Array:
     if not np.isfinite(covariance).all():
         raise InputError(f'{name}: covariance has NaN or Inf', code='NOT_FINITE')
     scale = float(np.abs(covariance).max())
-    if np.abs(covariance - covariance.T).max() > 1e-9 * scale or (np.diagonal(covariance) < 0.0).any():
-        raise InputError(f'{name}: covariance is not symmetric or has a negative variance', code='NOT_FINITE')
+    if np.abs(covariance - covariance.T).max() > 1e-9 * scale:
+        raise InputError(f'{name}: covariance is not symmetric', code='NOT_FINITE')
+    if (np.diagonal(covariance) < 0.0).any() or _correlations_exceed_one(covariance):
+        raise InputError(f'{name}: covariance has a negative variance', code='NOT_FINITE')
     return covariance
+
+
+def _correlations_exceed_one(covariance: Array) -> bool:
+    """Scaled to unit variances, so that metres and radians weigh the same; -1e-6 allows for float32 senders."""
+    sigma = np.sqrt(np.diagonal(covariance))
+    product = np.outer(sigma, sigma)
+    scaled = covariance / np.where(product > 0.0, product, 1.0)
+    return bool(np.linalg.eigvalsh(scaled)[0] < -1e-6)
 
 
 def _fill_pose(pose: Any, a_T_b: Array) -> None:
