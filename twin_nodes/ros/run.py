@@ -1,6 +1,8 @@
 """Runs one node in this process: one clear line and exit 1 for a wrong configuration, a clean end on Ctrl-C."""
 
+import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,9 +27,13 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         args: Command line; sys.argv by default.
 
     Returns:
-        The exit status: 0 after a normal end, 1 after a ConfigError.
+        The exit status: 0 after a normal end, 1 after a ConfigError or arguments that ROS cannot read.
     """
-    rclpy.init(args=list(args) if args is not None else None)
+    try:
+        rclpy.init(args=list(args) if args is not None else None)
+    except RuntimeError as error:  # rclpy's errors of the command line share no other base
+        print(f'configuration: {_plain(error)}', file=sys.stderr, flush=True)  # noqa: T201
+        return 1
     node: Node | None = None
     executor = SingleThreadedExecutor()
     try:
@@ -45,8 +51,16 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         if node is not None:
             node.destroy_node()
         executor.shutdown()
-        rclpy.try_shutdown()
+        # rclpy destroys a node whose constructor failed, which may lack what its destructor stops: the reason was said
+        with contextlib.suppress(AttributeError) if node is None else contextlib.nullcontext():
+            rclpy.try_shutdown()
     return 0
+
+
+def _plain(error: RuntimeError) -> str:
+    """Take the places in the source of rcl out of its message; keep the file of parameters and the line in it."""
+    text = re.sub(r', at /\S+\.c(pp)?:\d+', '', ' '.join(str(error).split()))
+    return text.removeprefix('failed to initialize rcl: ').replace("'--params-file ", "'")
 
 
 def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
