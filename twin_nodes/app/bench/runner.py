@@ -1,0 +1,57 @@
+"""Runs benches by name and says whether every promise holds."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import import_module
+
+from twin_nodes.app.figures import Figure, from_mapping, print_figures
+from twin_nodes.core.errors import ConfigError
+
+BENCHES = {
+    'tracking': 'twin_nodes.app.bench.tracking',
+    'tf': 'twin_nodes.app.bench.tf',
+    'filter': 'twin_nodes.app.bench.filter',
+    'replay': 'twin_nodes.app.bench.replay',
+}
+# benches that hold the figures of others, which then do not run again
+_HOLDS = {'tracking': ('filter',)}
+
+
+def run(names: list[str], quick: bool, json: bool) -> int:
+    """Run benches and print their figures as they come.
+
+    Args:
+        names: Which; all when empty.
+        quick: Smaller samples, the same figures.
+        json: One JSON object per line.
+
+    Returns:
+        The exit status: 0 when all promises hold, else 1.
+
+    Raises:
+        ConfigError: for a name that is no bench.
+    """
+    wanted = list(dict.fromkeys(names)) or _all()
+    for name in wanted:
+        _check(name)
+    kept = True
+    for name in wanted:
+        kept = print_figures(_figures(name, quick), as_json=json) and kept
+    return 0 if kept else 1
+
+
+def _all() -> list[str]:
+    held = {other for others in _HOLDS.values() for other in others}
+    return [name for name in BENCHES if name not in held]
+
+
+def _check(name: str) -> None:
+    if name in BENCHES:
+        return
+    near = get_close_matches(name, BENCHES, 1, 0.0)
+    raise ConfigError(f'no bench {name!r}; nearest is {near[0]!r}; there are: {", ".join(BENCHES)}')
+
+
+def _figures(name: str, quick: bool) -> Iterator[Figure]:
+    module = import_module(BENCHES[name])
+    return (from_mapping(figure) for figure in module.run(quick))
