@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.demo_room import write_readme
-from twin_nodes.app.demo_session import DemoSession, free_port, new_folder
+from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
 from twin_nodes.app.figures import Figure, judge, print_figures
 from twin_nodes.app.igtl import rising_frames
 from twin_nodes.app.launch.environment import child_environment
@@ -171,19 +171,21 @@ def run_recording(
 ) -> int:
     """Serve the recording, run the nodes on it, print what was measured; returns 0 when every promise held."""
     scene = open_scene(recording, plus_config, truth)
+    port = 0 if headless else view_port(port)
+    url = '' if headless else f'http://127.0.0.1:{port}'
     folder = new_folder(out, 'recording')
     igtl_port = free_port()
     configs = files_of(scene_configs(scene, folder, rate))
     launch_file = 'twin.launch.xml' if scene.registers else 'tracker.launch.xml'
-    arguments = {'igtl_port': str(igtl_port), 'view': str(not headless).lower(), 'view_port': str(port)}
+    arguments = {'igtl_port': str(igtl_port), 'view': str(not headless).lower(), 'view_port': str(port or 8080)}
     tools = tuple(scene.tools.values())
     tool = tools[0]
     if scene.registers and scene.plus is not None:
         tool = scene.tools[scene.plus.stylus_device]
-    session = DemoSession(folder, launch_file, arguments, configs, tools=tools, tool=tool, bag=bag)
+    session = DemoSession(
+        folder, launch_file, arguments, configs, tools=tools, tool=tool, bag=bag, view_url=url, quiet=json
+    )
     with session:
-        if not headless:
-            print(f'twin demo: http://127.0.0.1:{port}', flush=True, file=sys.stderr if json else sys.stdout)
         listeners = (2 if scene.registers else 0) + int(bag) + int(not headless)  # registration, guidance
         session.spin_until(lambda: session.listened_to(tools, listeners), seconds=15.0)
         session.spin_until(lambda: False, seconds=SETTLE_S)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.demo_session import DemoSession, free_port, new_folder
+from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
 from twin_nodes.app.figures import Figure, judge, print_figures
 from twin_nodes.app.observer import Observations, Said
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
@@ -22,21 +22,29 @@ def run_room(
     *, headless: bool, seconds: float | None, json: bool, port: int, bag: bool, seed: int, out: Path | None
 ) -> int:
     """Run the room through the real nodes and print what was measured; returns 0 when every promise held."""
+    port = 0 if headless else view_port(port)
+    url = '' if headless else f'http://127.0.0.1:{port}'
     folder = new_folder(out, 'demo')
     listeners = 4 + int(not headless) + int(bag)  # calibration, registration, guidance, observer; view; recorder
     arguments = {
         'igtl_port': str(free_port()),
         'view': str(not headless).lower(),
-        'view_port': str(port),
+        'view_port': str(port or 8080),
         'listeners': str(listeners),
         'seed': str(seed),
     }
     session = DemoSession(
-        folder, 'demo.launch.xml', arguments, files_of(ROOM), tools=(PATIENT, TOOL), tool=TOOL, bag=bag
+        folder,
+        'demo.launch.xml',
+        arguments,
+        files_of(ROOM),
+        tools=(PATIENT, TOOL),
+        tool=TOOL,
+        bag=bag,
+        view_url=url,
+        quiet=json,
     )
     with session:
-        if not headless:
-            print(f'twin demo: http://127.0.0.1:{port}', flush=True, file=sys.stderr if json else sys.stdout)
         session.spin_until(lambda: False, seconds=seconds)
         failures = session.failures()
     for failure in failures:

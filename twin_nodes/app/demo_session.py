@@ -19,6 +19,7 @@ from twin_nodes.app.launch.environment import child_environment
 from twin_nodes.app.launch.packages import find_share
 from twin_nodes.app.launch.session import LaunchSession
 from twin_nodes.app.observer import Observations, Observer
+from twin_nodes.core.errors import ConfigError
 
 BAG_END_S = 5.0
 
@@ -28,6 +29,23 @@ def new_folder(out: Path | None, name: str) -> Path:
     folder = out or Path('output') / f'{name}_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}'
     (folder / 'config').mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def view_port(port: int) -> int:
+    """Return the port for the live view; 0 takes a free one.
+
+    Raises:
+        ConfigError: when the port is taken.
+    """
+    if port == 0:
+        return free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError:
+            raise ConfigError(f'port {port} on 127.0.0.1 is taken; type `twin demo --port 0` for a free one') from None
+    return port
 
 
 def free_port() -> int:
@@ -48,6 +66,8 @@ class DemoSession:
         tools: Names of the tools.
         tool: The guided one.
         bag: Whether to record a bag.
+        view_url: Address of the live view, said when the page is served; '' for no view.
+        quiet: Whether to keep silent about what the nodes say.
     """
 
     def __init__(
@@ -60,7 +80,13 @@ class DemoSession:
         tools: tuple[str, ...],
         tool: str,
         bag: bool,
+        view_url: str = '',
+        quiet: bool = False,
     ) -> None:
+        self._view_url = view_url
+        self._quiet = quiet
+        self._said = 0
+        self._started = time.monotonic()
         self.folder = folder
         for name, text in configs.items():
             (folder / 'config' / name).write_text(text, encoding='utf-8')
@@ -126,6 +152,18 @@ class DemoSession:
                 self._executor.spin_once(timeout_sec=0.1)
             except ExternalShutdownException:
                 return
+            self._say()
+
+    def _say(self) -> None:
+        """Print what changed since the last time, one line each."""
+        changes = self.seen.changes[self._said :]
+        self._said += len(changes)
+        for change in changes:
+            if self._view_url and change.name == 'view: page' and change.code == 'OK':
+                print(self._view_url, flush=True, file=sys.stderr if self._quiet else sys.stdout)
+            if not self._quiet and not change.name.endswith(': counters'):
+                code = '' if change.code == 'OK' else f' [{change.code}]'
+                print(f'{time.monotonic() - self._started:6.1f} s  {change.name}: {change.message}{code}', flush=True)
 
     def listened_to(self, tools: tuple[str, ...], listeners: int) -> bool:
         """Whether the poses of some tool have this many subscribers besides the observer."""

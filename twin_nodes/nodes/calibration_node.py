@@ -1,5 +1,6 @@
 """calibration_node: finds the tip of a tool while it pivots, says what is missing, or publishes a known tip."""
 
+import hashlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,6 +158,8 @@ class CalibrationNode(Node):
             verdict=str(result.verdict),
             date=utc_date(),
             tool=self.config.tool,
+            reasons=result.reasons,
+            data_sha256=hashlib.sha256(self._session.poses().tobytes()).hexdigest(),
         )
         try:
             write_result(Path(self.config.result_file), stored)

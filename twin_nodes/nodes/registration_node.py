@@ -1,5 +1,6 @@
 """registration_node: ties patient and anatomy by landmarks that the tool's tip touches, and says what is missing."""
 
+import hashlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, StreamPairing, Unpaired
 from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
 from twin_nodes.io.landmarks import read_landmarks
-from twin_nodes.io.results import read_result
+from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
@@ -40,6 +42,7 @@ class RegistrationNodeConfig:
         'Landmarks: YAML (name: [x, y, z] in metres), a PLUS configuration, or `room` for the simulated room.', ''
     )
     registration_file: str = setting('A result of `twin register`, published instead of collecting.', '')
+    result_file: str = setting('Where a complete live result is written; empty for nowhere.', '')
     session: LandmarkSessionConfig = group(LandmarkSessionConfig)
     pairing: PairingConfig = group(PairingConfig)
 
@@ -130,6 +133,8 @@ class RegistrationNode(Node):
         if update.usable and update.result is not None:
             self._publish(update.stamp_ns, update.result.patient_T_anatomy, update.result.covariance)
         self._done = update.complete and not update.provisional
+        if self._done and update.result is not None and self.config.result_file:
+            self._write(update.result)
         if update.usable:
             level, code = (OK, 'OK') if not update.match.missing else (WARN, 'NOT_REGISTERED')
             if update.result is not None and update.result.reasons:
@@ -138,6 +143,26 @@ class RegistrationNode(Node):
             level, code = WARN, 'REGISTRATION_REFUSED' if update.result is not None else 'NOT_REGISTERED'
         self.health.set('state', level, code, update.message, self._values(update))
         self.get_logger().info(update.message, throttle_duration_sec=1.0)
+
+    def _write(self, result: PairedPointResult) -> None:
+        positions = np.array([dwell.position_patient for dwell in self._session.dwells])
+        stored = StoredResult(
+            kind='registration',
+            parent_frame=self.config.patient,
+            child_frame=self.config.anatomy_frame,
+            parent_T_child=result.patient_T_anatomy,
+            covariance=result.covariance,
+            errors={'fre_m': result.fre_rms, 'fle_m': result.fle_rms, 'fiducials_count': float(len(result.names))},
+            verdict=str(result.verdict),
+            date=utc_date(),
+            tool=self.config.tool,
+            reasons=result.reasons,
+            data_sha256=hashlib.sha256(positions.tobytes()).hexdigest(),
+        )
+        try:
+            write_result(Path(self.config.result_file), stored)
+        except ConfigError as error:
+            self.get_logger().error(str(error))
 
     def _values(self, update: SessionUpdate | None) -> dict[str, object]:
         total = len(self._session.names)

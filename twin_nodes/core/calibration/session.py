@@ -64,6 +64,10 @@ class PivotSession:
         self._ready_ns: int | None = None
         self.done = False
 
+    def poses(self) -> Array:
+        """Return the poses (n, 4, 4) that the result rests on."""
+        return self._collector.poses()[1]
+
     def add(self, stamp_ns: int, reference_T_tool: Array) -> PivotUpdate:
         """Take one pose of the tool [m], shape (4, 4), in the frame in which the dimple rests.
 

@@ -95,6 +95,7 @@ class ClearanceMonitor:
         self._direction = direction / np.linalg.norm(direction) if tool.shaft_length > 0.0 else direction
         self._errors = [_grid_errors(structure.grid) for structure in structures]
         self._result = np.empty(10)
+        self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
 
     def evaluate(self, stamp_ns: int, anatomy_T_tip: ArrayLike, covariance: ArrayLike) -> tuple[Clearance, ...]:
         """Return the clearance of each structure, in the order given.
