@@ -123,8 +123,10 @@ def register_paired_points(
     residuals = patient - transform_points(pose, anatomy)
     fre = float(np.sqrt((residuals**2).sum(axis=1).mean()))
     freedom = 3 * len(patient) - 6
-    variance = _variance_factor(residuals, noise, freedom, known=covariances is not None or fle_rms is not None)
-    covariance = np.asarray(np.linalg.inv(_information(pose, anatomy, noise)) * variance, float)
+    known = covariances is not None or fle_rms is not None
+    variance = _variance_factor(residuals, noise, freedom, known=known)
+    spread = variance if known else variance * _doubt(freedom)
+    covariance = np.asarray(np.linalg.inv(_information(pose, anatomy, noise)) * spread, float)
     fle = float(np.sqrt(variance * np.trace(noise.mean(axis=0))))
     verdict, reasons = _judge(patient, anatomy, labels, residuals, fre, config)
     return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons)
@@ -235,6 +237,11 @@ def _variance_factor(residuals: Array, noise: Array, freedom: int, *, known: boo
         return max(ratio, 1e-16)
     bound = (1.0 - 2.0 / (9.0 * freedom) + 3.09 * np.sqrt(2.0 / (9.0 * freedom))) ** 3
     return ratio if ratio > bound else 1.0
+
+
+def _doubt(freedom: int) -> float:
+    """Return ν/(ν − 2), the variance of Student's t: a noise estimated from few residuals is often far too small."""
+    return freedom / (freedom - 2.0)
 
 
 def _judge(
