@@ -10,7 +10,8 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.ros.conversions import ns_to_stamp
+from twin_nodes.core.geometry.se3 import transform_points
+from twin_nodes.ros.conversions import matrix_of, ns_to_stamp
 
 _DATATYPES = {
     np.dtype(np.uint8): PointField.UINT8,
@@ -73,6 +74,13 @@ def array_from_cloud(message: PointCloud2) -> np.ndarray:
         raise InputError(
             f'PointCloud2: {count} points of {message.point_step} bytes do not fit {len(message.data)} bytes of data'
         )
+    if message.point_step == 0 or message.row_step != message.width * message.point_step:
+        raise InputError(
+            f'PointCloud2: row_step {message.row_step} is not {message.width} points of {message.point_step} bytes'
+        )
+    names = [field.name for field in message.fields]
+    if len(set(names)) < len(names):
+        raise InputError(f'PointCloud2: a field stands twice in {names}')
     for field in message.fields:
         if field.datatype not in _DTYPES or field.count > 1:
             raise InputError(f'PointCloud2: field {field.name!r} has datatype {field.datatype} × {field.count}')
@@ -80,7 +88,7 @@ def array_from_cloud(message: PointCloud2) -> np.ndarray:
             raise InputError(f'PointCloud2: field {field.name!r} at byte {field.offset} is outside its point')
     dtype = np.dtype(
         {
-            'names': [field.name for field in message.fields],
+            'names': names,
             'formats': [_DTYPES[field.datatype] for field in message.fields],
             'offsets': [field.offset for field in message.fields],
             'itemsize': message.point_step,
@@ -114,15 +122,26 @@ def surface_marker(
 def surface_from_marker(marker: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read vertices (n, 3) and triangles (m, 3) back from a TRIANGLE_LIST marker, equal corners merged.
 
+    The vertices are in the frame of the marker's header: its pose and scale are applied, as RViz does.
+
     Raises:
-        InputError: for another marker type or a number of points that is no multiple of three.
+        InputError: for another marker type or action, a number of points that is no multiple of three, or a pose or
+            scale that is none.
     """
     if marker.type != Marker.TRIANGLE_LIST:
         raise InputError(f'marker {marker.ns!r}: type {marker.type} is not TRIANGLE_LIST', code='ANATOMY_REFUSED')
+    if marker.action != Marker.ADD:
+        raise InputError(f'marker {marker.ns!r}: action {marker.action} is not ADD', code='ANATOMY_REFUSED')
+    scale = np.array([marker.scale.x, marker.scale.y, marker.scale.z])
+    if not (np.isfinite(scale).all() and (scale > 0.0).all()):
+        raise InputError(f'marker {marker.ns!r}: scale {scale.tolist()} must be above 0', code='ANATOMY_REFUSED')
+    pose = matrix_of(marker.pose.position, marker.pose.orientation, name=f'marker {marker.ns!r}')
     corners = np.array([(point.x, point.y, point.z) for point in marker.points], dtype=float).reshape(-1, 3)
     if corners.shape[0] == 0 or corners.shape[0] % 3:
         raise InputError(
             f'marker {marker.ns!r}: {corners.shape[0]} points are no whole triangles', code='ANATOMY_REFUSED'
         )
     vertices, index = np.unique(corners, axis=0, return_inverse=True)
+    if (scale != 1.0).any() or (pose != np.eye(4)).any():
+        vertices = transform_points(pose, vertices * scale)
     return vertices, index.reshape(-1, 3).astype(np.int32)
