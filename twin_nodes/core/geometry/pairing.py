@@ -11,6 +11,8 @@ from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, interpolate
 
 NANOSECONDS = 1_000_000_000
+RESTART_NS = NANOSECONDS  # stamps that run back further than this mean that time began again
+JUMP_NS = NANOSECONDS
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class StreamPairing:
     """Pairs each sample with the reference interpolated at its stamp.
 
     A sample waits until the reference has passed its stamp; it is given up when the samples have run ahead by
-    `max_wait`, or when the reference has a gap there longer than `max_gap` (it was lost).
+    `max_wait`, or when the reference has a gap there longer than `max_gap` (it was lost). Stamps that go back by more
+    than a second, as those of a bag that begins again, clear both streams: nothing is paired across the jump.
 
     Args:
         config: Limits.
@@ -73,6 +76,7 @@ class StreamPairing:
         self._waiting: deque[StampedCovariance] = deque()
         self._references: list[StampedCovariance] = []
         self._stamps: list[int] = []
+        self._newest_sample_ns: int | None = None
 
     @property
     def newest_reference_ns(self) -> int | None:
@@ -81,6 +85,7 @@ class StreamPairing:
 
     def add_reference(self, reference: StampedCovariance) -> list[Pair | Unpaired]:
         """Add a reference pose (stamps must rise; others are ignored) and return what it settles."""
+        self._notice_jump(reference.stamp_ns, self.newest_reference_ns)
         if self._stamps and reference.stamp_ns <= self._stamps[-1]:
             return []
         self._references.append(reference)
@@ -91,6 +96,14 @@ class StreamPairing:
 
     def add_sample(self, sample: StampedCovariance) -> list[Pair | Unpaired]:
         """Add a sample and return what is settled by now, in the order of the samples."""
+        self._notice_jump(sample.stamp_ns, self._newest_sample_ns)
+        self._newest_sample_ns = sample.stamp_ns
+        if sample.stamp_ns < self._newest_sample_ns - RESTART_NS:
+            self._waiting.clear()
+            if self._stamps and self._stamps[-1] > self._newest_sample_ns - RESTART_NS:  # not begun again yet
+                self._forget_references()
+            self._newest_sample_ns = 0
+        self._newest_sample_ns = max(self._newest_sample_ns, sample.stamp_ns)
         self._waiting.append(sample)
         settled = self._settle()
         newest = sample.stamp_ns
@@ -100,6 +113,13 @@ class StreamPairing:
             late = self._waiting.popleft()
             settled.append(Unpaired(late.stamp_ns, f'the reference is more than {self._max_wait_ns / 1e6:.0f} ms late'))
         return settled
+
+    def _notice_jump(self, stamp_ns: int, newest_ns: int | None) -> None:
+        if newest_ns is not None and stamp_ns < newest_ns - JUMP_NS:
+            self.reset()
+
+    def _forget_references(self) -> None:
+        self._references, self._stamps = [], []
 
     def _settle(self) -> list[Pair | Unpaired]:
         settled: list[Pair | Unpaired] = []

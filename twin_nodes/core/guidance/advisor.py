@@ -3,10 +3,12 @@
 Only stamps decide what is fresh, so a recording gives the same advice each time.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.geometry.pairing import (
+    JUMP_NS,
     NANOSECONDS,
     Pair,
     PairingConfig,
@@ -14,7 +16,7 @@ from twin_nodes.core.geometry.pairing import (
     StreamPairing,
     Unpaired,
 )
-from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.guidance.chain import Link, TipInAnatomy, tip_in_anatomy
 from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Structure
 from twin_nodes.core.guidance.config import GuidanceConfig
@@ -41,7 +43,7 @@ class Advice:
         tip: Pose of the tip in the anatomy with its error and what each link adds to it.
         clearances: One per structure.
         zones: Zone of each structure by name.
-        events: Changes of zone that this pose caused.
+        events: Changes of zone up to this pose, such as a withdrawal before it when the last advice was stale by then.
     """
 
     stamp_ns: int
@@ -69,37 +71,54 @@ class Withheld:
 
 
 class Advisor:
-    """Holds the ties of the chain and turns each paired pose into advice."""
+    """Holds the ties of the chain and turns each paired pose into advice.
 
-    def __init__(self, config: AdvisorConfig) -> None:
+    Args:
+        config: Settings.
+        ordered: Whether a recording is replayed: then stamps alone decide, and a pose waits for the ties and the
+            anatomy that belong to it. Live, what has arrived counts.
+        capacity: Poses that wait at most.
+    """
+
+    def __init__(self, config: AdvisorConfig, *, ordered: bool = False, capacity: int = 2048) -> None:
         self._config = config
+        self._ordered = ordered
+        self._capacity = capacity
         self._stale_ns = round(config.stale_after * NANOSECONDS)
-        self._pairing = StreamPairing(config.pairing)
-        self._tip: Link | None = None
-        self._registration: Link | None = None
+        self._slack_ns = round(config.pairing.max_wait * NANOSECONDS) if ordered else 0
+        self._pairing = StreamPairing(config.pairing, capacity=capacity)
+        self._pending: deque[Pair | Unpaired] = deque()
+        self.tip = TieStream(ordered=ordered)
+        self.registration = TieStream(ordered=ordered)
         self._monitor: ClearanceMonitor | None = None
         self._zones: ZoneMonitor | None = None
         self._newest_advice_ns: int | None = None
         self._withdrawn = True
 
-    def set_tip(self, tool_T_tip: Array, covariance: Array) -> None:
-        """Take the calibration of the tip: pose (4, 4), covariance (6, 6)."""
-        self._tip = Link('tip calibration', tool_T_tip, covariance)
+    def set_tip(self, tie: Tie) -> list[Advice | Withheld]:
+        """Take the calibration of the tip, tool_T_tip, and return what it settles."""
+        self.tip.add(tie)
+        return self._drain()
 
-    def set_registration(self, patient_T_anatomy: Array, covariance: Array) -> None:
-        """Take the registration: pose (4, 4), covariance (6, 6)."""
-        self._registration = Link('registration', patient_T_anatomy, covariance)
+    def set_registration(self, tie: Tie) -> list[Advice | Withheld]:
+        """Take the registration, patient_T_anatomy, and return what it settles."""
+        self.registration.add(tie)
+        return self._drain()
 
-    def set_structures(self, structures: list[Structure]) -> None:
-        """Take the structures to watch; zones start anew."""
+    def set_structures(self, structures: list[Structure]) -> list[Advice | Withheld]:
+        """Take the structures to watch, and return what that settles; zones start anew."""
         self._monitor = ClearanceMonitor(self._config.guidance, structures)
         self._zones = ZoneMonitor(
             self._config.guidance.zones, {structure.name: structure.near_distance for structure in structures}
         )
+        return self._drain()
 
     def reset(self) -> None:
-        """Forget all poses, after a jump of the clock; the ties stay."""
+        """Forget all poses, after a jump of the clock; live the ties stay, in replay those from files."""
         self._pairing.reset()
+        self._pending.clear()
+        self.tip.reset()
+        self.registration.reset()
         self._newest_advice_ns = None
         self._withdrawn = True
         if self._zones is not None:
@@ -108,11 +127,15 @@ class Advisor:
     def add_patient(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_patient and return what it settles."""
         found = self._advise(self._pairing.add_reference(pose))
-        return [*found, *self.check_stale(pose.stamp_ns)]
+        return [*found, *self.check_stale(pose.stamp_ns - self._slack_ns)]
 
     def add_tool(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_tool and return what is settled by now."""
         return self._advise(self._pairing.add_sample(pose))
+
+    def drain(self) -> list[Advice | Withheld]:
+        """Return what is settled after a maker of ties has come further."""
+        return self._drain()
 
     def check_stale(self, now_ns: int) -> list[Advice | Withheld]:
         """Withdraw the advice when the newest is older than `stale_after` at now_ns, a stamp of the streams."""
@@ -126,28 +149,48 @@ class Advisor:
         return [Withheld(stamp_ns, 'GUIDANCE_STALE', reason, events)]
 
     def _advise(self, settled: list[Pair | Unpaired]) -> list[Advice | Withheld]:
-        return [self._advise_one(item) for item in settled]
+        self._pending.extend(settled)
+        return self._drain()
+
+    def _drain(self) -> list[Advice | Withheld]:
+        found: list[Advice | Withheld] = []
+        while self._pending and (self._may_advise(self._pending[0]) or len(self._pending) > self._capacity):
+            item = self._pending.popleft()
+            if isinstance(item, Pair):  # the tool may have been away since the last advice
+                found += self.check_stale(item.stamp_ns)
+            found.append(self._advise_one(item))
+        return found
+
+    def _may_advise(self, item: Pair | Unpaired) -> bool:
+        if not self._ordered:
+            return True
+        ties = self.tip.settled(item.stamp_ns) and self.registration.settled(item.stamp_ns)
+        return ties and self._monitor is not None
 
     def _advise_one(self, item: Pair | Unpaired) -> Advice | Withheld:
         stamp = item.stamp_ns
         if isinstance(item, Unpaired):
             return Withheld(stamp, 'NO_TRANSFORM', f'patient: {item.reason}')
-        if self._tip is None:
+        tip, registration = self.tip.at(stamp), self.registration.at(stamp)
+        if tip is None:
             return Withheld(stamp, 'NOT_CALIBRATED', 'the tip of the tool is not known yet')
-        if self._registration is None:
+        if registration is None:
             return Withheld(stamp, 'NOT_REGISTERED', 'patient and anatomy are not tied yet')
         if self._monitor is None or self._zones is None:
             return Withheld(stamp, 'ANATOMY_REFUSED', 'no anatomy has been received yet')
         if self._newest_advice_ns is not None and stamp <= self._newest_advice_ns:
             return Withheld(stamp, 'STAMP_BACKWARD', 'the pose does not come after the last one')
-        tip = tip_in_anatomy(
-            Link('tool tracking', item.sample.pose, item.sample.covariance),
-            self._tip,
-            Link('patient tracking', item.reference.pose, item.reference.covariance),
-            self._registration,
+        return self._advice(item, tip, registration, self._monitor, self._zones)
+
+    def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor, zones: ZoneMonitor) -> Advice:
+        tip_now = tip_in_anatomy(
+            Link('tool tracking', pair.sample.pose, pair.sample.covariance),
+            Link('tip calibration', tip.pose, tip.covariance),
+            Link('patient tracking', pair.reference.pose, pair.reference.covariance),
+            Link('registration', registration.pose, registration.covariance),
         )
-        clearances = self._monitor.evaluate(stamp, tip.anatomy_T_tip, tip.covariance)
-        events = self._zones.update(stamp, {clearance.structure: clearance.distance for clearance in clearances})
-        self._newest_advice_ns = stamp
+        clearances = monitor.evaluate(pair.stamp_ns, tip_now.anatomy_T_tip, tip_now.covariance)
+        events = zones.update(pair.stamp_ns, {clearance.structure: clearance.distance for clearance in clearances})
+        self._newest_advice_ns = pair.stamp_ns
         self._withdrawn = False
-        return Advice(stamp, tip, clearances, self._zones.zones, events)
+        return Advice(pair.stamp_ns, tip_now, clearances, zones.zones, events)
