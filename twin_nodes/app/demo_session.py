@@ -86,6 +86,7 @@ class DemoSession:
         self._view_url = view_url
         self._quiet = quiet
         self._said = 0
+        self._next_look = 0.0
         self._started = time.monotonic()
         self.folder = folder
         for name, text in configs.items():
@@ -153,6 +154,24 @@ class DemoSession:
             except ExternalShutdownException:
                 return
             self._say()
+            self._refuse_company()
+
+    def _refuse_company(self) -> None:
+        """Refuse a second twin in the same ROS domain: its poses would mix with ours.
+
+        Raises:
+            ConfigError: naming the topic and the mend.
+        """
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + 1.0
+        topic = f'{self._tool}/filtered_cp'
+        if self.observer.count_publishers(topic) > 1:
+            domain = os.environ.get('ROS_DOMAIN_ID', '0')
+            raise ConfigError(
+                f'another node publishes {topic} in ROS domain {domain}: stop that twin, or type '
+                f'`ROS_DOMAIN_ID={(int(domain) + 1) % 100} twin demo`'
+            )
 
     def _say(self) -> None:
         """Print what changed since the last time, one line each."""
