@@ -1,5 +1,6 @@
 """Parameters to frozen configs: the dataclass declares them to ROS, and nothing unknown gets past."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,14 +75,24 @@ def _source(node: Node) -> str:
     files = parameter_files(sys.argv)
     for path in files:
         sections = _sections(path)
-        names = {node.get_name(), node.get_fully_qualified_name(), f'/{node.get_name()}', '/**', '/*', '**'}
-        if sections and not names & set(sections):
+        name = node.get_fully_qualified_name()
+        if sections and not any(names_node(section, name) for section in sections):
             raise ConfigError(
                 f'{path}: its sections {", ".join(sections)} do not name this node '
-                f'{node.get_fully_qualified_name()!r}; ROS would ignore the file in silence'
+                f'{name!r}; ROS would ignore the file in silence'
             )
     where = ', '.join(files)
     return f'{where} (node {node.get_name()})' if where else f'node {node.get_name()}'
+
+
+def names_node(section: str, name: str) -> bool:
+    """Whether a section of a parameter file means a node, by its fully qualified name, as rcl decides it.
+
+    `*` stands for one part of the name and `**` for any number of them.
+    """
+    parts = {'*': '/[^/]+', '**': '(/[^/]+)*'}
+    pattern = ''.join(parts.get(part, f'/{re.escape(part)}') for part in section.removeprefix('/').split('/'))
+    return re.fullmatch(pattern, name) is not None
 
 
 def parameter_files(argv: Sequence[str]) -> list[str]:
