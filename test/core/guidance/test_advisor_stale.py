@@ -7,6 +7,7 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig
 from twin_nodes.core.guidance.clearance import Structure
 from twin_nodes.core.guidance.zones import Zone
@@ -26,8 +27,8 @@ def structure():
 @pytest.fixture
 def advisor(structure):
     advisor = Advisor(AdvisorConfig())
-    advisor.set_tip(np.eye(4), np.eye(6) * 1e-10)
-    advisor.set_registration(np.eye(4), np.eye(6) * 1e-10)
+    advisor.set_tip(Tie(START, np.eye(4), np.eye(6) * 1e-10))
+    advisor.set_registration(Tie(START, np.eye(4), np.eye(6) * 1e-10))
     advisor.set_structures([structure])
     return advisor
 

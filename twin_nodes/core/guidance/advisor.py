@@ -43,7 +43,7 @@ class Advice:
         tip: Pose of the tip in the anatomy with its error and what each link adds to it.
         clearances: One per structure.
         zones: Zone of each structure by name.
-        events: Changes of zone up to this pose, such as a withdrawal before it when the last advice was stale by then.
+        events: Changes of zone that this pose caused.
     """
 
     stamp_ns: int
@@ -119,6 +119,9 @@ class Advisor:
         self._pending.clear()
         self.tip.reset()
         self.registration.reset()
+        self._forget_advice()
+
+    def _forget_advice(self) -> None:
         self._newest_advice_ns = None
         self._withdrawn = True
         if self._zones is not None:
@@ -156,8 +159,9 @@ class Advisor:
         found: list[Advice | Withheld] = []
         while self._pending and (self._may_advise(self._pending[0]) or len(self._pending) > self._capacity):
             item = self._pending.popleft()
-            if isinstance(item, Pair):  # the tool may have been away since the last advice
-                found += self.check_stale(item.stamp_ns)
+            if self._newest_advice_ns is not None and item.stamp_ns < self._newest_advice_ns - JUMP_NS:
+                self._forget_advice()  # the streams began again, as those of a bag in a loop
+            found += self.check_stale(item.stamp_ns)  # the tool or the patient may have been away since the last advice
             found.append(self._advise_one(item))
         return found
 
