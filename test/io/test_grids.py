@@ -70,3 +70,9 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, surface):
     np.savez(path, version=np.array([object()]), allow_pickle=True)
     with pytest.raises(InputError, match='no readable grid'):
         load_grid(path, 'x')
+
+
+def test_a_folder_that_cannot_be_written_costs_no_answer(tmp_path, surface):
+    blocked = tmp_path / 'file'
+    blocked.write_text('')
+    assert cached_grid(blocked / 'grids', surface, 0.002, 0.004).signed

@@ -1,5 +1,6 @@
 """Distance grids kept on disk, so that the second start of a node does not compute them again."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -27,7 +28,7 @@ def grid_key(surface: Surface, spacing: float, margin: float) -> str:
 def cached_grid(
     folder: Path, surface: Surface, spacing: float, margin: float, *, allow_unsigned: bool = False
 ) -> DistanceGrid:
-    """Return the grid from the folder, or compute and keep it; a damaged file is computed anew.
+    """Return the grid from the folder, or compute and keep it where that can be written; damaged files are made anew.
 
     Args:
         folder: Where grids are kept; made when absent.
@@ -48,8 +49,9 @@ def cached_grid(
     except (InputError, FileNotFoundError):
         pass
     grid = DistanceGrid.from_surface(surface, spacing, margin, allow_unsigned=allow_unsigned)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_grid(path, grid)
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs time at the next start, no answer
+        folder.mkdir(parents=True, exist_ok=True)
+        save_grid(path, grid)
     return grid
 
 
