@@ -126,6 +126,10 @@ class GuidanceNode(Node):
             self._advisor.set_registration(pose.pose, pose.covariance)
 
     def _on_surface(self, message: MarkerArray) -> None:
+        names = [marker.ns for marker in message.markers]
+        if len({_topic_name(name) for name in names}) < len(names):
+            self.health.warn('ANATOMY_REFUSED', f'anatomy/surface: two structures share a name or a topic: {names}')
+            return
         limits = dict(zip(self.config.guard, self.config.near_distances, strict=False))
         structures = []
         for marker in message.markers:
@@ -143,9 +147,9 @@ class GuidanceNode(Node):
             self.health.set('anatomy', OK, 'OK', f'{len(structures)} structures watched')
         if structures:
             self._advisor.set_structures(structures)
-            for structure in structures:
-                self._distances[structure.name] = self.create_publisher(
-                    Float64, f'guidance/{_topic_name(structure.name)}/distance', MEASUREMENT
+            for name in {structure.name for structure in structures} - self._distances.keys():
+                self._distances[name] = self.create_publisher(
+                    Float64, f'guidance/{_topic_name(name)}/distance', MEASUREMENT
                 )
 
     def _grid(self, marker: Marker) -> DistanceGrid | None:
