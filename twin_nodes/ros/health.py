@@ -31,6 +31,7 @@ class Health:
 
     def __init__(self, node: Node, *, hardware_id: str = '') -> None:
         self._node = node
+        self._name = node.get_name()
         self._hardware_id = hardware_id
         self._lock = threading.Lock()
         self._checks: dict[str, DiagnosticStatus] = {}
@@ -48,7 +49,7 @@ class Health:
     ) -> None:
         """State how a check stands; a new level or code is published at once."""
         status = DiagnosticStatus(
-            name=f'{self._node.get_name()}: {check}', level=level, message=message, hardware_id=self._hardware_id
+            name=f'{self._name}: {check}', level=level, message=message, hardware_id=self._hardware_id
         )
         status.values = [KeyValue(key='code', value=code)]
         status.values += [KeyValue(key=key, value=_text(value)) for key, value in (values or {}).items()]
@@ -84,19 +85,18 @@ class Health:
         with self._lock:
             statuses = list(self._checks.values())
             counters = sorted(self._counters.items())
-        summary = DiagnosticStatus(
-            name=f'{self._node.get_name()}: counters', level=OK, message='', hardware_id=self._hardware_id
-        )
+        summary = DiagnosticStatus(name=f'{self._name}: counters', level=OK, message='', hardware_id=self._hardware_id)
         summary.values = [KeyValue(key='code', value='OK')]
         summary.values += [KeyValue(key=code, value=str(count)) for code, count in counters]
         summary.message = ', '.join(f'{code} {count}' for code, count in counters) or 'nothing dropped'
         self._send([*statuses, summary])
 
     def _send(self, statuses: list[DiagnosticStatus]) -> None:
+        if not self._node.context.ok():  # a thread may still speak while the node goes down
+            return
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self._node.get_clock().now().to_msg()
-        if self._node.context.ok():
-            self._publisher.publish(message)
+        self._publisher.publish(message)
 
 
 def _text(value: object) -> str:

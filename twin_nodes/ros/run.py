@@ -11,6 +11,7 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -45,6 +46,10 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         kind = 'configuration' if isinstance(error, ConfigError) else 'error'
         print(f'{kind}: {error}', file=sys.stderr, flush=True)  # noqa: T201
         return 1
+    except NameValidationException as error:
+        text = ' '.join(str(error).split())
+        print(f'configuration: a name in the settings is no ROS name: {text}', file=sys.stderr, flush=True)  # noqa: T201
+        return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -66,7 +71,7 @@ def _plain(error: RuntimeError) -> str:
 def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
     try:
         executor.spin_once()
-    except (KeyboardInterrupt, ExternalShutdownException, ConfigError):
+    except (KeyboardInterrupt, ExternalShutdownException):
         raise
     except Exception as error:
         if not rclpy.ok():

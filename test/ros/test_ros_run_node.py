@@ -1,0 +1,135 @@
+"""run_node in processes of its own: one line for a wrong configuration, a clean end for every signal."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+BOILER_PLATE = """
+import sys
+from rclpy.node import Node
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.ros.health import Health
+from twin_nodes.ros.run import run_node
+
+class Sample(Node):
+    def __init__(self, **kwargs):
+        super().__init__('sample', **kwargs)
+        {start}
+        print('ready', flush=True)
+
+    def fail(self):
+        {fail}
+
+sys.exit(run_node(Sample))
+"""
+
+
+class Process:
+    """A process whose lines are read in a thread, so that waiting has a deadline."""
+
+    def __init__(self, *command):
+        self.lines, self._changed = [], threading.Condition()
+        self.child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+        )
+        self._readers = [threading.Thread(target=self._read, args=(stream,)) for stream in
+                         (self.child.stdout, self.child.stderr)]  # fmt: skip
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream):
+        for line in stream:
+            with self._changed:
+                self.lines.append(line.rstrip('\n'))
+                self._changed.notify_all()
+
+    def wait_for(self, text, count=1, deadline_s=20.0):
+        with self._changed:
+            found = self._changed.wait_for(lambda: sum(text in line for line in self.lines) >= count, deadline_s)
+        assert found, f'{text!r} never said: {self.lines}'
+
+    def end(self, deadline_s=20.0):
+        """Wait for the end; returns the exit status."""
+        status = self.child.wait(deadline_s)
+        for reader in self._readers:
+            reader.join(5.0)
+        return status
+
+    def close(self):
+        if self.child.poll() is None:
+            self.child.kill()
+        self.end()
+
+
+@pytest.fixture
+def start():
+    running = []
+
+    def run(start_line='pass', fail_line='pass'):
+        code = BOILER_PLATE.format(start=start_line, fail=fail_line)
+        running.append(Process(sys.executable, '-c', code))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.close()
+
+
+def test_a_config_error_is_one_line_and_exit_1(start):
+    process = start("raise ConfigError('tracker.yaml: rate=7 Hz is above its maximum 5 Hz')")
+    assert process.end() == 1
+    assert process.lines == ['configuration: tracker.yaml: rate=7 Hz is above its maximum 5 Hz']
+
+
+def test_an_input_error_at_the_start_is_one_line_and_exit_1(start):
+    process = start("raise InputError('mesh.ply has NaN')")
+    assert process.end() == 1
+    assert process.lines == ['error: mesh.ply has NaN']
+
+
+def test_a_name_that_ros_refuses_is_a_configuration_error(start):
+    process = start("from std_msgs.msg import String; self.create_publisher(String, 'my drill/measured_cp', 1)")
+    assert process.end() == 1
+    assert len(process.lines) == 1, process.lines
+    assert process.lines[0].startswith('configuration: ') and "'my drill/measured_cp'" in process.lines[0]
+
+
+def test_a_failing_callback_is_counted_and_the_node_lives(start):
+    process = start(
+        'self.health = Health(self); self.calls = 0; self.create_timer(0.02, self.fail)',
+        "self.calls += 1; print('call', self.calls, self.health.counters.get('CALLBACK_FAILED'), flush=True); 1 / 0",
+    )
+    process.wait_for('call 5 4')
+    assert any('CALLBACK_FAILED: ZeroDivisionError' in line for line in process.lines)
+    process.child.send_signal(signal.SIGINT)
+    assert process.end() == 0
+
+
+def test_bad_input_that_escapes_a_callback_does_not_end_the_node(start):
+    """A ConfigError from a message cannot be mended by a restart: what came over the wire must not stop a node."""
+    process = start(
+        'self.health = Health(self); self.calls = 0; self.create_timer(0.02, self.fail)',
+        "self.calls += 1; print('call', self.calls, flush=True); raise ConfigError('two structures of one name')",
+    )
+    process.wait_for('call 3')
+    assert process.child.poll() is None
+
+
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_0_within_a_second(start, sent):
+    process = start()
+    process.wait_for('ready')
+    process.child.send_signal(sent)
+    begin = time.monotonic()
+    assert process.end() == 0
+    assert time.monotonic() - begin < 1.0
+    assert process.lines == ['ready']
