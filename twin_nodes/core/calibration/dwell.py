@@ -120,6 +120,11 @@ class DwellDetector:
         """The running dwell, once it is long enough to count; it is returned by `add` or `finish` only later."""
         return self._summary() if self._dwelling else None
 
+    @property
+    def samples(self) -> int:
+        """Samples of the running dwell so far, 0 when there is none."""
+        return len(self._stamps) if self._dwelling else 0
+
     def _approach(self, stamp_ns: int, tip: Array) -> None:
         self._append(stamp_ns, tip)
         horizon_ns = stamp_ns - int(self.config.entry_s * 1e9)

@@ -111,10 +111,13 @@ class LandmarkSession:
             self._looked_samples = 0
             self._dwells = [*self._dwells, dwell][-MAX_DWELLS:]
             return self._evaluate(stamp_ns, self._dwells)
-        running = self._detector.current
-        if running is None or running.samples < self._config.growth * self._looked_samples:
+        samples = self._detector.samples
+        if not samples or samples < self._config.growth * self._looked_samples:
             return None
-        self._looked_samples = running.samples
+        running = self._detector.current
+        if running is None:
+            return None
+        self._looked_samples = samples
         return self._evaluate(stamp_ns, [*self._dwells, running])
 
     def finish(self, stamp_ns: int) -> SessionUpdate | None:
