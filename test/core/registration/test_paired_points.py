@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error
-from twin_nodes.core.geometry.se3 import random_transform, transform_points
+from twin_nodes.core.geometry.se3 import random_transform, rotation_exp, transform_points
 from twin_nodes.core.registration.paired_points import (
     PairedPointConfig,
     Verdict,
@@ -59,6 +59,21 @@ def mean_nees(register, noise, runs=400):
         error = pose_error(result.patient_T_anatomy, truth)
         nees.append(error @ np.linalg.solve(result.covariance, error))
     return np.mean(nees)
+
+
+def test_an_error_that_all_points_share_is_in_the_covariance():
+    """The calibration of the tip is off by the same vector in the tool, which was held differently at each point."""
+    tip_sigma = 0.3e-3
+
+    def register(patient):
+        common = patient_R_tool * tip_sigma
+        return register_paired_points(patient, ANATOMY, fle_rms=0.1e-3 * np.sqrt(3.0), common=common)
+
+    patient_R_tool = rotation_exp(np.random.default_rng(7).normal(0.0, 0.3, (5, 3)))
+    nees = mean_nees(
+        register, lambda rng: rng.normal(0, 0.1e-3, (5, 3)) + patient_R_tool @ rng.normal(0.0, tip_sigma, 3)
+    )
+    assert 5.66 < nees < 6.34
 
 
 def test_covariance_is_consistent_with_known_noise():

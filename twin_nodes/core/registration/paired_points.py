@@ -96,6 +96,7 @@ def register_paired_points(
     names: tuple[str, ...] | None = None,
     covariances: Array | None = None,
     fle_rms: float | None = None,
+    common: Array | None = None,
     config: PairedPointConfig | None = None,
 ) -> PairedPointResult:
     """Register touched points to those of the anatomy, pair by pair.
@@ -106,6 +107,8 @@ def register_paired_points(
         names: Of the fiducials; #1, #2, … when not given.
         covariances: Of each pair's error in the patient frame [m²], shape (n, 3, 3); equal and unknown when not given.
         fle_rms: Known fiducial localisation error, RMS of its length [m]; estimated from the residuals when not given.
+        common: Errors that all touched points share and residuals therefore hide, such as that of the tip's
+            calibration: column j moves point i by common[i, :, j] [m] at one sigma, shape (n, 3, k).
         config: Limits.
 
     Raises:
@@ -126,7 +129,10 @@ def register_paired_points(
     known = covariances is not None or fle_rms is not None
     variance = _variance_factor(residuals, noise, freedom, known=known)
     spread = variance if known else variance * _doubt(freedom)
-    covariance = np.asarray(np.linalg.inv(_information(pose, anatomy, noise)) * spread, float)
+    unscaled = np.asarray(np.linalg.inv(_information(pose, anatomy, noise)), float)
+    covariance = unscaled * spread
+    if common is not None:
+        covariance = covariance + _shared(pose, anatomy, noise, unscaled, common)
     fle = float(np.sqrt(variance * np.trace(noise.mean(axis=0))))
     verdict, reasons = _judge(patient, anatomy, labels, residuals, fre, config)
     return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons)
@@ -210,6 +216,16 @@ def _jacobians(pose: Array, anatomy: Array) -> Array:
 def _information(pose: Array, anatomy: Array, noise: Array) -> Array:
     jacobians = _jacobians(pose, anatomy)
     return np.asarray(np.einsum('nij,nik->jk', jacobians, np.linalg.solve(noise, jacobians)))
+
+
+def _shared(pose: Array, anatomy: Array, noise: Array, unscaled: Array, common: Array) -> Array:
+    """Covariance (6, 6) of the pose from errors that all points share: they go through the estimator as one."""
+    errors = np.asarray(common, float)
+    if errors.ndim != 3 or errors.shape[:2] != (len(anatomy), 3) or not np.isfinite(errors).all():
+        raise InputError(f'common errors need finite values of shape ({len(anatomy)}, 3, k), got {errors.shape}')
+    weighted = np.linalg.solve(noise, errors)
+    moved = unscaled @ np.einsum('nij,nik->jk', _jacobians(pose, anatomy), weighted)
+    return np.asarray(moved @ moved.T)
 
 
 def _refine(pose: Array, patient: Array, anatomy: Array, noise: Array) -> Array:

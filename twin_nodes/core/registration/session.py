@@ -93,6 +93,8 @@ class LandmarkSession:
         """Start again with no landmark touched."""
         self._detector.reset()
         self._dwells: list[Dwell] = []
+        self._tip_errors: list[Array] = []  # one per dwell
+        self._tip_error = np.zeros((3, 3))
         self._looked_samples = 0
 
     @property
@@ -100,8 +102,14 @@ class LandmarkSession:
         """The dwells that have ended so far."""
         return tuple(self._dwells)
 
-    def add(self, stamp_ns: int, tip_patient: Array) -> SessionUpdate | None:
-        """Take one tip position in the patient frame [m], shape (3,); return how things stand when that changed.
+    def add(self, stamp_ns: int, tip_patient: Array, tip_error: Array | None = None) -> SessionUpdate | None:
+        """Take one tip position and return how things stand when that changed.
+
+        Args:
+            stamp_ns: Time of measurement.
+            tip_patient: Tip in the patient frame [m], shape (3,).
+            tip_error: Error of the tip's calibration in patient axes, a square root of its covariance [m], shape
+                (3, 3): it is common to all dwells, so no residual shows it. None for a tip that is exact.
 
         Raises:
             InputError: The position is not three finite numbers.
@@ -110,8 +118,11 @@ class LandmarkSession:
         if dwell is not None:
             self._looked_samples = 0
             self._dwells = [*self._dwells, dwell][-MAX_DWELLS:]
+            self._tip_errors = [*self._tip_errors, self._tip_error][-MAX_DWELLS:]
             return self._evaluate(stamp_ns, self._dwells)
         samples = self._detector.samples
+        if samples and tip_error is not None:
+            self._tip_error = tip_error
         if not samples or samples < self._config.growth * self._looked_samples:
             return None
         running = self._detector.current
@@ -126,6 +137,7 @@ class LandmarkSession:
         if dwell is None:
             return None
         self._dwells.append(dwell)
+        self._tip_errors.append(self._tip_error)
         return self._evaluate(stamp_ns, self._dwells)
 
     def _evaluate(self, stamp_ns: int, dwells: list[Dwell]) -> SessionUpdate:
@@ -139,9 +151,14 @@ class LandmarkSession:
             return SessionUpdate(stamp_ns, match, found, None, match.message, provisional)
         dwell_rows = [dwell for dwell, _ in match.pairs]
         landmark_rows = [landmark for _, landmark in match.pairs]
+        shared = np.array([*self._tip_errors, self._tip_error])[dwell_rows]
         try:
             result = register_paired_points(
-                positions[dwell_rows], self._landmarks[landmark_rows], names=found, config=self._config.quality
+                positions[dwell_rows],
+                self._landmarks[landmark_rows],
+                names=found,
+                common=shared,
+                config=self._config.quality,
             )
         except DegenerateGeometryError as error:
             return SessionUpdate(stamp_ns, match, found, None, str(error), provisional)
