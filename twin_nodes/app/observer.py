@@ -85,10 +85,10 @@ class Observer(Node):
         self.seen.clearances.append((stamp_to_ns(message.header.stamp), array_from_cloud(message)))
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        self.seen.calibration = pose_from(message, frame=None)
+        self.seen.calibration = pose_from(message, frame=None, timeless=True)
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
-        self.seen.registration = pose_from(message, frame=None)
+        self.seen.registration = pose_from(message, frame=None, timeless=True)
 
     def _on_room_start(self, message: Header) -> None:
         self.seen.room_start_ns = stamp_to_ns(message.stamp)

@@ -219,6 +219,8 @@ def _spans(facts: Facts) -> bool:
 
 
 def _stamps(stamps: Sequence[int], arrivals: Sequence[int], *, latched: bool) -> list[Finding]:
+    if not any(stamps) and latched:
+        return [Finding(OK, 'stamp 0 on a latched topic: known beforehand, it holds at all times')]
     if any(stamp == 0 for stamp in stamps):
         return [Finding(WRONG, 'stamp 0: the sender marks its data as invalid (CRTK)', 'see its diagnostics')]
     found = []

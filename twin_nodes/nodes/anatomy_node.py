@@ -89,10 +89,10 @@ class AnatomyNode(Node):
         self._publish()
 
     def _publish(self) -> None:
+        """Publish what the files hold, with stamp 0: it has no time of measurement, and each replay gives the same."""
         config = self.config
         markers = MarkerArray()
         refused = 0
-        stamp_ns = int(self.get_clock().now().nanoseconds)
         labels = config.labels or (0,) * len(config.structures)
         for index, (name, file, label) in enumerate(zip(config.structures, config.files, labels, strict=True)):
             try:
@@ -104,7 +104,7 @@ class AnatomyNode(Node):
                 continue
             colour = (*_COLOURS[index % len(_COLOURS)], 1.0)
             markers.markers.append(
-                surface_marker(stamp_ns, config.anatomy_frame, name, index, surface.vertices, surface.triangles, colour)
+                surface_marker(0, config.anatomy_frame, name, index, surface.vertices, surface.triangles, colour)
             )
             values = {'triangles': len(surface.triangles), 'volume_cm3': surface.volume * 1e6}
             self.health.set(f'structure {name}', OK, 'OK', f'{len(surface.triangles)} triangles', values)

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,16 @@ from twin_nodes.core.calibration.pivot import PivotResult
 from twin_nodes.core.calibration.session import PivotSession, PivotSessionConfig, PivotUpdate
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, StreamPairing
+from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, Unpaired, stream_pairing
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
-from twin_nodes.ros.qos import LATCHED, measurement_subscription
+from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
+from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
 
-_REPLAY_WAIT_S = 5.0
 _UNKNOWN_TIP_SIGMA = 0.0005
 
 
@@ -52,7 +52,10 @@ class CalibrationNode(Node):
         super().__init__('calibration', **kwargs)
         self.config = declare_config(self, CalibrationNodeConfig)
         self.health = Health(self)
-        self._calibration = self.create_publisher(PoseWithCovarianceStamped, f'calibration/{self.config.tool}', LATCHED)
+        replay = is_replay(self)
+        topic = f'calibration/{self.config.tool}'
+        self._calibration = self.create_publisher(PoseWithCovarianceStamped, topic, latched(replay=replay))
+        self._progress = ProgressOutput(self, topic)
         self._tf = StaticTransformBroadcaster(self)
         self._finished = False
         self._published: PivotResult | None = None
@@ -62,10 +65,7 @@ class CalibrationNode(Node):
         self._session = PivotSession(self.config.session)
         self._start_service = self.create_service(Trigger, '~/restart', self._on_restart)
         self.health.set('state', WARN, 'CALIBRATING', 'put the tip into a dimple and tilt the tool about it')
-        replay = bool(self.get_parameter('use_sim_time').value)
-        self._pairing = StreamPairing(
-            replace(self.config.pairing, max_wait=_REPLAY_WAIT_S) if replay else self.config.pairing
-        )
+        self._pairing = stream_pairing(self.config.pairing, replay=replay)
         qos = measurement_subscription(replay=replay)
         topic = f'{self.config.tool}/filtered_cp'
         self.create_subscription(PoseWithCovarianceStamped, topic, self._on_tool, qos)
@@ -78,10 +78,10 @@ class CalibrationNode(Node):
         )
 
     def _publish_file(self, path: Path) -> None:
-        stamp_ns = int(self.get_clock().now().nanoseconds)
         tool_T_tip, covariance, sigma = read_tip(path)
         self._finished = True
-        self._publish(stamp_ns, tool_T_tip, covariance)
+        self._publish(0, tool_T_tip, covariance)  # known beforehand: it holds at all times
+        self._progress.say(ALL_NS)
         message = f'tip from {path.name}, σ {sigma * 1e3:.2f} mm'
         self.health.set('state', OK, 'OK', message, {'tip_sigma_mm': sigma * 1e3})
 
@@ -109,11 +109,12 @@ class CalibrationNode(Node):
         for item in self._pairing.add_reference(StampedCovariance(record.stamp_ns, record.pose, record.covariance)):
             self._take_pair(item)
 
-    def _take_pair(self, item: object) -> None:
+    def _take_pair(self, item: Pair | Unpaired) -> None:
         if isinstance(item, Pair):
             self._take(item.stamp_ns, inverse(item.reference.pose) @ item.sample.pose)
         else:
             self.health.count('NO_TRANSFORM')
+            self._progress.say(item.stamp_ns)
 
     def _take(self, stamp_ns: int, reference_T_tool: Array) -> None:
         if self._finished:
@@ -125,6 +126,7 @@ class CalibrationNode(Node):
             covariance[:3, :3] = update.result.tip_covariance
             self._publish(stamp_ns, make_transform(np.eye(3), update.result.tip_tool), covariance)
         self._report(update)
+        self._progress.say(stamp_ns)
         if update.done and update.result is not None:
             self._finish(update.result)
 
@@ -142,6 +144,7 @@ class CalibrationNode(Node):
 
     def _finish(self, result: PivotResult) -> None:
         self._finished = True
+        self._progress.say(ALL_NS)
         message = f'tip of {self.config.tool} known to {result.tip_sigma * 1e3:.2f} mm'
         self.get_logger().info(f'{message}, residual {result.rms * 1e3:.2f} mm RMS')
         if not self.config.result_file:
@@ -169,6 +172,7 @@ class CalibrationNode(Node):
     def _publish(self, stamp_ns: int, tool_T_tip: Array, covariance: Array) -> None:
         tool = self.config.tool
         self._calibration.publish(pose_with_covariance(stamp_ns, tool, tool_T_tip, covariance))
+        self._progress.result(stamp_ns)
         self._tf.sendTransform(transform_stamped(stamp_ns, tool, f'{tool}_tip', tool_T_tip))
 
     def _reset(self) -> None:
@@ -176,6 +180,7 @@ class CalibrationNode(Node):
         self._pairing.reset()
         self._finished = False
         self._published = None
+        self._progress.reset()
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.clock import JumpThreshold
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
@@ -20,6 +20,7 @@ from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
+from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.clearance import Structure, ToolPart
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent
@@ -29,12 +30,13 @@ from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covaria
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
 from twin_nodes.ros.parameters import declare_config
-from twin_nodes.ros.qos import EVENTS, LATCHED, MEASUREMENT, measurement_subscription
+from twin_nodes.ros.progress import follow_progress, is_replay
+from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
 
 _ZONE_NUMBERS = {Zone.CLEAR: 0, Zone.NEAR: 1, Zone.INSIDE: 2, Zone.WITHDRAWN: 3}
 _ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
-_REPLAY_WAIT_S = 5.0  # in replay a late reference is waited for, whatever the load of the machine
+_SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
 
 
@@ -68,37 +70,42 @@ class GuidanceNode(Node):
         super().__init__('guidance', **kwargs)
         self.config = declare_config(self, GuidanceNodeConfig)
         self.health = Health(self)
-        replay = bool(self.get_parameter('use_sim_time').value)
-        advisor = self.config.advisor
-        if replay:
-            advisor = replace(advisor, pairing=replace(advisor.pairing, max_wait=_REPLAY_WAIT_S))
-        self._advisor = Advisor(advisor)
+        self._replay = replay = is_replay(self)
+        self._measurement = measurement(replay=replay)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._heard_ns = 0
+        self._advisor = Advisor(self.config.advisor, ordered=replay)
         self._names: tuple[str, ...] = ()
         self._indices: dict[str, int] = {}
         self._state = ''
-        self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', MEASUREMENT)
+        self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
         self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
-        self._markers = self.create_publisher(MarkerArray, 'guidance/markers', MEASUREMENT)
-        self._tip = self.create_publisher(PoseWithCovarianceStamped, 'guidance/tip', MEASUREMENT)
+        self._markers = self.create_publisher(MarkerArray, 'guidance/markers', self._measurement)
+        self._tip = self.create_publisher(PoseWithCovarianceStamped, 'guidance/tip', self._measurement)
         self._distances: dict[str, object] = {}
         self._set_state('NOT_CALIBRATED', 'waiting for tool, patient, calibration, registration and anatomy')
         tool, patient = self.config.tool, self.config.patient
-        qos = measurement_subscription(replay=replay)
+        qos, state = measurement_subscription(replay=replay), latched(replay=replay)
         subscribe = self.create_subscription
         subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
-        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, LATCHED)
-        subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, LATCHED)
+        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
+        subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
+        follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
+        follow_progress(self, 'registration', self._on_registration_progress)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
-        self._timer = self.create_timer(0.1, self._on_timer)
+        self._timer = self.create_timer(0.1, self._on_timer, clock=self._steady)
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=lambda _jump: self._advisor.reset(),
         )
 
-    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedCovariance | None:
+    def _checked(
+        self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False
+    ) -> StampedCovariance | None:
+        self._heard_ns = self._steady.now().nanoseconds
         try:
-            record = pose_from(message, frame=frame)
+            record = pose_from(message, frame=frame, timeless=timeless)
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None
@@ -116,14 +123,22 @@ class GuidanceNode(Node):
             self._publish(self._advisor.add_patient(pose))
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        pose = self._checked(message, self.config.tool)
+        pose = self._checked(message, self.config.tool, timeless=True)
         if pose is not None:
-            self._advisor.set_tip(pose.pose, pose.covariance)
+            self._publish(self._advisor.set_tip(Tie(pose.stamp_ns, pose.pose, pose.covariance)))
+
+    def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
+        self._advisor.tip.progress(done_ns, newest_ns)
+        self._publish(self._advisor.drain())
+
+    def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
+        self._advisor.registration.progress(done_ns, newest_ns)
+        self._publish(self._advisor.drain())
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
-        pose = self._checked(message, self.config.patient)
+        pose = self._checked(message, self.config.patient, timeless=True)
         if pose is not None:
-            self._advisor.set_registration(pose.pose, pose.covariance)
+            self._publish(self._advisor.set_registration(Tie(pose.stamp_ns, pose.pose, pose.covariance)))
 
     def _on_surface(self, message: MarkerArray) -> None:
         names = [marker.ns for marker in message.markers]
@@ -146,11 +161,11 @@ class GuidanceNode(Node):
         elif structures:
             self.health.set('anatomy', OK, 'OK', f'{len(structures)} structures watched')
         if structures:
-            self._advisor.set_structures(structures)
             for name in {structure.name for structure in structures} - self._distances.keys():
                 self._distances[name] = self.create_publisher(
-                    Float64, f'guidance/{_topic_name(name)}/distance', MEASUREMENT
+                    Float64, f'guidance/{_topic_name(name)}/distance', self._measurement
                 )
+            self._publish(self._advisor.set_structures(structures))
 
     def _grid(self, marker: Marker) -> DistanceGrid | None:
         config = self.config
@@ -165,7 +180,12 @@ class GuidanceNode(Node):
             return None
 
     def _on_timer(self) -> None:
-        """Notice that both streams have stopped; while either runs, its stamps decide."""
+        """Notice that both streams have stopped; while either runs, its stamps decide.
+
+        The clock of a replay runs ahead of what is still on its way: there only a real silence counts.
+        """
+        if self._replay and self._steady.now().nanoseconds - self._heard_ns < _SILENCE_NS:
+            return
         self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
 
     def _publish(self, results: list[Advice | Withheld]) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,16 @@ from tf2_ros import StaticTransformBroadcaster
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, StreamPairing, Unpaired
+from twin_nodes.core.geometry.pairing import (
+    REPLAY_CAPACITY,
+    Pair,
+    PairingConfig,
+    StampedCovariance,
+    Unpaired,
+    stream_pairing,
+)
 from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
 from twin_nodes.io.landmarks import read_landmarks
@@ -24,10 +33,9 @@ from twin_nodes.io.results import StoredResult, read_result, utc_date, write_res
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
-from twin_nodes.ros.qos import LATCHED, measurement_subscription
+from twin_nodes.ros.progress import ALL_NS, ProgressOutput, follow_progress, is_replay
+from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
-
-_REPLAY_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,53 +67,61 @@ class RegistrationNode(Node):
         super().__init__('registration', **kwargs)
         self.config = declare_config(self, RegistrationNodeConfig)
         self.health = Health(self)
-        self._registration = self.create_publisher(PoseWithCovarianceStamped, 'registration', LATCHED)
+        replay = is_replay(self)
+        state = latched(replay=replay)
+        self._registration = self.create_publisher(PoseWithCovarianceStamped, 'registration', state)
+        self._progress = ProgressOutput(self, 'registration')
         self._tf = StaticTransformBroadcaster(self)
-        self._tool_T_tip: Array | None = None
+        self._tip = TieStream(ordered=replay)
+        self._pending: deque[Pair | Unpaired] = deque()
         self._done = False
         if self.config.registration_file:
             self._publish_file(Path(self.config.registration_file))
             return
         names, positions = read_landmarks(self.config.landmarks_file)
         self._session = LandmarkSession(names, positions, self.config.session)
-        replay = bool(self.get_parameter('use_sim_time').value)
-        pairing = replace(self.config.pairing, max_wait=_REPLAY_WAIT_S) if replay else self.config.pairing
-        self._pairing = StreamPairing(pairing)
+        self._pairing = stream_pairing(self.config.pairing, replay=replay)
         self.health.set('state', WARN, 'NOT_CALIBRATED', f'waiting for the calibration of {self.config.tool}')
         self._reset_service = self.create_service(Trigger, '~/reset', self._on_reset)
         qos = measurement_subscription(replay=replay)
         tool, patient = self.config.tool, self.config.patient
         subscribe = self.create_subscription
-        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, LATCHED)
+        subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
+        follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=lambda _jump: self._reset(),
+            post_callback=lambda _jump: self._on_jump(),
         )
 
     def _publish_file(self, path: Path) -> None:
         result = read_result(path, kind='registration')
-        stamp_ns = int(self.get_clock().now().nanoseconds)
-        self._publish(stamp_ns, result.parent_T_child, result.covariance)
+        self._publish(0, result.parent_T_child, result.covariance)  # known beforehand: it holds at all times
+        self._progress.say(ALL_NS)
         self._done = True
         self.health.set('state', OK, 'OK', f'from {path.name}, measured {result.date}, {result.verdict}')
 
-    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedPose | None:
+    def _checked(self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False) -> StampedPose | None:
         try:
-            return pose_from(message, frame=frame)
+            return pose_from(message, frame=frame, timeless=timeless)
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        record = self._checked(message, self.config.tool)
-        if record is None:
+        record = self._checked(message, self.config.tool, timeless=True)
+        if record is None or record.covariance is None:
             return
-        self._tool_T_tip = record.pose
+        self._tip.add(Tie(record.stamp_ns, record.pose, record.covariance))
+        self._drain()
         if not self._done:
             names = ', '.join(self._session.names)
             self.health.set('state', WARN, 'NOT_REGISTERED', f'touch the landmarks: {names}', self._values(None))
+
+    def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
+        self._tip.progress(done_ns, newest_ns)
+        self._drain()
 
     def _on_patient(self, message: PoseWithCovarianceStamped) -> None:
         record = self._checked(message, self.config.tracker_frame)
@@ -120,14 +136,27 @@ class RegistrationNode(Node):
             self._take(self._pairing.add_sample(StampedCovariance(record.stamp_ns, record.pose, record.covariance)))
 
     def _take(self, settled: list[Pair | Unpaired]) -> None:
-        for item in settled:
-            if isinstance(item, Unpaired):
-                self.health.count('NO_TRANSFORM')
-            elif self._tool_T_tip is not None:
-                patient_T_tip = inverse(item.reference.pose) @ item.sample.pose @ self._tool_T_tip
-                update = self._session.add(item.stamp_ns, np.ascontiguousarray(patient_T_tip[:3, 3]))
-                if update is not None:
-                    self._on_update(update)
+        self._pending.extend(settled)
+        self._drain()
+
+    def _drain(self) -> None:
+        pending = self._pending
+        while pending and (self._tip.settled(pending[0].stamp_ns) or len(pending) > REPLAY_CAPACITY):
+            item = pending.popleft()
+            if not self._done:
+                self._take_one(item)
+                self._progress.say(ALL_NS if self._done else item.stamp_ns)
+
+    def _take_one(self, item: Pair | Unpaired) -> None:
+        if isinstance(item, Unpaired):
+            self.health.count('NO_TRANSFORM')
+            return
+        tip = self._tip.at(item.stamp_ns)
+        if tip is not None:
+            patient_T_tip = inverse(item.reference.pose) @ item.sample.pose @ tip.pose
+            update = self._session.add(item.stamp_ns, np.ascontiguousarray(patient_T_tip[:3, 3]))
+            if update is not None:
+                self._on_update(update)
 
     def _on_update(self, update: SessionUpdate) -> None:
         if update.usable and update.result is not None:
@@ -182,12 +211,19 @@ class RegistrationNode(Node):
     def _publish(self, stamp_ns: int, patient_T_anatomy: Array, covariance: Array) -> None:
         patient, anatomy = self.config.patient, self.config.anatomy_frame
         self._registration.publish(pose_with_covariance(stamp_ns, patient, patient_T_anatomy, covariance))
+        self._progress.result(stamp_ns)
         self._tf.sendTransform(transform_stamped(stamp_ns, patient, anatomy, patient_T_anatomy))
 
     def _reset(self) -> None:
         self._session.reset()
         self._pairing.reset()
+        self._pending.clear()
         self._done = False
+        self._progress.reset()
+
+    def _on_jump(self) -> None:
+        self._tip.reset()
+        self._reset()
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()

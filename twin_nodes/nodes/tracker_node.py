@@ -28,6 +28,8 @@ from twin_nodes.ros.crtk_source import CrtkSource
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.pose_output import PoseOutput
+from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.qos import REPLAY_MEASUREMENT
 from twin_nodes.ros.run import run_node
 
 STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEVICE_STATUS', 'CALLBACK_FAILED')
@@ -95,8 +97,12 @@ class TrackerNode(Node):
         self.health = Health(self, hardware_id=self._hardware_id())
         self._pipeline = TrackingPipeline(self.config.tracking)
         self._lock = threading.Lock()  # the source delivers from a thread of its own
-        self._outputs = {tool: PoseOutput(self, tool, self.config.tracker_frame) for tool in self.config.tracking.tools}
-        self._tf = TransformBroadcaster(self)
+        replay = is_replay(self)
+        self._outputs = {
+            tool: PoseOutput(self, tool, self.config.tracker_frame, replay=replay)
+            for tool in self.config.tracking.tools
+        }
+        self._tf = TransformBroadcaster(self, qos=REPLAY_MEASUREMENT if replay else None)
         self._fixed_tf = StaticTransformBroadcaster(self)
         if self.config.world_frame:
             self._fixed_tf.sendTransform(self._mount())
@@ -116,7 +122,8 @@ class TrackerNode(Node):
     def _mount(self) -> TransformStamped:
         mount = self.config.mount
         world_T_tracker = make_transform(euler_matrix(*mount.rpy)[:3, :3], mount.xyz)
-        return transform_stamped(self._now_ns(), self.config.world_frame, self.config.tracker_frame, world_T_tracker)
+        # a setting, not a measurement: it has no time, and a replay must give the same each time
+        return transform_stamped(0, self.config.world_frame, self.config.tracker_frame, world_T_tracker)
 
     def _hardware_id(self) -> str:
         if self.config.source == 'openigtlink':
@@ -133,9 +140,8 @@ class TrackerNode(Node):
         if config.source == 'openigtlink':
             return OpenIGTLinkSource(config.openigtlink, now_ns=self._now_ns)
         if config.source == 'crtk':
-            replay = bool(self.get_parameter('use_sim_time').value)
             devices = config.tracking.device_names or config.tracking.tools
-            return CrtkSource(self, devices, prefix=config.crtk.prefix, frame=config.crtk.frame, replay=replay)
+            return CrtkSource(self, devices, prefix=config.crtk.prefix, frame=config.crtk.frame, replay=is_replay(self))
         from twin_nodes.io.recordings import RecordingSource, open_recording
         from twin_nodes.io.recordings.simulated import simulated_recording
 
@@ -219,6 +225,7 @@ class TrackerNode(Node):
                 'jitter_ms': health.rate.jitter_rms_s * 1e3,
                 'gaps': health.rate.gaps,
                 'sigma_mm': sigma[name],
+                'listeners': ' '.join(map(str, self._outputs[name].listeners())),
                 **health.counts,
             }
             code = 'OK' if tracked else health.code

@@ -85,7 +85,7 @@ class ViewNode(Node):
         self.state.on_tool_sample(tool, pose.frame, pose.pose, pose.covariance, pose.stamp_ns)
 
     def _on_tie(self, parent: str, child: str, message: PoseWithCovarianceStamped) -> None:
-        pose = pose_from(message, frame=parent)
+        pose = pose_from(message, frame=parent, timeless=True)
         assert pose.covariance is not None
         self.state.on_link(Link(parent, child, pose.covariance, pose.stamp_ns), pose.pose)
 

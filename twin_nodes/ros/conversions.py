@@ -80,14 +80,20 @@ def matrix_of(position: Any, orientation: Any, *, name: str = 'pose') -> Array:
     return make_transform(rotation_from_quat(quat), xyz)
 
 
-def check_header(header: Any, *, frame: str | None, name: str) -> int:
+def check_header(header: Any, *, frame: str | None, name: str, timeless: bool = False) -> int:
     """Check frame and stamp of a header and return the stamp [ns].
+
+    Args:
+        header: The header.
+        frame: The frame that it must name, or None for any.
+        name: What the message is, for the error.
+        timeless: Whether a stamp of 0 is welcome: a state that was known beforehand, such as a tip from a file.
 
     Raises:
         InputError: STAMP_ZERO (CRTK: invalid data) or FRAME_MISMATCH.
     """
     stamp_ns = stamp_to_ns(header.stamp)
-    if stamp_ns == 0:
+    if stamp_ns == 0 and not timeless:
         raise InputError(f'{name}: stamp is 0, which marks invalid data', code='STAMP_ZERO')
     if stamp_ns < 0:
         raise InputError(f'{name}: stamp {stamp_ns} ns is not a time', code='STAMP_ZERO')
@@ -96,18 +102,21 @@ def check_header(header: Any, *, frame: str | None, name: str) -> int:
     return stamp_ns
 
 
-def pose_from(message: PoseStamped | PoseWithCovarianceStamped | TransformStamped, *, frame: str | None) -> StampedPose:
+def pose_from(
+    message: PoseStamped | PoseWithCovarianceStamped | TransformStamped, *, frame: str | None, timeless: bool = False
+) -> StampedPose:
     """Check a pose message whole and return its record.
 
     Args:
         message: The pose.
         frame: The parent frame that it must be in, or None for any.
+        timeless: Whether a stamp of 0 is welcome, as for `check_header`.
 
     Raises:
         InputError: with the code of what is wrong.
     """
     name = type(message).__name__
-    stamp_ns = check_header(message.header, frame=frame, name=name)
+    stamp_ns = check_header(message.header, frame=frame, name=name, timeless=timeless)
     if isinstance(message, TransformStamped):
         pose = matrix_of(message.transform.translation, message.transform.rotation, name=name)
         return StampedPose(stamp_ns, message.header.frame_id, pose)

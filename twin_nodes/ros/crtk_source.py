@@ -4,6 +4,8 @@ import threading
 from collections.abc import Sequence
 
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 from twin_nodes.core.errors import InputError
@@ -15,14 +17,20 @@ from twin_nodes.core.tracking.reading import (
     ToolStatus,
     TrackerFrame,
 )
+from twin_nodes.core.tracking.stamp_order import StampOrder
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.qos import measurement_subscription
+
+SILENT_NS = 4_000_000_000  # DDS has been seen to deliver the first messages of a topic 3 s late
+LOOK_S = 0.5
 
 
 class CrtkSource:
     """Subscribes `<prefix><device>/measured_cp` (PoseStamped) of each device.
 
-    A stamp of 0 marks invalid data (CRTK) and is read as lost. Other bad messages are events.
+    A stamp of 0 marks invalid data (CRTK) and is read as lost. Other bad messages are events. In replay the devices
+    are brought into the order of their stamps, and a pose counts as arriving at its stamp: neither the order nor the
+    delay of delivery has a say.
 
     Args:
         node: The node that subscribes; its executor delivers.
@@ -39,6 +47,14 @@ class CrtkSource:
         self._frame = frame or None
         self._qos = measurement_subscription(replay=replay)
         self._stopped = threading.Event()
+        self._order: StampOrder[ToolReading] | None = StampOrder(self._devices) if replay else None
+        self._newest_ns: dict[str, int] = {}
+        self._heard_ns: dict[str, int] = {}  # on the steady clock: a replay has no other way to notice silence
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._jump = node.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=lambda _jump: self.reset(),
+        )
 
     def run(self, on_frame: OnFrame, on_event: OnEvent) -> None:
         """Subscribe and deliver until stopped."""
@@ -51,6 +67,8 @@ class CrtkSource:
 
         for device in self._devices:
             listen(device)
+        if self._order is not None:
+            self._node.create_timer(LOOK_S, lambda: self._look_for_silence(on_frame), clock=self._steady)
         on_event(SourceEvent('OK', f'listening to {len(self._devices)} CRTK topics', healthy=True))
         self._stopped.wait()
 
@@ -58,16 +76,52 @@ class CrtkSource:
         """Make `run` return."""
         self._stopped.set()
 
+    def reset(self) -> None:
+        """Forget what waits, after a jump of the clock."""
+        if self._order is not None:
+            self._order.reset()
+            self._newest_ns.clear()
+            self._heard_ns.clear()
+
     def _deliver(self, device: str, message: PoseStamped, on_frame: OnFrame, on_event: OnEvent) -> None:
         arrival_ns = self._node.get_clock().now().nanoseconds
         try:
             record = pose_from(message, frame=self._frame)
         except InputError as error:
-            if error.code == 'STAMP_ZERO':
-                reading = ToolReading(device, ToolStatus.LOST, None, 'stamp 0: CRTK marks the pose as invalid')
-                on_frame(TrackerFrame(arrival_ns, arrival_ns, (reading,), complete=False))
-            else:
+            if error.code != 'STAMP_ZERO':
                 on_event(SourceEvent(error.code, f'{device}: {error}', healthy=True))
-            return
-        reading = ToolReading(device, ToolStatus.TRACKED, record.pose)
-        on_frame(TrackerFrame(record.stamp_ns, arrival_ns, (reading,), complete=False))
+                return
+            reading = ToolReading(device, ToolStatus.LOST, None, 'stamp 0: CRTK marks the pose as invalid')
+            stamp_ns = arrival_ns
+        else:
+            reading = ToolReading(device, ToolStatus.TRACKED, record.pose)
+            stamp_ns = record.stamp_ns
+        if self._order is None:
+            on_frame(TrackerFrame(stamp_ns, arrival_ns, (reading,), complete=False))
+        else:
+            self._deliver_in_order(self._order, reading, stamp_ns, on_frame)
+
+    def _deliver_in_order(
+        self, order: StampOrder[ToolReading], reading: ToolReading, stamp_ns: int, on_frame: OnFrame
+    ) -> None:
+        device = reading.device
+        if reading.status is ToolStatus.LOST:  # it has no stamp of its own: the last one of the tool stands for it
+            if device not in self._newest_ns:
+                return
+            stamp_ns = self._newest_ns[device]
+        now_ns = self._steady.now().nanoseconds
+        if not self._heard_ns:
+            self._heard_ns = dict.fromkeys(self._devices, now_ns)
+        self._newest_ns[device], self._heard_ns[device] = stamp_ns, now_ns
+        self._send(order.add(device, stamp_ns, reading), on_frame)
+
+    def _look_for_silence(self, on_frame: OnFrame) -> None:
+        now_ns = self._steady.now().nanoseconds
+        for device, heard_ns in self._heard_ns.items():
+            if now_ns - heard_ns > SILENT_NS and self._order is not None:
+                self._send(self._order.silent(device), on_frame)
+
+    @staticmethod
+    def _send(frames: list[tuple[int, list[ToolReading]]], on_frame: OnFrame) -> None:
+        for stamp_ns, readings in frames:
+            on_frame(TrackerFrame(stamp_ns, stamp_ns, tuple(readings), complete=False))

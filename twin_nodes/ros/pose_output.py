@@ -8,7 +8,7 @@ from rclpy.node import Node
 
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.conversions import NANOSECONDS, quat_of
-from twin_nodes.ros.qos import MEASUREMENT
+from twin_nodes.ros.qos import measurement
 
 
 class PoseOutput:
@@ -20,19 +20,27 @@ class PoseOutput:
         node: The publishing node.
         tool: Name of the tool: topic prefix and child frame.
         frame: Parent frame, the tracker.
+        replay: Whether a recording is replayed, so that no pose may be lost.
     """
 
-    def __init__(self, node: Node, tool: str, frame: str) -> None:
+    def __init__(self, node: Node, tool: str, frame: str, *, replay: bool = False) -> None:
         self.sigma = 0.0
         self._measured = PoseStamped()
         self._filtered = PoseWithCovarianceStamped()
         self._edge = TransformStamped(child_frame_id=tool)
         for message in (self._measured, self._filtered, self._edge):
             message.header.frame_id = frame
-        self._publish_measured = node.create_publisher(PoseStamped, f'{tool}/measured_cp', MEASUREMENT).publish
-        self._publish_filtered = node.create_publisher(
-            PoseWithCovarianceStamped, f'{tool}/filtered_cp', MEASUREMENT
-        ).publish
+        qos = measurement(replay=replay)
+        self._publishers = (
+            node.create_publisher(PoseStamped, f'{tool}/measured_cp', qos),
+            node.create_publisher(PoseWithCovarianceStamped, f'{tool}/filtered_cp', qos),
+        )
+        self._publish_measured, self._publish_filtered = (publisher.publish for publisher in self._publishers)
+
+    def listeners(self) -> tuple[int, int]:
+        """Return how many subscribers of the measured and of the filtered pose are connected."""
+        measured, filtered = self._publishers
+        return measured.get_subscription_count(), filtered.get_subscription_count()
 
     def publish_measured(self, stamp_ns: int, tracker_T_tool: Array) -> None:
         """Publish the pose as measured."""

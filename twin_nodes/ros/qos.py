@@ -2,11 +2,14 @@
 
 Measurements are offered RELIABLE so that any subscriber matches, and taken BEST_EFFORT so that one bad packet
 cannot stall or fill a reader (CVE-2025-64438 in Fast DDS 3.2). In replay nothing may be lost: there they are taken
-RELIABLE.
+RELIABLE, and both sides keep so many that neither a burst of a fast replay nor a reader that matches late (up to 3 s
+after the writer) overruns them.
 """
 
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+REPLAY_DEPTH = 10_000
 
 MEASUREMENT = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
@@ -23,13 +26,20 @@ MEASUREMENT_SUBSCRIPTION = QoSProfile(
 REPLAY_SUBSCRIPTION = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     history=HistoryPolicy.KEEP_LAST,
-    depth=1000,
+    depth=REPLAY_DEPTH,
     durability=DurabilityPolicy.VOLATILE,
 )
+REPLAY_MEASUREMENT = REPLAY_SUBSCRIPTION
 LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+REPLAY_LATCHED = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=200,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 EVENTS = QoSProfile(
@@ -61,3 +71,13 @@ def command(period_s: float) -> QoSProfile:
 def measurement_subscription(*, replay: bool) -> QoSProfile:
     """Return the profile to take measurements with: lossless in replay (`use_sim_time`), newest-first when live."""
     return REPLAY_SUBSCRIPTION if replay else MEASUREMENT_SUBSCRIPTION
+
+
+def measurement(*, replay: bool) -> QoSProfile:
+    """Return the profile to offer measurements with: every one of them in replay, the newest when live."""
+    return REPLAY_MEASUREMENT if replay else MEASUREMENT
+
+
+def latched(*, replay: bool) -> QoSProfile:
+    """Return the profile of a state: the newest; in replay the older ones too, each sample takes that of its time."""
+    return REPLAY_LATCHED if replay else LATCHED

@@ -5,13 +5,12 @@ Only stamps decide, so the same streams give the same pairs whatever the moment 
 
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, interpolate
 
 NANOSECONDS = 1_000_000_000
-RESTART_NS = NANOSECONDS  # stamps that run back further than this mean that time began again
 JUMP_NS = NANOSECONDS
 
 
@@ -25,6 +24,10 @@ class PairingConfig:
     max_gap: float = setting(
         'Longest gap of the reference that is interpolated across.', 0.1, unit='s', minimum=0.001, maximum=1.0
     )
+
+
+REPLAY_WAIT_S = 60.0  # at many times the speed, with a topic that DDS delivers seconds late
+REPLAY_CAPACITY = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,6 @@ class StreamPairing:
         """Add a sample and return what is settled by now, in the order of the samples."""
         self._notice_jump(sample.stamp_ns, self._newest_sample_ns)
         self._newest_sample_ns = sample.stamp_ns
-        if sample.stamp_ns < self._newest_sample_ns - RESTART_NS:
-            self._waiting.clear()
-            if self._stamps and self._stamps[-1] > self._newest_sample_ns - RESTART_NS:  # not begun again yet
-                self._forget_references()
-            self._newest_sample_ns = 0
-        self._newest_sample_ns = max(self._newest_sample_ns, sample.stamp_ns)
         self._waiting.append(sample)
         settled = self._settle()
         newest = sample.stamp_ns
@@ -117,9 +114,6 @@ class StreamPairing:
     def _notice_jump(self, stamp_ns: int, newest_ns: int | None) -> None:
         if newest_ns is not None and stamp_ns < newest_ns - JUMP_NS:
             self.reset()
-
-    def _forget_references(self) -> None:
-        self._references, self._stamps = [], []
 
     def _settle(self) -> list[Pair | Unpaired]:
         settled: list[Pair | Unpaired] = []
@@ -143,3 +137,10 @@ class StreamPairing:
         # The two errors may be wholly correlated (a smooth filter), so the mean of the covariances is the safe bound.
         covariance = (1.0 - fraction) * first.covariance + fraction * second.covariance
         return Pair(stamp, sample, StampedCovariance(stamp, pose, covariance))
+
+
+def stream_pairing(config: PairingConfig, *, replay: bool) -> StreamPairing:
+    """Return a pairing for live streams, or one for a replay, where a reference is waited for however late it comes."""
+    if not replay:
+        return StreamPairing(config)
+    return StreamPairing(replace(config, max_wait=REPLAY_WAIT_S), capacity=REPLAY_CAPACITY)

@@ -10,11 +10,13 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.geometry.pairing import (
     JUMP_NS,
     NANOSECONDS,
+    REPLAY_CAPACITY,
+    REPLAY_WAIT_S,
     Pair,
     PairingConfig,
     StampedCovariance,
-    StreamPairing,
     Unpaired,
+    stream_pairing,
 )
 from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.guidance.chain import Link, TipInAnatomy, tip_in_anatomy
@@ -77,16 +79,14 @@ class Advisor:
         config: Settings.
         ordered: Whether a recording is replayed: then stamps alone decide, and a pose waits for the ties and the
             anatomy that belong to it. Live, what has arrived counts.
-        capacity: Poses that wait at most.
     """
 
-    def __init__(self, config: AdvisorConfig, *, ordered: bool = False, capacity: int = 2048) -> None:
+    def __init__(self, config: AdvisorConfig, *, ordered: bool = False) -> None:
         self._config = config
         self._ordered = ordered
-        self._capacity = capacity
         self._stale_ns = round(config.stale_after * NANOSECONDS)
-        self._slack_ns = round(config.pairing.max_wait * NANOSECONDS) if ordered else 0
-        self._pairing = StreamPairing(config.pairing, capacity=capacity)
+        self._slack_ns = round(REPLAY_WAIT_S * NANOSECONDS) if ordered else 0
+        self._pairing = stream_pairing(config.pairing, replay=ordered)
         self._pending: deque[Pair | Unpaired] = deque()
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
@@ -157,7 +157,7 @@ class Advisor:
 
     def _drain(self) -> list[Advice | Withheld]:
         found: list[Advice | Withheld] = []
-        while self._pending and (self._may_advise(self._pending[0]) or len(self._pending) > self._capacity):
+        while self._pending and (self._may_advise(self._pending[0]) or len(self._pending) > REPLAY_CAPACITY):
             item = self._pending.popleft()
             if self._newest_advice_ns is not None and item.stamp_ns < self._newest_advice_ns - JUMP_NS:
                 self._forget_advice()  # the streams began again, as those of a bag in a loop

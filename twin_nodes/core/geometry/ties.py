@@ -1,0 +1,82 @@
+"""Ties that another node computes while the streams run, used at the instants that they hold for.
+
+Live, the newest tie counts at once. In replay the moment of arrival must not decide: there a tie counts from its own
+stamp on, and a sample waits until its maker has said how far it has come. A tie of stamp 0 was known beforehand, from
+a file, and holds at all times.
+"""
+
+from dataclasses import dataclass
+
+from twin_nodes.core.geometry.se3 import Array
+
+TIES_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tie:
+    """A pose that holds from a stamp on, until a newer one; pose (4, 4), covariance (6, 6)."""
+
+    stamp_ns: int
+    pose: Array
+    covariance: Array
+
+
+class TieStream:
+    """The ties of one maker, such as the calibration of one tool.
+
+    Args:
+        ordered: Whether stamps decide (replay) and not the order of arrival.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
+        self._timeless: Tie | None = None
+        self._ties: list[Tie] = []
+        self._made = False
+        self._done_ns = 0
+        self._needed_ns = 0
+
+    def add(self, tie: Tie) -> None:
+        """Take a tie; one of an older stamp than the last takes its place in the past."""
+        if tie.stamp_ns == 0:
+            self._timeless = tie
+            self._ties.clear()
+            return
+        if self._ordered:
+            self._ties = [known for known in self._ties if known.stamp_ns != tie.stamp_ns]
+            self._ties.append(tie)
+            self._ties.sort(key=lambda known: known.stamp_ns)
+            del self._ties[:-TIES_KEPT]
+        else:
+            self._ties = [tie]
+
+    def progress(self, done_ns: int, newest_ns: int) -> None:
+        """Hear how far the maker has come.
+
+        Args:
+            done_ns: No tie up to this stamp is still to come.
+            newest_ns: Stamp of the newest tie that it has sent; 0 for none.
+        """
+        self._made = True
+        self._done_ns, self._needed_ns = done_ns, newest_ns
+
+    def settled(self, stamp_ns: int) -> bool:
+        """Whether what `at` says for this stamp can no longer change."""
+        if not (self._ordered and self._made):
+            return True
+        return stamp_ns <= self._done_ns and (not self._needed_ns or self._holds(self._needed_ns))
+
+    def at(self, stamp_ns: int) -> Tie | None:
+        """Return the tie to use for a sample of this stamp, or None."""
+        if not self._ordered:
+            return self._ties[-1] if self._ties else self._timeless
+        return next((tie for tie in reversed(self._ties) if tie.stamp_ns <= stamp_ns), self._timeless)
+
+    def reset(self) -> None:
+        """Forget what was measured, after a jump of the clock; what is from a file stays, and live the newest too."""
+        if self._ordered:
+            self._ties.clear()
+            self._done_ns = self._needed_ns = 0
+
+    def _holds(self, stamp_ns: int) -> bool:
+        return any(tie.stamp_ns == stamp_ns for tie in self._ties)
