@@ -75,6 +75,16 @@ CODES: dict[str, CodeEntry] = {
         'the filter starts again there.',
         'Reflections and swapped markers do this; check the tool geometry.',
     ),
+    'SWAPPED': CodeEntry(
+        'a tool is seen where another was',
+        'The tool jumped to the place of another tool. Its samples are dropped (GATED) until it jumps away or is lost.',
+        'Marker bodies that look alike are mistaken for one another: check their geometry files.',
+    ),
+    'LATE': CodeEntry(
+        'a sample came after a newer one',
+        'Within `filter.lag` it is placed where it belongs and improves the newest pose; none is published for it.',
+        'Nothing to do; many of them mean a network that reorders.',
+    ),
     'STAMP_BACKWARD': CodeEntry(
         'a stamp older than the buffer', 'The sample came later than the fixed lag. Dropped.', 'Check the network.'
     ),
