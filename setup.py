@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -9,6 +10,8 @@ from setuptools.command.build_py import build_py
 
 NAME = 'twin_nodes'
 HERE = Path(__file__).resolve().parent
+# pip asks for a wheel and makes bin/twin itself; in a workspace of colcon nobody does
+IN_WORKSPACE = {'bdist_wheel', 'dist_info', 'editable_wheel'}.isdisjoint(sys.argv)
 NODES = sorted(path.stem for path in HERE.glob('twin_nodes/nodes/*_node.py'))
 
 
@@ -61,6 +64,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/twin_nodes']),
         (f'share/{NAME}', ['package.xml']),
         *shared('launch', 'config', 'urdf'),
+        *([('bin', ['scripts/twin'])] if IN_WORKSPACE else []),
     ],
     install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
     extras_require={'ros': requirements('requirements-ros.txt'), 'test': requirements('requirements-test.txt')},
