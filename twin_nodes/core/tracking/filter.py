@@ -14,7 +14,6 @@ import numpy as np
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.tracking import filter_kernels as kernels
 
 NANOSECONDS = 1_000_000_000
 
@@ -142,7 +141,10 @@ class PoseFilter:
     """
 
     def __init__(self, config: PoseFilterConfig) -> None:
+        from twin_nodes.core.tracking import filter_kernels as kernels  # 0.3 s, not needed for the settings
+
         self.config = config
+        self._kernels = kernels
         slots = config.history
         self._noise = config.noise_covariance()
         self._order = np.arange(slots, dtype=np.int64)
@@ -179,6 +181,7 @@ class PoseFilter:
         pose = np.ascontiguousarray(tracker_T_tool, np.float64)
         if pose.shape != (4, 4) or noise.shape != (6, 6):
             raise InputError(f'expected a pose (4, 4) and a covariance (6, 6), got {pose.shape} and {noise.shape}')
+        kernels = self._kernels
         out = np.empty(kernels.OUT)
         if covariance is not None and not _is_definite(noise):
             raise InputError('measured covariance must be finite, symmetric and positive definite, m² and rad²')
@@ -193,6 +196,7 @@ class PoseFilter:
         Raises:
             InputError: when no sample was taken yet or the stamp lies before the lag.
         """
+        kernels = self._kernels
         out = np.empty(kernels.OUT)
         outcome = kernels.look(*self._kept, stamp_ns, out)
         if outcome != kernels.ACCEPTED:

@@ -17,6 +17,10 @@ from typing import Any
 import numba
 import numpy as np
 
+from twin_nodes.core.kernel_start import spare_blas_check
+
+spare_blas_check()
+
 ACCEPTED, GATED, DUPLICATE, TOO_OLD, REINITIALISED, INSERTED_LATE, EMPTY, NOT_FINITE = range(8)
 # positions in the vector of settings
 (CALM, BRISK, CALM_ANGULAR, BRISK_ANGULAR, DWELL, GATE, MANOEUVRE, MAX_SPEED, MAX_ACCELERATION, MAX_ANGULAR_RATE,

@@ -7,7 +7,6 @@ import numpy as np
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_transform
-from twin_nodes.core.tracking.gate_kernels import orthonormalise
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus
 
 UNIT_FACTOR = 1000.0
@@ -58,7 +57,10 @@ class PoseGate:
     """
 
     def __init__(self, config: GateConfig) -> None:
+        from twin_nodes.core.tracking.gate_kernels import orthonormalise  # loads numba, not needed for the settings
+
         self.config = config
+        self._orthonormalise = orthonormalise
         self._last: bytes = b''
         self._repeats = 0
         self._tiny = 0
@@ -76,7 +78,7 @@ class PoseGate:
         """
         if reading.status is not ToolStatus.TRACKED or reading.tracker_T_tool is None:
             raise InputError(reading.reason or 'the source says it does not see the tool', code='TOOL_LOST')
-        pose, distance = _checked(reading)
+        pose, distance = self._checked(reading)
         self._check_workspace(reading.device, distance)
         warning = self._stuck(reading)
         return pose, self._tiny_positions(reading.device, distance) or warning
@@ -100,6 +102,21 @@ class PoseGate:
     def reset(self) -> None:
         """Forget what was seen."""
         self._last, self._repeats, self._tiny = b'', 0, 0
+
+    def _checked(self, reading: ToolReading) -> tuple[Array, float]:
+        """Return the pose with its rotation made orthonormal and its distance [m] from the origin.
+
+        Raises:
+            InputError: as `check_transform`, which finds the words for what the kernel refuses.
+        """
+        given = np.ascontiguousarray(reading.tracker_T_tool, np.float64)
+        if given.shape == (4, 4):
+            pose = np.empty((4, 4))
+            distance: float = self._orthonormalise(given, pose)
+            if distance >= 0.0:
+                return pose, distance
+        pose = check_transform(given, name=reading.device)
+        return pose, float(np.abs(pose[:3, 3]).max())
 
     def _check_workspace(self, device: str, distance: float) -> None:
         limit = self.config.max_distance
@@ -134,19 +151,3 @@ class PoseGate:
             f'{device} stays within {self.config.min_distance} m of the tracker origin '
             f'({self._tiny} samples, now {distance:.2g} m): metres sent as millimetres?',
         )
-
-
-def _checked(reading: ToolReading) -> tuple[Array, float]:
-    """Return the pose with its rotation made orthonormal and its distance [m] from the origin.
-
-    Raises:
-        InputError: as `check_transform`, which finds the words for what the kernel refuses.
-    """
-    given = np.ascontiguousarray(reading.tracker_T_tool, np.float64)
-    if given.shape == (4, 4):
-        pose = np.empty((4, 4))
-        distance: float = orthonormalise(given, pose)
-        if distance >= 0.0:
-            return pose, distance
-    pose = check_transform(given, name=reading.device)
-    return pose, float(np.abs(pose[:3, 3]).max())
