@@ -33,6 +33,7 @@ from twin_nodes.ros.qos import REPLAY_MEASUREMENT
 from twin_nodes.ros.run import run_node
 
 STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEVICE_STATUS', 'CALLBACK_FAILED')
+SWITCH_S = 0.0005  # the source's thread must not wait 5 ms for a report that is being written
 SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
 
 
@@ -95,7 +96,6 @@ class TrackerNode(Node):
         super().__init__('tracker', **kwargs)
         self.config = declare_config(self, TrackerNodeConfig)
         self.health = Health(self, hardware_id=self._hardware_id())
-        self._pipeline = TrackingPipeline(self.config.tracking)
         self._lock = threading.Lock()  # the source delivers from a thread of its own
         replay = is_replay(self)
         self._outputs = {
@@ -106,6 +106,8 @@ class TrackerNode(Node):
         self._fixed_tf = StaticTransformBroadcaster(self)
         if self.config.world_frame:
             self._fixed_tf.sendTransform(self._mount())
+        # after the publishers: their discovery goes on while the kernels load, a third of a second
+        self._pipeline = TrackingPipeline(self.config.tracking)
         self._said: dict[str, str] = {}
         self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
         for tool in self.config.tracking.tools:
@@ -165,11 +167,11 @@ class TrackerNode(Node):
             return
         edges = []
         with self._lock:
-            for result in self._pipeline.feed(frame):
+            for result in self._pipeline.results(frame):
                 if isinstance(result, TrackedPose):
                     output = self._outputs[result.tool]
-                    output.publish_measured(result.stamp_ns, result.measured)
                     edges.append(output.publish_filtered(result.stamp_ns, result.filtered, result.covariance))
+                    output.publish_measured(result.stamp_ns, result.measured)
                     self._say(result.tool, 'OK', 'tracked')
                 elif isinstance(result, ToolLost) or self._is_lost(result.tool):
                     self._say(result.tool, result.code, result.reason)
@@ -253,6 +255,7 @@ class TrackerNode(Node):
 
 def main() -> None:
     """Run the node."""
+    sys.setswitchinterval(SWITCH_S)
     sys.exit(run_node(TrackerNode))
 
 

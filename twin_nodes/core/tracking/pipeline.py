@@ -1,6 +1,7 @@
 """The way of a sample: status → finite → unit → gate → filter, for all tools of one tracker."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -268,12 +269,15 @@ class TrackingPipeline:
 
     def feed(self, frame: TrackerFrame) -> list[TrackingResult]:
         """Take one frame and return what is to be said of the tools, in the order of the readings."""
+        return list(self.results(frame))
+
+    def results(self, frame: TrackerFrame) -> Iterator[TrackingResult]:
+        """As `feed`, but each tool is said before the next is computed; to be read to its end."""
         self._watch_time(frame.arrival_ns)
         reading = self.clock.update(frame.device_stamp_ns, frame.arrival_ns)
         if reading.stepped:
             self.counts['CLOCK_JUMP'] += 1
         self._watch_stamps(reading)
-        results: list[TrackingResult] = []
         spoken: set[str] = set()
         for item in frame.readings:
             tool = self._by_device.get(item.device)
@@ -283,13 +287,14 @@ class TrackingPipeline:
             spoken.add(tool.tool)
             result = self._reading(tool, item, reading.stamp_ns, frame.arrival_ns)
             if result is not None:
-                results.append(result)
+                yield result
+        if len(spoken) == len(self.tools):
+            return
         for name, tool in self.tools.items():
             if name not in spoken:
                 missing = self._missing(tool, reading.stamp_ns, frame.complete)
                 if missing is not None:
-                    results.append(missing)
-        return results
+                    yield missing
 
     def health(self) -> dict[str, ToolHealth]:
         """Return the state of every tool."""
