@@ -123,3 +123,11 @@ def test_wrong_kind_missing_and_empty_file(tmp_path):
     path.write_text('')
     with pytest.raises(ConfigError, match='expected keys and values'):
         read_result(path)
+
+
+def test_a_refused_result_is_not_usable(tmp_path):
+    path = tmp_path / 'refused.yaml'
+    write_result(path, stored(verdict='refuse', reasons=('FRE 9 mm',)))
+    with pytest.raises(ConfigError, match=r'verdict is refuse.*FRE 9 mm'):
+        read_result(path, usable=True)
+    assert read_result(path).verdict == 'refuse'

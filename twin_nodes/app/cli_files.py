@@ -70,7 +70,7 @@ def register_points(
     from twin_nodes.app.offline import register_landmarks as run
     from twin_nodes.io.results import read_result
 
-    known = read_result(tip, kind='tool_tip') if tip is not None else None
+    known = read_result(tip, kind='tool_tip', usable=True) if tip is not None else None
     report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, output=output)
     print(report.text)
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)

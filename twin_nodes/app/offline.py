@@ -10,7 +10,7 @@ from twin_nodes.core.calibration.dwell import Dwell, DwellConfig, DwellDetector
 from twin_nodes.core.calibration.pivot import PivotConfig, PivotResult, solve_pivot
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
-from twin_nodes.core.geometry.covariance import pose_error
+from twin_nodes.core.geometry.covariance import pose_error, square_root
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
 from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult, register_paired_points
@@ -163,10 +163,12 @@ def register_landmarks(
     if not match.decided:
         raise DegenerateGeometryError(f'{recording.path.name}: {match.message}', code='REGISTRATION_REFUSED')
     used, landmarks = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
+    tip_covariance = tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0
     result = register_paired_points(
         touched[used],
         plus.landmarks_phantom[landmarks],
         names=tuple(plus.landmark_names[i] for i in landmarks),
+        common=_rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance),
         config=quality,
     )
     stored = _store_registration(result, recording, plus, date)
@@ -183,6 +185,13 @@ def find_dwells(stamps_ns: tuple[int, ...], tips_patient: Array, config: DwellCo
     found = [detector.add(stamp, tip) for stamp, tip in zip(stamps_ns, tips_patient, strict=True)]
     found.append(detector.finish())
     return [dwell for dwell in found if dwell is not None]
+
+
+def _rotations_at(stamps_ns: tuple[int, ...], poses: Array, dwells: list[Dwell]) -> Array:
+    """Return the rotation (n, 3, 3) of the tool in the middle of each dwell."""
+    stamps = np.array(stamps_ns)
+    middle = [int(np.abs(stamps - (dwell.start_ns + dwell.end_ns) // 2).argmin()) for dwell in dwells]
+    return np.asarray(poses[middle, :3, :3])
 
 
 def _choose_device(recording: Recording, device: str, reference: str) -> str:

@@ -126,12 +126,13 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def read_result(path: Path | str, *, kind: str = '') -> StoredResult:
+def read_result(path: Path | str, *, kind: str = '', usable: bool = False) -> StoredResult:
     """Read a result and check every value of it.
 
     Args:
         path: The file.
         kind: The kind that is expected, or '' for any.
+        usable: Whether a result of the verdict refuse is an error.
 
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
@@ -149,6 +150,8 @@ def read_result(path: Path | str, *, kind: str = '') -> StoredResult:
     result = _parse(document, str(path))
     if kind and result.kind != kind:
         raise ConfigError(f'{path}: kind={result.kind!r}, expected {kind!r}')
+    if usable and result.verdict == 'refuse':
+        raise ConfigError(f'{path}: its verdict is refuse ({"; ".join(result.reasons) or "no reason given"}): redo it')
     return result
 
 

@@ -27,8 +27,6 @@ from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
 
-_UNKNOWN_TIP_SIGMA = 0.0005
-
 
 @dataclass(frozen=True)
 class CalibrationNodeConfig:
@@ -199,7 +197,7 @@ def read_tip(path: Path) -> tuple[Array, Array, float]:
         ConfigError: naming the file and what is wrong with it.
     """
     if path.suffix.lower() != '.xml':
-        stored = read_result(path, kind='tool_tip')
+        stored = read_result(path, kind='tool_tip', usable=True)
         return stored.parent_T_child, stored.covariance, float(np.sqrt(np.trace(stored.covariance[:3, :3])))
     from twin_nodes.io.recordings.plus_config import read_plus_config
 
@@ -208,11 +206,9 @@ def read_tip(path: Path) -> tuple[Array, Array, float]:
         tool_T_tip = config.stylus_T_tip
     except InputError as error:
         raise ConfigError(str(error)) from None
-    published = config.find(config.tip_frame, config.stylus_frame)
-    sigma = published.error_m if published is not None and published.error_m else _UNKNOWN_TIP_SIGMA
     covariance = np.zeros((6, 6))
-    covariance[:3, :3] = np.eye(3) * sigma**2 / 3.0
-    return tool_T_tip, covariance, sigma
+    covariance[:3, :3] = np.eye(3) * config.tip_sigma**2 / 3.0
+    return tool_T_tip, covariance, config.tip_sigma
 
 
 def main() -> None:

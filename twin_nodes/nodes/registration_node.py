@@ -16,6 +16,7 @@ from tf2_ros import StaticTransformBroadcaster
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.covariance import square_root
 from twin_nodes.core.geometry.pairing import (
     REPLAY_CAPACITY,
     Pair,
@@ -24,7 +25,7 @@ from twin_nodes.core.geometry.pairing import (
     Unpaired,
     stream_pairing,
 )
-from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
@@ -73,6 +74,8 @@ class RegistrationNode(Node):
         self._progress = ProgressOutput(self, 'registration')
         self._tf = StaticTransformBroadcaster(self)
         self._tip = TieStream(ordered=replay)
+        self._used_tip: Tie | None = None
+        self._tip_error = np.zeros((3, 3))
         self._pending: deque[Pair | Unpaired] = deque()
         self._done = False
         if self.config.registration_file:
@@ -96,7 +99,7 @@ class RegistrationNode(Node):
         )
 
     def _publish_file(self, path: Path) -> None:
-        result = read_result(path, kind='registration')
+        result = read_result(path, kind='registration', usable=True)
         self._publish(0, result.parent_T_child, result.covariance)  # known beforehand: it holds at all times
         self._progress.say(ALL_NS)
         self._done = True
@@ -115,7 +118,7 @@ class RegistrationNode(Node):
             return
         self._tip.add(Tie(record.stamp_ns, record.pose, record.covariance))
         self._drain()
-        if not self._done:
+        if not self._done and not self._session.dwells:
             names = ', '.join(self._session.names)
             self.health.set('state', WARN, 'NOT_REGISTERED', f'touch the landmarks: {names}', self._values(None))
 
@@ -152,11 +155,27 @@ class RegistrationNode(Node):
             self.health.count('NO_TRANSFORM')
             return
         tip = self._tip.at(item.stamp_ns)
-        if tip is not None:
-            patient_T_tip = inverse(item.reference.pose) @ item.sample.pose @ tip.pose
-            update = self._session.add(item.stamp_ns, np.ascontiguousarray(patient_T_tip[:3, 3]))
-            if update is not None:
-                self._on_update(update)
+        if tip is None:
+            return
+        if tip is not self._used_tip:
+            self._use_tip(tip)
+        patient_T_tool = inverse(item.reference.pose) @ item.sample.pose
+        tip_patient = transform_points(patient_T_tool, tip.pose[:3, 3])
+        update = self._session.add(item.stamp_ns, tip_patient, patient_T_tool[:3, :3] @ self._tip_error)
+        if update is not None:
+            self._on_update(update)
+
+    def _use_tip(self, tip: Tie) -> None:
+        """Take a new tip; when it lies beyond the error of the one before, what was touched is to be touched again."""
+        before, self._used_tip = self._used_tip, tip
+        self._tip_error = square_root(tip.covariance[:3, :3])
+        if before is None:
+            return
+        moved = float(np.linalg.norm(tip.pose[:3, 3] - before.pose[:3, 3]))
+        if moved > 3.0 * float(np.trace(before.covariance[:3, :3])) ** 0.5:
+            self._session.reset()
+            message = f'the tip was calibrated anew, {moved * 1e3:.2f} mm off: touch all landmarks again'
+            self.health.set('state', WARN, 'NOT_REGISTERED', message, self._values(None))
 
     def _on_update(self, update: SessionUpdate) -> None:
         if update.usable and update.result is not None:

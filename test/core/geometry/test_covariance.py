@@ -51,3 +51,8 @@ def test_pose_error_is_what_was_added():
     delta = np.array([1e-3, -2e-3, 3e-3, 0.01, -0.02, 0.03])
     truth = se3.make_transform(se3.rotation_exp(delta[3:]) @ pose[:3, :3], pose[:3, 3] + delta[:3])
     np.testing.assert_allclose(cov.pose_error(pose, truth), delta, atol=1e-12)
+
+
+def test_square_root_of_a_covariance_that_has_directions_without_error():
+    root = cov.square_root(np.diag([4e-8, 0.0, 1e-8]))
+    np.testing.assert_allclose(root @ root.T, np.diag([4e-8, 0.0, 1e-8]), atol=1e-20)

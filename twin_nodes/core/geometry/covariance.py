@@ -37,6 +37,12 @@ def point_covariance(a_T_b: Array, covariance_ab: Array, point_b: Array) -> Arra
     return np.asarray(jacobian @ covariance_ab @ jacobian.T)
 
 
+def square_root(covariance: Array) -> Array:
+    """Return L (n, n) with L Lᵀ the covariance; directions without error have a zero column."""
+    variances, axes = np.linalg.eigh(covariance)
+    return np.asarray(axes * np.sqrt(np.maximum(variances, 0.0)))
+
+
 def pose_error(a_T_b_estimate: Array, a_T_b_true: Array) -> Array:
     """Return the error (6,) = (δp, δφ) that takes the estimate to the truth, in the convention above."""
     rotation = rotation_log(a_T_b_true[:3, :3] @ a_T_b_estimate[:3, :3].T)

@@ -18,6 +18,7 @@ from twin_nodes.io.recordings.recording import MM
 
 MAX_FILE_BYTES = 16 << 20
 MAX_DEPTH = 64
+UNKNOWN_TIP_SIGMA = 0.0005  # m
 _WIRE_ENDS = ('EndPointFront', 'EndPointBack')
 _LANDMARK_ALGORITHM = re.compile(r'(vtk|Plus|IGSIO)*PhantomLandmarkRegistrationAlgo')
 _PIVOT_ALGORITHM = re.compile(r'(vtk|Plus|IGSIO)*PivotCalibrationAlgo')
@@ -89,6 +90,12 @@ class PlusConfig:
                 'stylus is not calibrated; pivot it first'
             )
         return found.to_T_from
+
+    @property
+    def tip_sigma(self) -> float:
+        """Error of the stylus tip, root mean square of its length [m]; 0.5 mm where the file states none."""
+        found = self.find(self.tip_frame, self.stylus_frame)
+        return found.error_m if found is not None and found.error_m else UNKNOWN_TIP_SIGMA
 
     @property
     def stylus_device(self) -> str:
