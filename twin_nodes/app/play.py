@@ -1,7 +1,8 @@
 """Plays a bag back onto its topics at the recorded pace; `twin play`.
 
 Every message has a fixed place in time, start + (log time - first log time) / rate, so a late one never delays those
-after it. Bytes are sent as recorded.
+after it. Bytes are sent as recorded. Before a loop begins again all is let run out and /clock goes back, so that nodes
+which clear their state at the jump lose nothing and mix nothing.
 """
 
 import os
@@ -31,10 +32,13 @@ from twin_nodes.io.bags.fields import message_class
 from twin_nodes.io.bags.metadata import Topic
 from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.reader import BagMessage, BagReader
+from twin_nodes.ros.qos import REPLAY_DEPTH
 
 CLOCK_PERIOD_NS = 10_000_000
 CLOCK_TOPIC = '/clock'
-DEPTH = 100
+LATCHED_DEPTH = 100
+REWIND_S = 1.0
+REWIND_TICKS = 50
 POLL_S = 0.01
 ACK_S = 2.0
 
@@ -127,6 +131,16 @@ class Player:
                 return
             self._send(message)
 
+    def rewind(self, stop: threading.Event) -> None:
+        """Let what was sent take effect, then tell by /clock, without messages, that time begins again."""
+        self.wait_until_delivered()
+        first_ns = self._reader.start_ns + round(self._config.start_offset_s * 1e9)
+        stop.wait(REWIND_S)
+        for _ in range(REWIND_TICKS if self._clock is not None else 0):
+            self._send_clock(first_ns)
+            if stop.wait(CLOCK_PERIOD_NS * 1e-9):
+                return
+
     def wait_until_delivered(self) -> None:
         """Wait until reliable subscribers have acknowledged everything, for a limited time."""
         end = time.monotonic() + ACK_S
@@ -186,9 +200,10 @@ def publisher_qos(offered: Sequence[OfferedQos]) -> QoSProfile:
 
     Each policy is the strongest that any of them offered: so every subscriber that matched one of them matches it.
     """
-    profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH)
     reliable = not offered or any(qos.reliability != 'best_effort' for qos in offered)
     latched = any(qos.latched for qos in offered)
+    # a subscriber may match seconds after this side has: what is sent meanwhile must still be there for it
+    profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=LATCHED_DEPTH if latched else REPLAY_DEPTH)
     profile.reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
     profile.durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     if deadlines := [qos.deadline_ns for qos in offered if qos.deadline_ns]:
@@ -241,6 +256,8 @@ def _play_bag(reader: BagReader, config: PlayConfig, *, quiet: bool, stop: threa
         while again and not stop.wait(0.001):
             player.play(stop)
             again = config.loop and player.published > 0
+            if again:
+                player.rewind(stop)
         player.wait_until_delivered()
         if not quiet:
             print(f'played {player.published} messages', flush=True)
