@@ -38,7 +38,7 @@ CODES: dict[str, CodeEntry] = {
     ),
     'SOURCE_STALLED': CodeEntry(
         'the source is connected but sends nothing',
-        'No frame arrived for longer than `stale_after_s`.',
+        'No frame arrived for longer than `stale_after`.',
         'Check the tracker itself; `twin why TOPIC` names the first silent link.',
     ),
     'SOURCE_FINISHED': CodeEntry(

@@ -6,6 +6,7 @@ source → status → finite → rotation → unit and workspace → stamp → g
 
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rclpy.node import Node
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from tf_transformations import euler_matrix
 
+from twin_nodes.core.codes import CODES
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
@@ -34,6 +36,8 @@ from twin_nodes.ros.run import run_node
 
 STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEVICE_STATUS', 'CALLBACK_FAILED')
 SWITCH_S = 0.0005  # the source's thread must not wait 5 ms for a report that is being written
+WATCH_S = 0.1
+GONE = ('SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'CALLBACK_FAILED')
 SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
 
 
@@ -75,6 +79,13 @@ class TrackerNodeConfig:
     source: str = setting('Where the poses come from.', choices=SOURCES)
     tracker_frame: str = setting('Frame of the tracker.', 'tracker')
     world_frame: str = setting('Root of the tree; empty when somebody else places the tracker.', 'world')
+    stale_after: float = setting(
+        'Silence of the source after which it is called stalled and its tools lost.',
+        1.0,
+        unit='s',
+        minimum=0.05,
+        maximum=60.0,
+    )
     mount: MountConfig = group(MountConfig)
     tracking: TrackingConfig = group(TrackingConfig)
     openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
@@ -87,6 +98,8 @@ class TrackerNodeConfig:
             raise ConfigError("recording.path must be given when source is 'recording'")
         if self.tracker_frame in self.tracking.tools:
             raise ConfigError(f'tracker_frame={self.tracker_frame!r} is also a tool: frames need names of their own')
+        if self.world_frame in (self.tracker_frame, *self.tracking.tools):
+            raise ConfigError(f'world_frame={self.world_frame!r} is also another frame: frames need names of their own')
 
 
 class TrackerNode(Node):
@@ -112,7 +125,11 @@ class TrackerNode(Node):
         self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
         for tool in self.config.tracking.tools:
             self._say(tool, 'TOOL_NEVER_SEEN', 'no reading yet')
-        self._timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._heard_s = time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(1.0, self._report, clock=steady)
+        # in a replay a pause is no silence
+        self._watch_timer = None if replay else self.create_timer(WATCH_S, self._watch, clock=steady)
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
@@ -165,6 +182,9 @@ class TrackerNode(Node):
         if not self.context.ok():  # the source may deliver once more while the node goes down
             self._source.stop()
             return
+        self._heard_s = time.monotonic()
+        if self._source_state.code == 'SOURCE_STALLED':
+            self._on_event(SourceEvent('OK', 'frames come again', healthy=True))
         edges = []
         with self._lock:
             for result in self._pipeline.results(frame):
@@ -192,12 +212,31 @@ class TrackerNode(Node):
             self.health.warn(event.code, event.message)
             return
         self._source_state = event
+        self._heard_s = time.monotonic()
+        if event.code in GONE:
+            self._lose_all(event.message)
         level = OK if event.healthy else ERROR
         self.health.set('source', level, event.code, event.message)
         if event.healthy:
             self.get_logger().info(f'{event.code}: {event.message}')
         else:
             self.get_logger().warning(f'{event.code}: {event.message}')
+
+    def _lose_all(self, reason: str) -> None:
+        with self._lock:
+            for result in self._pipeline.silence(reason):
+                self._say(result.tool, result.code, result.reason)
+
+    def _watch(self) -> None:
+        """Notice a source that sends nothing: then no frame can say that a tool is lost."""
+        silent = time.monotonic() - self._heard_s
+        if self._source_state.code in GONE or silent <= self.config.stale_after:
+            return
+        reason = f'no frame for {silent:.1f} s, limit stale_after={self.config.stale_after} s'
+        if self._source_state.healthy:
+            self._on_event(SourceEvent('SOURCE_STALLED', reason))
+        else:  # what the device said of itself is worth more
+            self._lose_all(reason)
 
     def _on_clock_jump(self, _jump: object) -> None:
         with self._lock:
@@ -233,6 +272,8 @@ class TrackerNode(Node):
             code = 'OK' if tracked else health.code
             self._said[name] = code
             self.health.set(f'tool {name}', OK if tracked else WARN, code, health.reason, values)
+        # the source tells of a fault at most twice a second, but counts each one
+        totals |= {code: total for code, total in getattr(self._source, 'counters', {}).items() if code in CODES}
         for code, total in totals.items():
             if code != 'OK':
                 self.health.set_count(code, total)

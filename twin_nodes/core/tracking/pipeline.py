@@ -300,6 +300,11 @@ class TrackingPipeline:
         """Return the state of every tool."""
         return {name: tool.health() for name, tool in self.tools.items()}
 
+    def silence(self, reason: str) -> list[ToolLost]:
+        """Say that no tool has a pose any more, because the source is quiet and no frame will say it."""
+        seen = [tool for tool in self.tools.values() if tool.state is ToolState.TRACKED]
+        return [tool.lost(tool.last_ns, reason) for tool in seen]
+
     def clear(self) -> None:
         """Forget all poses and the clock, keep the counters."""
         for tool in self.tools.values():
