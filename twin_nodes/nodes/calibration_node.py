@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 from tf2_ros import StaticTransformBroadcaster
@@ -22,6 +20,7 @@ from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
@@ -70,10 +69,7 @@ class CalibrationNode(Node):
         if self.config.reference:
             topic = f'{self.config.reference}/filtered_cp'
             self.create_subscription(PoseWithCovarianceStamped, topic, self._on_reference, qos)
-        self._jump = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=lambda _jump: self._reset(),
-        )
+        self._jump = on_jump_back(self, self._reset)
 
     def _publish_file(self, path: Path) -> None:
         tool_T_tip, covariance, sigma = read_tip(path)

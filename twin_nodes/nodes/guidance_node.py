@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
@@ -25,16 +24,16 @@ from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Wit
 from twin_nodes.core.guidance.clearance import Structure, ToolPart
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent
 from twin_nodes.io.grids import cached_grid
-from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array, surface_from_marker
+from twin_nodes.ros.clouds import CLEARANCE_DTYPE, ZONES, cloud_from_array, surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
 
-_ZONE_NUMBERS = {Zone.CLEAR: 0, Zone.NEAR: 1, Zone.INSIDE: 2, Zone.WITHDRAWN: 3}
 _ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
 _SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
@@ -95,10 +94,7 @@ class GuidanceNode(Node):
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         self._timer = self.create_timer(0.1, self._on_timer, clock=self._steady)
-        self._jump = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=lambda _jump: self._advisor.reset(),
-        )
+        self._jump = on_jump_back(self, self._advisor.reset)
 
     def _checked(
         self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False
@@ -204,7 +200,7 @@ class GuidanceNode(Node):
             row['distance'], row['sigma'] = clearance.distance, clearance.sigma
             row['probability'], row['time_to_contact'] = clearance.breach_probability, -1.0
             row['structure'] = self._indices[clearance.structure]
-            row['zone'] = _ZONE_NUMBERS[advice.zones[clearance.structure]]
+            row['zone'] = ZONES.index(advice.zones[clearance.structure])
             row['part'] = 1 if clearance.part is ToolPart.SHAFT else 0
             self._distances[clearance.structure].publish(Float64(data=clearance.distance))
         frame = self.config.anatomy_frame

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 from tf2_ros import StaticTransformBroadcaster
@@ -33,6 +31,7 @@ from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import ALL_NS, ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
@@ -93,10 +92,7 @@ class RegistrationNode(Node):
         follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
-        self._jump = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=lambda _jump: self._on_jump(),
-        )
+        self._jump = on_jump_back(self, self._on_jump)
 
     def _publish_file(self, path: Path) -> None:
         result = read_result(path, kind='registration', usable=True)

@@ -11,6 +11,7 @@ from visualization_msgs.msg import Marker
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import transform_points
+from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.ros.conversions import matrix_of, ns_to_stamp
 
 _DATATYPES = {
@@ -24,6 +25,8 @@ _DATATYPES = {
 _DTYPES = {code: dtype for dtype, code in _DATATYPES.items()}
 
 MAX_POINTS = 50_000_000
+
+ZONES = (Zone.CLEAR, Zone.NEAR, Zone.INSIDE, Zone.WITHDRAWN)  # in the order of the numbers in the field 'zone'
 
 CLEARANCE_DTYPE = np.dtype(
     [

@@ -4,8 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from twin_nodes.core.errors import InputError
@@ -19,6 +18,7 @@ from twin_nodes.core.tracking.reading import (
 )
 from twin_nodes.core.tracking.stamp_order import StampOrder
 from twin_nodes.ros.conversions import pose_from
+from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.qos import measurement_subscription
 
 SILENT_NS = 4_000_000_000  # DDS has been seen to deliver the first messages of a topic 3 s late
@@ -51,10 +51,7 @@ class CrtkSource:
         self._newest_ns: dict[str, int] = {}
         self._heard_ns: dict[str, int] = {}  # on the steady clock: a replay has no other way to notice silence
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._jump = node.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=lambda _jump: self.reset(),
-        )
+        self._jump = on_jump_back(node, self.reset)
 
     def run(self, on_frame: OnFrame, on_event: OnEvent) -> None:
         """Subscribe and deliver until stopped."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, StructureClearance, Surface, Zone
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, StructureClearance, Surface
 from twin_nodes.core.errors import InputError
-from twin_nodes.ros.clouds import array_from_cloud, surface_from_marker
+from twin_nodes.ros.clouds import ZONES, array_from_cloud, surface_from_marker
 from twin_nodes.ros.conversions import check_header, stamp_to_ns
 
 ADD = 0
@@ -49,8 +49,8 @@ def clearance_of(message: Any, *, anatomy_frame: str) -> Clearance:
         raise InputError(f'clearance lacks the fields {", ".join(missing)}')
     if any(not np.isfinite(rows[name]).all() for name in _FINITE):
         raise InputError('clearance has NaN or Inf', code='NOT_FINITE')
-    if (rows['zone'] > max(Zone)).any():
-        raise InputError(f'clearance: zone {int(rows["zone"].max())} is none of 0 … {int(max(Zone))}')
+    if (rows['zone'] >= len(ZONES)).any():
+        raise InputError(f'clearance: zone {int(rows["zone"].max())} is none of 0 … {len(ZONES) - 1}')
     return Clearance(stamp_ns, tuple(_row(row) for row in rows))
 
 
@@ -62,7 +62,7 @@ def _row(row: Any) -> StructureClearance:
         sigma=float(row['sigma']),
         probability=float(row['probability']),
         time_to_contact=float(row['time_to_contact']),
-        zone=Zone(int(row['zone'])),
+        zone=ZONES[row['zone']],
         at_shaft=bool(row['part'] == 1),
     )
 

@@ -4,15 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from twin_nodes.core.geometry.se3 import Array
-
-
-class Zone(IntEnum):
-    """Zone of a structure, as numbered in `guidance/clearance`."""
-
-    CLEAR = 0
-    NEAR = 1
-    INSIDE = 2
-    WITHDRAWN = 3
+from twin_nodes.core.guidance.zones import Zone as Zone
 
 
 class Level(IntEnum):
