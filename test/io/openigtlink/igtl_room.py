@@ -96,6 +96,10 @@ class SourceThread:
     def wait_for_frames(self, count):
         self.wait(lambda me: len(me.frames) >= count, f'{count} frames')
 
+    def wait_for_readings(self, count):
+        """Tools pushed one by one may come in one frame or in several, as the bytes do."""
+        self.wait(lambda me: sum(len(f.readings) for f in me.frames) >= count, f'{count} readings')
+
     def stop(self):
         """Returns how long it took [s]."""
         start = time.monotonic()

@@ -8,8 +8,15 @@ from igtl_samples import pose_at
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import check_transform, quat_from_rotation, random_transform
-from twin_nodes.core.tracking.reading import ToolStatus
-from twin_nodes.io.openigtlink.frames import MAX_DEVICES, FrameBuilder, StampGroups, lost_reason, pose_from_quaternion
+from twin_nodes.core.tracking.reading import ToolReading, ToolStatus, TrackerFrame
+from twin_nodes.io.openigtlink.frames import (
+    MAX_DEVICES,
+    FrameBuilder,
+    StampGroups,
+    joined,
+    lost_reason,
+    pose_from_quaternion,
+)
 from twin_nodes.io.openigtlink.messages import (
     Position,
     QTData,
@@ -45,6 +52,29 @@ def test_quaternion_makes_the_pose_that_it_came_from():
 def test_a_quaternion_that_is_no_rotation_never_becomes_one(quat):
     with pytest.raises(InputError):
         check_transform(pose_from_quaternion(np.zeros(3), np.array(quat, float)))
+
+
+def pushed(stamp_ns, *devices, arrival_ns=99, complete=False):
+    readings = tuple(ToolReading(device, ToolStatus.TRACKED, pose_at(0.1)) for device in devices)
+    return TrackerFrame(stamp_ns, arrival_ns, readings, complete=complete)
+
+
+def devices_in(frames):
+    return [(f.device_stamp_ns, ''.join(r.device for r in f.readings)) for f in frames]
+
+
+def test_joins_tools_of_one_stamp_that_came_together():
+    frames = [pushed(1, 'A'), pushed(1, 'B'), pushed(2, 'A'), pushed(2, 'B'), pushed(2, 'C')]
+    assert devices_in(joined(frames)) == [(1, 'AB'), (2, 'ABC')]
+    assert not any(frame.complete for frame in joined(frames))
+
+
+def test_joins_no_tool_twice_no_complete_frame_and_no_other_arrival():
+    assert devices_in(joined([pushed(1, 'A'), pushed(1, 'A'), pushed(1, 'B')])) == [(1, 'A'), (1, 'AB')]
+    assert len(joined([pushed(1, 'A', complete=True), pushed(1, 'B')])) == 2
+    assert len(joined([pushed(1, 'A'), pushed(1, 'B', complete=True)])) == 2
+    assert len(joined([pushed(1, 'A'), pushed(1, 'B', arrival_ns=100)])) == 2
+    assert joined([]) == []
 
 
 def test_tracking_data_is_one_complete_frame():

@@ -64,7 +64,7 @@ def test_push_says_lost_within_one_frame(room):
     server.send(1000, A=pose_at(0.1), B=pose_at(0.2))
     server.send(2000, A=pose_at(0.1), B=None)
     server.send(3000, A=pose_at(0.1), B=pose_at(0.2))
-    source.wait_for_frames(6)
+    source.wait_for_readings(6)
     lost = [(f.device_stamp_ns, r.device) for f in source.frames for r in f.readings if r.status is ToolStatus.LOST]
     assert lost == [(2000, 'B')]
 
@@ -85,7 +85,7 @@ def test_arrival_is_read_once_per_packet(room, listener):
     connection, _ = listener.accept()
     with connection:
         connection.sendall(b''.join(encode(Transform(name, pose_at(0.1), stamp_ns=5)) for name in 'ABC'))
-        source.wait_for_frames(3)
+        source.wait_for_readings(3)
     assert {frame.arrival_ns for frame in source.frames} == {100}
 
 

@@ -101,13 +101,16 @@ class Sender:
         sent = Sent()
         connection = self._connection(index, fresh=fresh)
         sent.accepted_ns = begin_ns = time.monotonic_ns()
+        to_ros_ns = time.time_ns() - begin_ns
         with contextlib.suppress(ConnectionError):
             for number in range(round(rate_hz * seconds)):
-                left_s = (begin_ns - time.monotonic_ns()) * 1e-9 + number / rate_hz
+                due_ns = begin_ns + round(number / rate_hz * 1e9)
+                left_s = (due_ns - time.monotonic_ns()) * 1e-9
                 if left_s > 0.0:
                     time.sleep(left_s)
                 frame = frames[number % len(frames)]
-                stamp_ns = time.time_ns() // STAMP_STEP_NS * STAMP_STEP_NS
+                # of the instant of measurement, also where this process was held up
+                stamp_ns = (due_ns + to_ros_ns) // STAMP_STEP_NS * STAMP_STEP_NS
                 _set_stamps(frame, stamp_ns)
                 connection.sendall(frame)
                 sent.sent_ns.append(time.monotonic_ns())

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.tracking.reading import OnEvent, OnFrame, SourceEvent
+from twin_nodes.core.tracking.reading import OnEvent, OnFrame, SourceEvent, TrackerFrame
 from twin_nodes.io.openigtlink.codec import Decoder, encode
-from twin_nodes.io.openigtlink.frames import FrameBuilder
-from twin_nodes.io.openigtlink.messages import Fault, Message, StartMessage, StopMessage, Unknown
+from twin_nodes.io.openigtlink.frames import FrameBuilder, joined
+from twin_nodes.io.openigtlink.messages import Fault, StartMessage, StopMessage, Unknown
 
 DEFAULT_PORT = 18944
 EVENT_SPACING_NS = 500_000_000
@@ -115,24 +115,30 @@ class _Connection(asyncio.Protocol):
         """Deliver what the bytes complete; all of it carries the time at which they came."""
         try:
             arrival_ns = self._source.now_ns()
+            frames: list[TrackerFrame] = []
             for message in self._decoder.feed(data):
                 if isinstance(message, Fault):
+                    self._deliver(frames)
                     self._on_fault(message, arrival_ns)
-                else:
-                    self._on_message(message, arrival_ns)
+                elif not isinstance(message, Unknown):
+                    self.useful = True
+                    frames += self._builder.frames(message, arrival_ns)
+                    event = self._builder.event(message)
+                    if event is not None:
+                        self._deliver(frames)
+                        self._on_news(event, arrival_ns)
+            self._deliver(frames)
         except Exception as error:  # the receiver's own: run() raises it in its thread
             self.failure = error
             self.close('the receiver failed')
 
-    def _on_message(self, message: Message, arrival_ns: int) -> None:
-        if isinstance(message, Unknown):
-            return
-        self.useful = True
-        for frame in self._builder.frames(message, arrival_ns):
+    def _deliver(self, frames: list[TrackerFrame]) -> None:
+        """Pass frames on and forget them; tools that came together go together."""
+        for frame in joined(frames):
             self._on_frame(frame)
-        event = self._builder.event(message)
-        if event is None:
-            return
+        frames.clear()
+
+    def _on_news(self, event: SourceEvent, arrival_ns: int) -> None:
         # A change of state is never held back, only its repetition.
         self._say(event, arrival_ns, always=event.message != self._last_words)
         self._last_words = event.message

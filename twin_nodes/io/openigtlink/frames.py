@@ -1,7 +1,7 @@
 """Messages to tracker frames: which tools a message speaks of, which are lost, what the device says of itself."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -69,6 +69,30 @@ def _reading(device: str, pose: Array, metadata: Mapping[str, str]) -> ToolReadi
     if reason:
         return ToolReading(device, ToolStatus.LOST, None, reason)
     return ToolReading(device, ToolStatus.TRACKED, pose)
+
+
+def joined(frames: Sequence[TrackerFrame]) -> list[TrackerFrame]:
+    """Join neighbours of one stamp into one frame, for tools that came as messages of their own but together.
+
+    A frame in which a tool would stand twice begins anew; complete frames stay alone.
+    """
+    if len(frames) < 2:
+        return list(frames)
+    groups: list[tuple[TrackerFrame, list[ToolReading], set[str]]] = []
+    for frame in frames:
+        devices = {reading.device for reading in frame.readings}
+        if groups and not frame.complete:
+            first, readings, known = groups[-1]
+            same = (first.device_stamp_ns, first.arrival_ns) == (frame.device_stamp_ns, frame.arrival_ns)
+            if same and not first.complete and known.isdisjoint(devices):
+                readings.extend(frame.readings)
+                known |= devices
+                continue
+        groups.append((frame, list(frame.readings), devices))
+    return [
+        TrackerFrame(first.device_stamp_ns, first.arrival_ns, tuple(readings), complete=first.complete)
+        for first, readings, _ in groups
+    ]
 
 
 class StampGroups:
