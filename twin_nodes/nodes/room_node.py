@@ -78,8 +78,9 @@ class RoomNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the server before the publishers go."""
-        self._tracker.stop()
-        self._thread.join(timeout=2.0)
+        if hasattr(self, '_thread'):  # else the configuration was refused before there was anything to stop
+            self._tracker.stop()
+            self._thread.join(timeout=2.0)
         super().destroy_node()
 
 

@@ -288,9 +288,10 @@ class TrackerNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the source before the publishers go."""
-        self._source.stop()
-        self._thread.join(timeout=2.0)
-        self._jump.unregister()
+        if hasattr(self, '_thread'):  # else the configuration was refused before there was anything to stop
+            self._source.stop()
+            self._thread.join(timeout=2.0)
+            self._jump.unregister()
         super().destroy_node()
 
 

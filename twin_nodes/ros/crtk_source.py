@@ -89,7 +89,7 @@ class CrtkSource:
                 on_event(SourceEvent(error.code, f'{device}: {error}', healthy=True))
                 return
             reading = ToolReading(device, ToolStatus.LOST, None, 'stamp 0: CRTK marks the pose as invalid')
-            stamp_ns = arrival_ns
+            stamp_ns = 0  # none: the arrival in its place would tell the estimator of the device clock of a jump
         else:
             reading = ToolReading(device, ToolStatus.TRACKED, record.pose)
             stamp_ns = record.stamp_ns

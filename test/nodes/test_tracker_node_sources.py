@@ -1,0 +1,219 @@
+"""tracker_node with recordings, the simulator and CRTK topics: each sample that is true gets through, no other does."""
+
+import time
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
+from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.io.recordings.simulated import FIRST_STAMP_NS
+from twin_nodes.nodes.tracker_node import TrackerNode
+from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns
+
+FAST = {'recording__rate': 40.0, 'tracking__clock__mode': 'device'}  # stamps as recorded, so speeds stay what they were
+POSE = make_transform(rotation_exp([0.3, -0.2, 0.9]), [0.1, -0.2, -1.4])
+
+
+def play(start, probe, path, tools, **parameters):
+    """Play a recording to its end; returns the node and what was published of each tool."""
+    published = {name: probe.listen(PoseStamped, f'{name}/measured_cp') for name in tools}
+    node = start(TrackerNode, source='recording', recording__path=str(path), tracking__tools=list(tools),
+                 tracking__device_names=list(tools.values()), **(FAST | parameters))  # fmt: skip
+    probe.until_code('tracker: source', 'SOURCE_FINISHED', node)
+    node._report()
+    node.health.publish()
+    probe.until(lambda: 'rate_hz' in probe.values(f'tracker: tool {next(reversed(tools))}'), what='the report')
+    return node, published
+
+
+def counts_of(node, tool):
+    return node._pipeline.health()[tool].counts
+
+
+def test_a_stylus_that_was_never_seen_is_not_published_and_the_reason_is_said(start, probe, shared_data):
+    path = shared_data / 'plus_tracker' / 'TestImages' / 'NwirePhantomFreehand.igs.mha'
+    tools = {'probe_marker': 'ProbeToTracker', 'reference': 'ReferenceToTracker', 'stylus': 'StylusToTracker'}
+    node, published = play(start, probe, path, tools)
+    assert counts_of(node, 'stylus') == {'TOOL_LOST': 97}
+    assert published['stylus'] == []
+    assert probe.code('tracker: tool stylus') == 'TOOL_LOST'
+    assert 'INVALID' in ' '.join(status.message for status in probe.said['tracker: tool stylus'])
+    for tool in ('probe_marker', 'reference'):
+        assert counts_of(node, tool)['OK'] == 97
+
+
+def test_zeros_of_a_lost_sensor_are_never_a_pose_at_the_origin(start, probe, shared_data):
+    path = shared_data / 'em_aurora_snake' / 'NDIdata_snakeravenTest_2_2_21.csv'
+    tools = {f'sensor_{name.lower()}': name for name in 'ABCD'}
+    node, published = play(start, probe, path, tools)
+    seen = {tool: counts_of(node, tool)['OK'] for tool in tools}
+    assert seen['sensor_a'] + seen['sensor_b'] + seen['sensor_c'] + seen['sensor_d'] > 600
+    assert counts_of(node, 'sensor_c')['TOOL_LOST'] >= 9
+    for messages in published.values():
+        assert messages
+        for message in messages:
+            assert np.linalg.norm(pose_from(message, frame='tracker').pose[:3, 3]) > 0.15
+
+
+def test_no_sample_is_dropped_for_its_jitter_and_rate_and_jitter_are_reported(start, probe, shared_data):
+    path = shared_data / 'plus_tracker' / 'TestImages' / 'TimestampFilteringTest.igs.mha'
+    node, _ = play(start, probe, path, {'identity': 'IdentityToIdentity'}, recording__rate=100.0)
+    counts = counts_of(node, 'identity')
+    assert counts['OK'] == 500
+    assert not [code for code in counts if code.startswith('STAMP') or code == 'GATED']
+    values = probe.values('tracker: tool identity')
+    assert 10.0 < float(values['rate_hz']) < 70.0
+    assert float(values['jitter_ms']) > 1.0
+
+
+def test_the_simulated_room_is_published_as_it_is(start, probe):
+    filtered = probe.listen(PoseWithCovarianceStamped, 'drill/filtered_cp')
+    node = start(TrackerNode, source='simulator', tracking__tools=['patient', 'drill'],
+                 recording__rate=10.0, tracking__clock__mode='device')  # fmt: skip
+    probe.until(lambda: len(filtered) > 100, node, what='100 poses')
+    room, errors, bounds = Room(RoomConfig()), [], []
+    for message in filtered:
+        record = pose_from(message, frame='tracker')
+        elapsed = (record.stamp_ns - FIRST_STAMP_NS) * 1e-9
+        errors.append(record.pose[:3, 3] - room.truth(elapsed).tracker_T_drill[:3, 3])
+        bounds.append(np.trace(record.covariance[:3, :3]))
+    rms = np.sqrt(np.mean(np.sum(np.square(errors), axis=1)))
+    assert rms < 0.00011, 'worse than the raw noise of 0.11 mm RMS'
+    # a hundred correlated samples: the stated σ must be of the size of the error
+    assert 0.5 < rms / np.sqrt(np.mean(bounds)) < 2.0
+
+
+def test_a_recording_that_ended_leaves_no_tool_tracked(start, probe):
+    node = start(TrackerNode, source='simulator', tracking__tools=['patient', 'drill'], recording__rate=1000.0,
+                 tracking__clock__mode='device')  # fmt: skip
+    probe.until_code('tracker: source', 'SOURCE_FINISHED', node)
+    probe.until_code('tracker: tool patient', 'TOOL_LOST', node)
+    assert 'all 3600 frames were played' in probe.status('tracker: tool patient').message
+
+
+@pytest.mark.parametrize(
+    ('settings', 'match'),
+    [
+        ({'source': 'recording'}, 'recording.path must be given'),
+        ({'source': 'ndi'}, "source='ndi' is none of openigtlink"),
+        ({'source': 'crtk', 'tracker_frame': 'drill'}, "tracker_frame='drill' is also a tool"),
+        ({'source': 'crtk', 'world_frame': 'tracker'}, "world_frame='tracker' is also another frame"),
+        ({'source': 'crtk', 'world_frame': 'drill'}, "world_frame='drill' is also another frame"),
+        ({'source': 'crtk', 'mount.xyz': [0.0, 1.0]}, r'xyz=\[0.0, 1.0\] must have 3 numbers'),
+        ({'source': 'crtk', 'tracking.tools': ['drill', 'drill']}, "'drill' twice"),
+        ({'source': 'crtk', 'tracking.device_names': ['a', 'b']}, 'they must pair up'),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_does_not_start(start, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        start(TrackerNode, **({'tracking.tools': ['drill']} | settings))
+
+
+@pytest.mark.parametrize('content', [None, '', 'ObjectType = Image\n', 'a,b\n1,2\n'])
+def test_a_recording_that_cannot_be_read_is_said(start, tmp_path, content):
+    path = tmp_path / 'room.igs.mha'
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises((ConfigError, InputError), match=r'room\.igs\.mha'):
+        start(TrackerNode, source='recording', recording__path=str(path), tracking__tools=['drill'])
+
+
+class Crtk:
+    """A tracker_node fed by the probe over CRTK topics."""
+
+    def __init__(self, start, probe, **parameters):
+        self.probe = probe
+        self.measured = probe.listen(PoseStamped, 'drill/measured_cp')
+        self.node = start(TrackerNode, source='crtk', **({'tracking__tools': ['drill'], 'crtk__frame': 'ndi',
+                          'tracking__clock__mode': 'device'} | parameters))  # fmt: skip
+        self._rng = np.random.default_rng(2)
+
+    def counts(self):
+        with self.node._lock:
+            return counts_of(self.node, 'drill')
+
+    def say(self, stamp_ns, frame='ndi', pose=POSE):
+        pose = pose.copy()
+        pose[:3, 3] += self._rng.normal(size=3) * 1e-5
+        self.probe.say('NDI/drill/measured_cp', pose_stamped(stamp_ns, frame, pose))
+
+    def until(self, condition, what, **send):
+        """Say a pose again and again until it shows: before the match is made nothing arrives."""
+
+        def shown():
+            if condition():
+                return True
+            self.say(**({'stamp_ns': time.time_ns()} | send))
+            return False
+
+        self.probe.until(shown, self.node, what=what)
+
+
+def test_crtk_poses_pass_with_their_own_stamps(start, probe):
+    crtk = Crtk(start, probe)
+    crtk.until(lambda: len(crtk.measured) >= 5, 'poses')
+    for message in crtk.measured:
+        np.testing.assert_allclose(pose_from(message, frame='tracker').pose, POSE, atol=2e-4)
+    stamps = [stamp_to_ns(message.header.stamp) for message in crtk.measured]
+    assert stamps == sorted(set(stamps))
+    probe.until_code('tracker: tool drill', 'OK', crtk.node)
+
+
+def test_crtk_stamp_zero_is_lost_at_once(start, probe):
+    crtk = Crtk(start, probe)
+    crtk.until(lambda: len(crtk.measured) >= 3, 'poses')
+    crtk.until(lambda: probe.code('tracker: tool drill') == 'TOOL_LOST', 'lost', stamp_ns=0)
+    assert 'stamp 0' in probe.status('tracker: tool drill').message
+
+
+def test_crtk_stamp_zero_does_not_set_the_clock_of_the_device(start, probe):
+    """A robot whose clock is 100 s behind marks its poses invalid; that says nothing of its clock."""
+    behind_ns = 100 * 10**9
+    crtk = Crtk(start, probe, tracking__clock__mode='synchronise')
+    sent = []
+
+    def say():
+        sent.append(time.time_ns())
+        crtk.say(sent[-1] - behind_ns)
+
+    def heard():
+        if len(crtk.measured) < 5:
+            say()
+        return len(crtk.measured) >= 5
+
+    probe.until(heard, crtk.node, what='poses')
+    for _ in range(10):
+        crtk.say(0)
+    lost = crtk.counts().get('TOOL_LOST', 0)
+    crtk.until(lambda: crtk.counts().get('TOOL_LOST', 0) >= lost + 8, 'lost', stamp_ns=0)
+    before = len(crtk.measured)
+
+    def again():
+        if len(crtk.measured) < before + 5:
+            say()
+        return len(crtk.measured) >= before + 5
+
+    probe.until(again, crtk.node, what='poses again', deadline_s=5.0)
+    assert crtk.node._pipeline.clock.steps == 0
+    assert abs(crtk.node._pipeline.clock.offset_s - 100.0) < 0.05
+
+
+@pytest.mark.parametrize(
+    ('fault', 'code'),
+    [
+        ({'frame': 'camera'}, 'FRAME_MISMATCH'),
+        ({'pose': make_transform(np.eye(3), [np.nan, 0.0, 0.0])}, 'NOT_FINITE'),
+        ({'pose': make_transform(np.eye(3), [1e300, 0.0, 0.0])}, 'OUT_OF_WORKSPACE'),
+        ({'pose': make_transform(np.eye(3), 1e3 * POSE[:3, 3])}, 'UNIT_SUSPECT'),
+    ],
+    ids=['frame', 'NaN', 'huge', 'millimetres'],
+)
+def test_bad_crtk_poses_are_counted_and_not_passed(start, probe, fault, code):
+    crtk = Crtk(start, probe)
+    crtk.until(lambda: code in crtk.node.health.counters or code in crtk.counts(), code, **fault)
+    assert crtk.measured == []
+    crtk.until(lambda: len(crtk.measured) >= 2, 'good poses afterwards')
