@@ -259,3 +259,8 @@ def test_whatever_happens_a_live_tool_has_a_fresh_pose(steps):
 def test_a_wrong_config_is_refused_with_its_reason(values, match):
     with pytest.raises(ConfigError, match=match):
         build_config(ViewConfig, values, source='view.yaml')
+
+
+def test_a_tie_from_a_file_has_no_age(state):
+    state.on_link(Link('drill', 'drill_tip', np.eye(6) * 1e-8, 0), np.eye(4))
+    assert state.picture(at(1.0)).links[0].age_s is None

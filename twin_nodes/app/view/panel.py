@@ -140,7 +140,7 @@ def _link(link: LinkPicture) -> str:
     return (
         f'<td>{escape(link.parent)} → {escape(link.child)}</td>'
         f'<td class="n">{millimetres(link.sigma_position, 2)} mm · {angle:.2f}°</td>'
-        f'<td class="n d">{duration(link.age_s)}</td>'
+        f'<td class="n d">{duration(link.age_s) if link.age_s is not None else "from a file"}</td>'
     )
 
 

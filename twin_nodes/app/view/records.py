@@ -114,7 +114,7 @@ class Link:
         parent: Parent frame.
         child: Child frame.
         covariance: Order x y z rx ry rz, axes of the parent [m², rad²], shape (6, 6).
-        stamp_ns: Time of the measurement.
+        stamp_ns: Time of the measurement; 0 for one that was known beforehand, from a file.
     """
 
     parent: str
@@ -179,13 +179,13 @@ class SubsystemPicture:
 
 @dataclass(frozen=True)
 class LinkPicture:
-    """Error of one link: sigmas in metres and radians, age [s] of the tie."""
+    """Error of one link: sigmas in metres and radians, age [s] of the tie; None for one from a file."""
 
     parent: str
     child: str
     sigma_position: float
     sigma_angle: float
-    age_s: float
+    age_s: float | None
 
 
 @dataclass(frozen=True)

@@ -250,5 +250,5 @@ def _link_picture(
         link.child,
         float(np.sqrt(max(np.trace(covariance), 0.0))),
         float(np.sqrt(max(np.trace(link.covariance[3:, 3:]), 0.0))),
-        (moment.ros_ns - link.stamp_ns) / 1e9,
+        (moment.ros_ns - link.stamp_ns) / 1e9 if link.stamp_ns else None,
     )
