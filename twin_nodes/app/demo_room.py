@@ -11,7 +11,8 @@ from twin_nodes.app.observer import Observations, Said
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
 from twin_nodes.core.geometry.covariance import point_covariance
 from twin_nodes.core.geometry.se3 import Array, transform_points
-from twin_nodes.core.simulate.room import NANOSECONDS, Room, RoomConfig
+from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.conversions import StampedPose
 
 CHI2_3_95 = 7.815

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.simulate.room import DRILL, NANOSECONDS, PATIENT, Room, RoomConfig
+from twin_nodes.core.simulate.room import DRILL, PATIENT, Room, RoomConfig
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.openigtlink.playback import FramePlayback
 from twin_nodes.io.recordings import Recording, open_recording
 

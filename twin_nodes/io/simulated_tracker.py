@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from twin_nodes.core.simulate.room import NANOSECONDS, Room
+from twin_nodes.core.simulate.room import Room
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.openigtlink.server import OpenIGTLinkServer
 
 DEVICE_EPOCH_NS = 86_400 * NANOSECONDS

@@ -10,8 +10,8 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformS
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
+from twin_nodes.core.stamps import NANOSECONDS
 
-NANOSECONDS = 1_000_000_000
 MAX_POSITION = 1e6  # far above every limit that says 'unit?', far below where sums and squares overflow
 
 

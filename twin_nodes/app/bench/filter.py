@@ -10,10 +10,10 @@ import time
 import numpy as np
 from scipy.stats import chi2
 
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.filter import PoseFilter, PoseFilterConfig
 from twin_nodes.core.tracking.filter_reference import ReferencePoseFilter
 from twin_nodes.core.tracking.filter_trial import (
-    NANOSECONDS,
     START_NS,
     HandMotion,
     mean_nees,

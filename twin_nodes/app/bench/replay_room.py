@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rclpy.serialization import serialize_message
 
-from twin_nodes.core.simulate.room import DRILL, NANOSECONDS, PATIENT, Room, RoomConfig
+from twin_nodes.core.simulate.room import DRILL, PATIENT, Room, RoomConfig
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.writer import BagWriter
 from twin_nodes.ros.conversions import pose_stamped

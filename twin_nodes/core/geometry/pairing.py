@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, interpolate
+from twin_nodes.core.stamps import NANOSECONDS as NANOSECONDS
 
-NANOSECONDS = 1_000_000_000
 JUMP_NS = NANOSECONDS
 
 

@@ -14,7 +14,6 @@ from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotatio
 from twin_nodes.core.simulate.motion import Waypoint, minimum_jerk, position_along
 from twin_nodes.core.simulate.shapes import Mesh, superellipsoid, tube
 
-NANOSECONDS = 1_000_000_000
 PATIENT, DRILL = 'patient', 'drill'
 
 

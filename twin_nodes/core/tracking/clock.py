@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from twin_nodes.core.config import setting
-
-NANOSECONDS = 1_000_000_000
+from twin_nodes.core.stamps import NANOSECONDS
 
 
 @dataclass(frozen=True)

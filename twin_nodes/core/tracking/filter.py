@@ -14,8 +14,7 @@ import numpy as np
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
-
-NANOSECONDS = 1_000_000_000
+from twin_nodes.core.stamps import NANOSECONDS
 
 
 @dataclass(frozen=True)

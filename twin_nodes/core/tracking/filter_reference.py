@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.filter import FilterOutcome, FilterResult, PoseFilterConfig
 
-NANOSECONDS = 1_000_000_000
 IDENTITY = np.eye(3)
 
 

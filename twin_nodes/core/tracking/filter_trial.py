@@ -6,9 +6,9 @@ import numpy as np
 
 from twin_nodes.core.geometry.covariance import pose_error
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.filter import PoseFilter, PoseFilterConfig
 
-NANOSECONDS = 1_000_000_000
 START_NS = 1_000 * NANOSECONDS
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_transform
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus
 
 UNIT_FACTOR = 1000.0
-NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True)

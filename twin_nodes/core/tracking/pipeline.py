@@ -10,13 +10,13 @@ import numpy as np
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.clock import ClockConfig, ClockReading, DeviceClock
 from twin_nodes.core.tracking.filter import FilterOutcome, FilterResult, PoseFilter, PoseFilterConfig
 from twin_nodes.core.tracking.gate import GateConfig, GateWarning, PoseGate
 from twin_nodes.core.tracking.rate import RateConfig, RateMeter, RateReport
 from twin_nodes.core.tracking.reading import ToolReading, TrackerFrame
 
-NANOSECONDS = 1_000_000_000
 NAMES_KEPT = 32
 JUMP_FRAMES = 3
 

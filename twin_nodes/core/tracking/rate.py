@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from twin_nodes.core.config import setting
-
-NANOSECONDS = 1_000_000_000
+from twin_nodes.core.stamps import NANOSECONDS
 
 
 @dataclass(frozen=True)

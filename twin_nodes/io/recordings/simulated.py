@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from twin_nodes.core.simulate.room import NANOSECONDS, Room, RoomConfig
+from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus
 from twin_nodes.io.recordings.recording import RecordedFrame, Recording
 
