@@ -32,7 +32,7 @@ from twin_nodes.io.bags.mcap_file import BagWriteError
 from twin_nodes.io.bags.qos import INFINITE_NS, OfferedQos
 from twin_nodes.io.bags.writer import BagWriter
 
-DEPTH = 1000
+DEPTH = 10_000  # of a stall of the recorder nothing may be lost
 DISCOVERY_PERIOD_S = 0.1
 ROUNDS_PER_CHECK = 10  # how often topics that are recorded already are looked at again
 STATUS_PERIOD_S = 1.0
@@ -72,6 +72,7 @@ class RecorderNode(Node):
         self._sim_time = bool(self.get_parameter('use_sim_time').value)
         self._recorded: dict[str, tuple[Subscription, QoSProfile]] = {}
         self._handles: dict[str, int] = {}
+        self._newest_ns: dict[int, int] = {}
         self._refused: set[str] = set()
         self._rounds = 0
         self.create_timer(DISCOVERY_PERIOD_S, self.discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -137,8 +138,14 @@ class RecorderNode(Node):
         return True
 
     def _on_message(self, handle: int, data: bytes, info: dict[str, int]) -> None:
+        """Store a message with the time at which it came, but never before the last one of its topic.
+
+        What DDS had to repeat comes later than what follows it, though it is handed over in the right order.
+        """
         now_ns = self.get_clock().now().nanoseconds if self._sim_time else info['received_timestamp']
         sent_ns = now_ns if self._sim_time else info['source_timestamp']
+        if not self._sim_time:
+            now_ns = self._newest_ns[handle] = max(now_ns, self._newest_ns.get(handle, 0))
         self._writer.write(handle, now_ns, data, publish_time_ns=sent_ns)
 
 

@@ -42,7 +42,7 @@ TOPICS = (
 )
 FILTERED_LISTENERS = 4  # calibration, registration, guidance, recorder
 READY_S = 40.0
-QUIET_S = 1.0
+QUIET_S = 1.5
 DRAIN_S = 30.0
 END_S = 5.0
 DOMAINS = 100
@@ -69,6 +69,8 @@ class ReplayTree:
         self._domain = (int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(self._domain), 'ROS_LOG_DIR': str(folder / 'log')}
         self._environment = child_environment(environment)
+        for name, value in child_environment(os.environ).items():  # the player is in this process
+            os.environ.setdefault(name, value)
         launch_file = find_share('twin_nodes', self._environment) / 'launch' / 'replay.launch.xml'
         arguments = {'config': str(folder / 'config')}
         self._log = (folder / 'log.txt').open('w', encoding='utf-8')
@@ -149,8 +151,10 @@ class ReplayTree:
 
         The match that counts is the one that the tracker itself sees: what it sends before is lost to that subscriber.
         """
-        if not self._launch.alive() or self._recorder.poll() is not None:
-            raise TwinError(f'a node or the recorder has ended: see {self.folder / "log.txt"}')
+        if self._launch.culprits:
+            raise TwinError(self._launch.report())
+        if self._recorder.poll() is not None:
+            raise TwinError(f'the recorder has ended: see {self.folder / "log.txt"}')
         listeners = [self._checks.get(f'tracker: tool {tool}', {}).get('listeners', '0 0').split() for tool in TOOLS]
         matched = all(int(measured) >= 1 and int(filtered) >= FILTERED_LISTENERS for measured, filtered in listeners)
         anatomy = self._checks.get('guidance: anatomy', {}).get('code') == 'OK'
