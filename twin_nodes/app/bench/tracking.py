@@ -3,7 +3,9 @@
 Four tools, sent as TRANSFORM messages at 60 and at 400 Hz by one process, taken in by tracker_node, and noted in the
 callback of a third process. The peer stands beside it, fed by the same sender, in turns. A packet counts as answered
 by the first pose of its tool that is as new as it or newer: pyigtl keeps only the newest message, and a packet that
-it leaves out waits for the next.
+it leaves out waits for the next. Percentiles are taken per round and the median round counts: what else runs on the
+machine spoils rounds, not the bench. `bare_hop` is an rclpy publisher with nothing before it, in the same turns: the
+part of the time that belongs to the middleware and to waking an idle core.
 """
 
 import os
@@ -11,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +26,8 @@ from twin_nodes.app.bench.tracking_sender import TOOLS
 from twin_nodes.core.errors import TwinError
 
 RATES_HZ = (60, 400)
-OURS, PEER, START = 'ours', 'pyigtl', 'start'
+OURS, PEER, HOP, START = 'ours', 'pyigtl', 'hop', 'start'
+TWINS = (OURS, PEER, HOP)
 PEER_WORDS = 'pyigtl, wait_for_message every 10 ms, no filter'
 MATCH_S = 20.0
 SETTLE_S = 0.3
@@ -41,17 +45,21 @@ _PARAMETERS = """/**:
 
 @dataclass
 class Passage:
-    """What became of the packets of one twin at one rate.
+    """What became of the packets of one twin at one rate in one round.
 
     Args:
         waits_ms: Time from each packet's last byte to the first pose as new or newer; infinite for none.
         direct_ms: The same, only for packets whose own pose came.
         packets: Packets sent, one per tool and frame.
+        cpu_s: Processor time of the twin meanwhile.
+        wall_s: How long that was.
     """
 
     waits_ms: list[float] = field(default_factory=list)
     direct_ms: list[float] = field(default_factory=list)
     packets: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
 
     def add(self, stamps_ns: list[int], sent_ns: list[int], came: dict[int, int]) -> None:
         """Add one tool of one stream.
@@ -77,15 +85,24 @@ class Passage:
         return _percentile(self.waits_ms, percent)
 
     @property
-    def unanswered(self) -> int:
-        """Packets without a pose of their own."""
-        return self.packets - len(self.direct_ms)
+    def left_out_percent(self) -> float:
+        """Packets without a pose of their own [%]."""
+        return 100.0 * (1.0 - len(self.direct_ms) / self.packets)
+
+    @property
+    def cpu_percent(self) -> float:
+        """Share of one core [%]."""
+        return 100.0 * self.cpu_s / self.wall_s
 
 
 def _percentile(values: list[float], percent: float) -> float:
     if not values:
         return float('inf')
     return float(np.percentile(values, percent, method='higher'))
+
+
+# the rounds of each twin, by namespace and rate
+Passages = dict[tuple[str, int], list[Passage]]
 
 
 @dataclass
@@ -105,7 +122,7 @@ class Room:
         self.sender = self._helper('tracking_sender', '3')
         try:
             self.ports = self.sender.answer(MATCH_S)['ports']
-            self.receiver = self._helper('tracking_receiver', OURS, PEER, START)
+            self.receiver = self._helper('tracking_receiver', *TWINS, START)
             self.receiver.answer(MATCH_S)
         except TwinError:
             self.close()
@@ -125,10 +142,19 @@ class Room:
         command = module('tracking_peer', str(self.ports[1]), '--ros-args', '-r', f'__ns:=/{PEER}')
         return BenchProcess(command, self.environment, self.folder / 'pyigtl.log')
 
-    def stream(self, index: int, rate_hz: float, seconds: float) -> dict[str, Any]:
-        """Stream to a twin for some seconds and wait until all has come."""
-        command = {'index': index, 'rate_hz': rate_hz, 'seconds': seconds}
-        sent = self.sender.ask(command, seconds + MATCH_S)
+    def hop(self) -> BenchProcess:
+        """Start the bare publisher."""
+        hop = self._helper('tracking_hop', '--ros-args', '-r', f'__ns:=/{HOP}')
+        try:
+            hop.answer(MATCH_S)
+        except TwinError:
+            hop.stop()
+            raise
+        return hop
+
+    def stream(self, source: BenchProcess, seconds: float, command: dict[str, Any]) -> dict[str, Any]:
+        """Let a source stream for some seconds and wait until all has come."""
+        sent = source.ask({**command, 'seconds': seconds}, seconds + MATCH_S)
         time.sleep(SETTLE_S)
         return sent
 
@@ -158,7 +184,24 @@ def open_room(folder: str) -> Room:
     return Room(Path(folder), 1 + os.getpid() % 100)
 
 
-def wait_for_match(room: Room, namespace: str, index: int) -> None:
+@dataclass(frozen=True)
+class Twin:
+    """One of the twins that are compared, alive.
+
+    Args:
+        name: Its namespace.
+        process: Its process, whose CPU time counts.
+        source: The process that is told to stream.
+        command: What the source is told besides rate and time.
+    """
+
+    name: str
+    process: BenchProcess
+    source: BenchProcess
+    command: dict[str, Any]
+
+
+def wait_for_match(room: Room, twin: Twin) -> None:
     """Stream until poses of all tools come through: discovery may take seconds and is not what is measured.
 
     Raises:
@@ -166,39 +209,43 @@ def wait_for_match(room: Room, namespace: str, index: int) -> None:
     """
     end = time.monotonic() + MATCH_S
     while time.monotonic() < end:
-        sent = room.stream(index, 60, 0.5)
+        sent = room.stream(twin.source, 0.5, twin.command | {'rate_hz': 60})
         arrivals = room.take()
-        if all(arrivals[namespace, tool].get(sent['stamps_ns'][-1]) for tool in TOOLS):
+        if all(arrivals[twin.name, tool].get(sent['stamps_ns'][-1]) for tool in TOOLS):
             return
-    log = room.folder / f'{namespace}.log'
-    raise TwinError(f'no pose from {namespace} within {MATCH_S:g} s: {log.read_text(errors="replace")[-500:]}')
+    raise TwinError(f'no pose from {twin.name} within {MATCH_S:g} s: {twin.process.last_words()}')
 
 
-def measure(room: Room, namespace: str, index: int, rate_hz: float, seconds: float, passage: Passage) -> None:
-    """Stream once to a twin and add what came of it."""
+def measure(room: Room, twin: Twin, rate_hz: float, seconds: float) -> Passage:
+    """Stream once to a twin and return what came of it."""
+    passage = Passage()
     room.take()
-    sent = room.stream(index, rate_hz, seconds)
+    cpu_s, begin_s = twin.process.cpu_s(), time.monotonic()
+    sent = room.stream(twin.source, seconds, twin.command | {'rate_hz': rate_hz})
+    passage.cpu_s = twin.process.cpu_s() - cpu_s
+    passage.wall_s = time.monotonic() - begin_s - SETTLE_S
     arrivals = room.take()
     for tool in TOOLS:
-        passage.add(sent['stamps_ns'], sent['sent_ns'], arrivals[namespace, tool])
+        passage.add(sent['stamps_ns'], sent['sent_ns'], arrivals[twin.name, tool])
+    return passage
 
 
-def compare(room: Room, *, rounds: int, seconds: float) -> tuple[dict[tuple[str, int], Passage], float]:
-    """Let both twins pass packets in turns; returns the passages and the CPU share [%] of ours at the highest rate."""
-    passages: dict[tuple[str, int], Passage] = defaultdict(Passage)
-    cpu_s = wall_s = 0.0
-    with room.node(OURS, 0) as node, room.peer() as _peer:
-        wait_for_match(room, OURS, 0)
-        wait_for_match(room, PEER, 1)
+def compare(room: Room, *, rounds: int, seconds: float) -> Passages:
+    """Let the twins pass packets in turns; returns what came of each round."""
+    passages: Passages = defaultdict(list)
+    with room.node(OURS, 0) as node, room.peer() as peer, room.hop() as hop:
+        twins = [
+            Twin(OURS, node, room.sender, {'index': 0}),
+            Twin(PEER, peer, room.sender, {'index': 1}),
+            Twin(HOP, hop, hop, {}),
+        ]
+        for twin in twins:
+            wait_for_match(room, twin)
         for _ in range(rounds):
             for rate_hz in RATES_HZ:
-                begin_s, cpu_begin_s = time.monotonic(), node.cpu_s()
-                measure(room, OURS, 0, rate_hz, seconds, passages[OURS, rate_hz])
-                if rate_hz == max(RATES_HZ):
-                    cpu_s += node.cpu_s() - cpu_begin_s
-                    wall_s += time.monotonic() - begin_s - SETTLE_S
-                measure(room, PEER, 1, rate_hz, seconds, passages[PEER, rate_hz])
-    return dict(passages), 100.0 * cpu_s / wall_s
+                for twin in twins:
+                    passages[twin.name, rate_hz].append(measure(room, twin, rate_hz, seconds))
+    return dict(passages)
 
 
 def first_pose(room: Room) -> tuple[float, float]:
@@ -232,11 +279,12 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 
     if find_spec('pyigtl') is None:
         raise TwinError('the peer of bench tracking is not installed: pip install pyigtl')
-    rounds, seconds, starts = (2, 2.0, 3) if quick else (4, 5.0, 9)
+    rounds, seconds, starts = (3, 1.0, 3) if quick else (5, 4.0, 9)
     with tempfile.TemporaryDirectory() as folder, open_room(folder) as room:
-        passages, cpu_percent = compare(room, rounds=rounds, seconds=seconds)
+        passages = compare(room, rounds=rounds, seconds=seconds)
         times = [first_pose(room) for _ in range(starts)]
     connected_s, first_s = (statistics.median(column) for column in zip(*times, strict=True))
+    cpu_percent = _median(passage.cpu_percent for passage in passages[OURS, max(RATES_HZ)])
     figures = [
         *_passage_figures(passages, max(RATES_HZ), ''),
         _figure('cpu_percent', cpu_percent, '%', at_most=60.0),
@@ -248,23 +296,35 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     return figures + filter_bench.run(quick)
 
 
-def _passage_figures(passages: dict[tuple[str, int], Passage], rate_hz: int, suffix: str) -> list[dict[str, object]]:
-    ours, peer = passages[OURS, rate_hz], passages[PEER, rate_hz]
-    p50, peer_p50 = ours.percentile(50.0), peer.percentile(50.0)
-    ratio = p50 / peer_p50
-    direct = _percentile(peer.direct_ms, 50.0)
+def _passage_figures(passages: Passages, rate_hz: int, suffix: str) -> list[dict[str, object]]:
+    ours, peer, hop = (passages[name, rate_hz] for name in TWINS)
+    p50, peer_p50 = _round(ours, 50.0), _round(peer, 50.0)
+    ratio = _median(a.percentile(50.0) / b.percentile(50.0) for a, b in zip(ours, peer, strict=True))
     name = 'packet_to_pose'
     return [
         _figure(f'{name}_p50{suffix}_ms', p50, 'ms', peer=PEER_WORDS, ratio=ratio),
         _figure(f'{name}_p50_ratio_to_pyigtl{suffix}', ratio, '', at_most=0.125, peer=PEER_WORDS, ratio=ratio),
-        _figure(f'{name}_p99{suffix}_ms', ours.percentile(99.0), 'ms', at_most=5.0),
-        _figure(f'{name}_max{suffix}_ms', max(ours.waits_ms), 'ms'),
-        _figure(f'{name}_left_out{suffix}_percent', 100.0 * ours.unanswered / ours.packets, '%'),
+        _figure(f'{name}_p99{suffix}_ms', _round(ours, 99.0), 'ms', at_most=5.0),
+        _figure(f'{name}_max{suffix}_ms', max(max(passage.waits_ms) for passage in ours), 'ms'),
+        _figure(f'{name}_left_out{suffix}_percent', _median(passage.left_out_percent for passage in ours), '%'),
+        _figure(f'bare_hop_p50{suffix}_ms', _round(hop, 50.0), 'ms'),
         _figure(f'pyigtl_{name}_p50{suffix}_ms', peer_p50, 'ms'),
-        _figure(f'pyigtl_{name}_p99{suffix}_ms', peer.percentile(99.0), 'ms'),
-        _figure(f'pyigtl_{name}_left_out{suffix}_percent', 100.0 * peer.unanswered / peer.packets, '%'),
-        _figure(f'pyigtl_{name}_p50_without_left_out{suffix}_ms', direct, 'ms'),
+        _figure(f'pyigtl_{name}_p99{suffix}_ms', _round(peer, 99.0), 'ms'),
+        _figure(f'pyigtl_{name}_left_out{suffix}_percent', _median(passage.left_out_percent for passage in peer), '%'),
+        _figure(
+            f'pyigtl_{name}_p50_without_left_out{suffix}_ms',
+            _median(_percentile(passage.direct_ms, 50.0) for passage in peer),
+            'ms',
+        ),
     ]
+
+
+def _round(passages: list[Passage], percent: float) -> float:
+    return _median(passage.percentile(percent) for passage in passages)
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
 
 
 def _figure(
