@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from twin_nodes.core.config import setting
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, transform_points
+from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp
 from twin_nodes.core.simulate.motion import Waypoint, minimum_jerk, position_along
 from twin_nodes.core.simulate.shapes import Mesh, superellipsoid, tube
 
@@ -177,7 +177,3 @@ class Room:
             position = pose[:3, 3] + self.config.position_noise * noise[row, :3]
             measured[tool] = make_transform(wobble @ pose[:3, :3], position) if visible else None
         return state, measured
-
-    def landmarks_patient(self) -> dict[str, Array]:
-        """Return the landmarks in the patient frame [m]."""
-        return {name: transform_points(self.patient_T_anatomy, p[None])[0] for name, p in self.landmarks.items()}
