@@ -198,3 +198,12 @@ def test_a_covariance_that_knows_some_axes_exactly_is_taken():
     covariance[:3, :3] = 1e-8 * np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
     message = pose_with_covariance(STAMP_NS, 'tracker', np.eye(4), covariance)
     np.testing.assert_array_equal(pose_from(message, frame='tracker').covariance, covariance)
+
+
+def test_a_stamp_ahead_of_the_clock_is_refused_where_there_is_one():
+    message = pose_stamped(STAMP_NS, 'tracker', np.eye(4))
+    assert pose_from(message, frame='tracker', now_ns=STAMP_NS - 50_000_000).stamp_ns == STAMP_NS
+    assert pose_from(message, frame='tracker').stamp_ns == STAMP_NS
+    with pytest.raises(InputError, match='ahead of the clock') as caught:
+        pose_from(message, frame='tracker', now_ns=STAMP_NS - 50_000_001)
+    assert caught.value.code == 'STAMP_FUTURE'

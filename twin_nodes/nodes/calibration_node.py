@@ -49,7 +49,7 @@ class CalibrationNode(Node):
         super().__init__('calibration', **kwargs)
         self.config = declare_config(self, CalibrationNodeConfig)
         self.health = Health(self)
-        replay = is_replay(self)
+        self._replay = replay = is_replay(self)
         topic = f'calibration/{self.config.tool}'
         self._calibration = self.create_publisher(PoseWithCovarianceStamped, topic, latched(replay=replay))
         self._progress = ProgressOutput(self, topic)
@@ -79,9 +79,12 @@ class CalibrationNode(Node):
         message = f'tip from {path.name}, σ {sigma * 1e3:.2f} mm'
         self.health.set('state', OK, 'OK', message, {'tip_sigma_mm': sigma * 1e3})
 
+    def _now_ns(self) -> int | None:
+        return None if self._replay else int(self.get_clock().now().nanoseconds)
+
     def _checked(self, message: PoseWithCovarianceStamped) -> StampedPose | None:
         try:
-            return pose_from(message, frame=self.config.tracker_frame)
+            return pose_from(message, frame=self.config.tracker_frame, now_ns=self._now_ns())
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None

@@ -35,6 +35,7 @@ from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measuremen
 from twin_nodes.ros.run import run_node
 
 _ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
+_WATCH_S = 0.05
 _SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
 
@@ -72,7 +73,7 @@ class GuidanceNode(Node):
         self._replay = replay = is_replay(self)
         self._measurement = measurement(replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._heard_ns = 0
+        self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay)
         self._names: tuple[str, ...] = ()
         self._indices: dict[str, int] = {}
@@ -93,15 +94,19 @@ class GuidanceNode(Node):
         follow_progress(self, 'registration', self._on_registration_progress)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
-        self._timer = self.create_timer(0.1, self._on_timer, clock=self._steady)
+        self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
         self._jump = on_jump_back(self, self._advisor.reset)
+
+    def _now_ns(self) -> int | None:
+        return None if self._replay else int(self.get_clock().now().nanoseconds)
 
     def _checked(
         self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False
     ) -> StampedCovariance | None:
-        self._heard_ns = self._steady.now().nanoseconds
+        if self._replay:
+            self._heard_ns = self._steady.now().nanoseconds
         try:
-            record = pose_from(message, frame=frame, timeless=timeless)
+            record = pose_from(message, frame=frame, timeless=timeless, now_ns=self._now_ns())
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None
@@ -111,12 +116,17 @@ class GuidanceNode(Node):
     def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._checked(message, self.config.tracker_frame)
         if pose is not None:
+            self._note_time(pose.stamp_ns)
             self._publish(self._advisor.add_tool(pose))
 
     def _on_patient(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._checked(message, self.config.tracker_frame)
         if pose is not None:
+            self._note_time(pose.stamp_ns)
             self._publish(self._advisor.add_patient(pose))
+
+    def _note_time(self, stamp_ns: int) -> None:
+        self._newest_ns, self._heard_ns = stamp_ns, self._steady.now().nanoseconds
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._checked(message, self.config.tool, timeless=True)
@@ -178,11 +188,14 @@ class GuidanceNode(Node):
     def _on_timer(self) -> None:
         """Notice that both streams have stopped; while either runs, its stamps decide.
 
-        The clock of a replay runs ahead of what is still on its way: there only a real silence counts.
+        Live, the time of the streams goes on by the monotonic clock. The clock of a replay runs ahead of what is still
+        on its way: there only a real silence counts.
         """
-        if self._replay and self._steady.now().nanoseconds - self._heard_ns < _SILENCE_NS:
-            return
-        self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
+        silence_ns = self._steady.now().nanoseconds - self._heard_ns
+        if not self._replay:
+            self._publish(self._advisor.check_stale(self._newest_ns + silence_ns))
+        elif silence_ns >= _SILENCE_NS:
+            self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
 
     def _publish(self, results: list[Advice | Withheld]) -> None:
         for result in results:

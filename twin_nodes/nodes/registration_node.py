@@ -67,7 +67,7 @@ class RegistrationNode(Node):
         super().__init__('registration', **kwargs)
         self.config = declare_config(self, RegistrationNodeConfig)
         self.health = Health(self)
-        replay = is_replay(self)
+        self._replay = replay = is_replay(self)
         state = latched(replay=replay)
         self._registration = self.create_publisher(PoseWithCovarianceStamped, 'registration', state)
         self._progress = ProgressOutput(self, 'registration')
@@ -101,9 +101,12 @@ class RegistrationNode(Node):
         self._done = True
         self.health.set('state', OK, 'OK', f'from {path.name}, measured {result.date}, {result.verdict}')
 
+    def _now_ns(self) -> int | None:
+        return None if self._replay else int(self.get_clock().now().nanoseconds)
+
     def _checked(self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False) -> StampedPose | None:
         try:
-            return pose_from(message, frame=frame, timeless=timeless)
+            return pose_from(message, frame=frame, timeless=timeless, now_ns=self._now_ns())
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None

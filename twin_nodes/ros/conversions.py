@@ -12,6 +12,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
 
+MAX_AHEAD_NS = 50_000_000  # clocks of several machines kept together by NTP; one stamp far ahead would block a pairing
 MAX_POSITION = 1e6  # far above every limit that says 'unit?', far below where sums and squares overflow
 
 
@@ -103,7 +104,11 @@ def check_header(header: Any, *, frame: str | None, name: str, timeless: bool = 
 
 
 def pose_from(
-    message: PoseStamped | PoseWithCovarianceStamped | TransformStamped, *, frame: str | None, timeless: bool = False
+    message: PoseStamped | PoseWithCovarianceStamped | TransformStamped,
+    *,
+    frame: str | None,
+    timeless: bool = False,
+    now_ns: int | None = None,
 ) -> StampedPose:
     """Check a pose message whole and return its record.
 
@@ -111,12 +116,20 @@ def pose_from(
         message: The pose.
         frame: The parent frame that it must be in, or None for any.
         timeless: Whether a stamp of 0 is welcome, as for `check_header`.
+        now_ns: Clock of the receiver, which no stamp may be ahead of; None in replay, where /clock comes when it may.
 
     Raises:
         InputError: with the code of what is wrong.
     """
     name = type(message).__name__
     stamp_ns = check_header(message.header, frame=frame, name=name, timeless=timeless)
+    if now_ns is not None and stamp_ns - now_ns > MAX_AHEAD_NS:
+        ahead = (stamp_ns - now_ns) / NANOSECONDS
+        raise InputError(
+            f'{name}: stamp lies {ahead:.3f} s ahead of the clock, limit {MAX_AHEAD_NS / NANOSECONDS} s; synchronise '
+            'the clocks',
+            code='STAMP_FUTURE',
+        )
     if isinstance(message, TransformStamped):
         pose = matrix_of(message.transform.translation, message.transform.rotation, name=name)
         return StampedPose(stamp_ns, message.header.frame_id, pose)

@@ -134,7 +134,8 @@ class Advisor:
 
     def add_tool(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_tool and return what is settled by now."""
-        return self._advise(self._pairing.add_sample(pose))
+        found = self._advise(self._pairing.add_sample(pose))
+        return [*found, *self.check_stale(pose.stamp_ns - self._slack_ns)]
 
     def drain(self) -> list[Advice | Withheld]:
         """Return what is settled after a maker of ties has come further."""

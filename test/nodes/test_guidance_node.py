@@ -1,0 +1,260 @@
+"""guidance_node over topics: distances to a sphere against truth, events, and silence when anything is missing."""
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from patient_streams import COVARIANCE, MS, PATIENT_T_ANATOMY, TIE_COVARIANCE, TOOL_T_TIP, Streams, tip_at
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float64
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.simulate.shapes import superellipsoid
+from twin_nodes.nodes.guidance_node import GuidanceNode
+from twin_nodes.ros.clouds import array_from_cloud, surface_marker
+from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
+
+RADIUS = 0.02
+BALLS = {'nerve': np.zeros(3), 'artery': np.array([0.06, 0.0, 0.0])}
+CLEAR, NEAR, INSIDE = 0, 1, 2
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp('grids'))
+
+
+def anatomy(names=('nerve', 'artery'), frame='anatomy'):
+    markers = MarkerArray()
+    for index, name in enumerate(names):
+        vertices, triangles = superellipsoid(BALLS.get(name, np.zeros(3)), np.full(3, RADIUS), exponent=1.0)
+        markers.markers.append(surface_marker(1, frame, name, index, vertices, triangles, (1.0, 1.0, 1.0, 1.0)))
+    return markers
+
+
+class Guided:
+    """A guidance_node, the streams that feed it and all that it says."""
+
+    def __init__(self, start, probe, cache, *, guard=('nerve', 'artery'), **parameters):
+        self.probe, self.streams = probe, Streams(probe)
+        self.clouds = probe.listen(PointCloud2, 'guidance/clearance')
+        self.tips = probe.listen(PoseWithCovarianceStamped, 'guidance/tip')
+        self.events = probe.listen_events('guidance/events')
+        self.nerve = probe.listen(Float64, 'guidance/nerve/distance')
+        self.node = start(
+            GuidanceNode, tool='drill', guard=list(guard), grid_spacing=0.002, cache_dir=cache,
+            **({'advisor__stale_after': 0.2} | parameters),
+        )  # fmt: skip
+
+    def ready(self, anatomy_T_tip, **say):
+        """All ties and the anatomy; says the streams until advice comes."""
+        self.streams.say_ties()
+        self.probe.say_latched('anatomy/surface', anatomy())
+        self.until(lambda: self.clouds, anatomy_T_tip, 'advice', **say)
+
+    def until(self, condition, anatomy_T_tip, what, **say):
+        def shown():
+            if condition():
+                return True
+            self.streams.say(anatomy_T_tip, **say)
+            return False
+
+        self.probe.until(shown, self.node, what=what)
+
+    def steer(self, anatomy_T_tip):
+        """Hold the tip there until the advice is of there; returns its rows by name."""
+        wanted = self.streams.stamp_ns + 1
+        self.until(lambda: self.newest(self.tips) >= wanted, anatomy_T_tip, 'advice')
+        return self.rows()
+
+    @staticmethod
+    def newest(messages):
+        return stamp_to_ns(messages[-1].header.stamp) if messages else 0
+
+    def rows(self):
+        names = {index: name for name, index in self.node._indices.items()}
+        return {names[int(row['structure'])]: row for row in array_from_cloud(self.clouds[-1])}
+
+    def happened(self, structure):
+        """The events of a structure as (code, zone) in order."""
+        values = [
+            {pair.key: pair.value for pair in status.values}
+            for message in self.events for status in message.status if status.name == f'guidance: {structure}'
+        ]  # fmt: skip
+        return [(value['code'], value['zone']) for value in values]
+
+
+def test_distances_sigma_and_closest_points_are_those_of_the_truth(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    for tip in ([0.0, 0.032, 0.0], [0.03, 0.0, 0.004], [0.0, 0.0, 0.025], [0.012, 0.01, 0.0]):
+        rows = guided.steer(tip_at(*tip))
+        for name, centre in BALLS.items():
+            away = np.array(tip) - centre
+            truth = float(np.linalg.norm(away)) - RADIUS
+            if truth > 0.028:  # beyond the grid the distance is a lower bound
+                assert rows[name]['distance'] <= truth + 1e-4
+                continue
+            # the ball is a mesh of facets, so its surface lies a little inside the true one
+            assert abs(rows[name]['distance'] - truth) < 3e-4
+            point = np.array([rows[name]['x'], rows[name]['y'], rows[name]['z']])
+            np.testing.assert_allclose(point, centre + away / np.linalg.norm(away) * RADIUS, atol=8e-4)
+    assert guided.clouds[-1].header.frame_id == 'anatomy'
+    record = pose_from(guided.tips[-1], frame='anatomy')
+    # where a sample of the patient was left out it is interpolated, on a breath of 2 mm in 126 samples
+    np.testing.assert_allclose(record.pose, tip_at(0.012, 0.01, 0.0), atol=3e-5)
+    values = probe.values('guidance: chain')
+    assert probe.code('guidance: chain') == 'OK'
+    # levers: 153 mm of the tool and the way from the patient's body to the tip, both with 0.35 mrad per axis
+    from_patient = (PATIENT_T_ANATOMY @ [0.012, 0.01, 0.0, 1.0])[:3]
+    lever = np.linalg.norm(TOOL_T_TIP[:3, 3]) ** 2 + np.linalg.norm(from_patient) ** 2
+    variance = 2 * 3 * 4e-9 + 2 * 1.2e-7 * lever + 2 * 3e-8 + 2 * 1e-8 * (0.012**2 + 0.01**2)
+    assert float(values['tip_sigma_mm']) == pytest.approx(1e3 * np.sqrt(variance), rel=0.02)
+    worst = record.covariance[:3, :3]
+    assert np.sqrt(np.linalg.eigvalsh(worst)[0]) * 0.99 <= rows['nerve']['sigma'] < 1e-3
+
+
+def test_the_approach_is_told_zone_by_zone(start, probe, cache):
+    guided = Guided(start, probe, cache, advisor__guidance__zones__dwell=0.0)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    assert guided.rows()['nerve']['zone'] == CLEAR
+    assert guided.steer(tip_at(0.0, 0.023, 0.0))['nerve']['zone'] == NEAR
+    rows = guided.steer(tip_at(0.0, 0.018, 0.0))
+    assert rows['nerve']['zone'] == INSIDE and rows['nerve']['distance'] < 0.0
+    assert rows['nerve']['probability'] > 0.99 and rows['artery']['probability'] < 1e-6
+    assert guided.steer(tip_at(0.0, 0.03, 0.0))['nerve']['zone'] == CLEAR
+    probe.until(lambda: len(guided.happened('nerve')) >= 4, what='all events')
+    assert guided.happened('nerve') == [
+        ('OK', 'clear'), ('STRUCTURE_NEAR', 'near'), ('STRUCTURE_BREACHED', 'inside'), ('OK', 'clear'),
+    ]  # fmt: skip
+    assert guided.happened('artery') == [('OK', 'clear')]
+    assert min(message.data for message in guided.nerve) == pytest.approx(-0.002, abs=3e-4)
+
+
+@pytest.mark.parametrize('lost', ['patient', 'tool', 'both'])
+def test_advice_is_withdrawn_within_stale_after(start, probe, cache, lost):
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    guided.steer(tip_at(0.0, 0.03, 0.0))
+    said = guided.streams.stamp_ns
+    for _ in range(24 if lost != 'both' else 0):  # 240 ms of stamps
+        guided.streams.say(tip_at(0.0, 0.03, 0.0), **{lost: False})
+    probe.until(
+        lambda: guided.happened('nerve')[-1:] == [('GUIDANCE_STALE', 'withdrawn')],
+        guided.node, what='the withdrawal', deadline_s=2.0,
+    )  # fmt: skip
+    last_ns = stamp_to_ns(guided.clouds[-1].header.stamp)
+    assert last_ns <= said
+    assert stamp_to_ns(guided.events[-1].header.stamp) == last_ns + 200 * MS
+    probe.until(lambda: 'GUIDANCE_STALE' in probe.codes('guidance: chain'), what='the state')
+    heard = len(guided.clouds)
+    rows = guided.steer(tip_at(0.0, 0.03, 0.0))
+    assert len(guided.clouds) > heard and rows['nerve']['zone'] == CLEAR
+
+
+def test_what_is_missing_is_said_in_turn(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    tip = tip_at(0.0, 0.03, 0.0)
+    guided.until(lambda: probe.code('guidance: chain') == 'NOT_CALIBRATED', tip, 'NOT_CALIBRATED')
+    guided.streams.say_ties(registration=False)
+    guided.until(lambda: probe.code('guidance: chain') == 'NOT_REGISTERED', tip, 'NOT_REGISTERED')
+    guided.streams.say_ties()
+    guided.until(lambda: probe.code('guidance: chain') == 'ANATOMY_REFUSED', tip, 'ANATOMY_REFUSED')
+    assert not guided.clouds
+    probe.say_latched('anatomy/surface', anatomy())  # the anatomy comes late
+    guided.until(lambda: probe.code('guidance: chain') == 'OK', tip, 'OK')
+    assert guided.rows()['nerve']['distance'] == pytest.approx(0.01, abs=3e-4)
+
+
+def test_a_guarded_structure_that_is_missing_is_said_and_the_others_are_watched(start, probe, cache):
+    guided = Guided(start, probe, cache, guard=('nerve', 'carotid'))
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    probe.until_code('guidance: anatomy', 'ANATOMY_REFUSED', guided.node)
+    assert 'carotid' in probe.status('guidance: anatomy').message
+    assert list(guided.rows()) == ['nerve']
+
+
+def nan_covariance():
+    covariance = COVARIANCE.copy()
+    covariance[2, 2] = np.nan
+    return covariance
+
+
+BAD_TOOL_POSES = {
+    'frame renamed': (('camera', np.eye(4), COVARIANCE, -1), 'FRAME_MISMATCH'),
+    'NaN': (('tracker', tip_at(np.nan, 0.0, 0.0), COVARIANCE, -1), 'NOT_FINITE'),
+    'NaN covariance': (('tracker', np.eye(4), nan_covariance(), -1), 'NOT_FINITE'),
+    'negative variance': (('tracker', np.eye(4), -COVARIANCE, -1), 'NOT_FINITE'),
+    'huge': (('tracker', tip_at(1e200, 0.0, 0.0), COVARIANCE, -1), 'OUT_OF_WORKSPACE'),
+    'stamp 0': (('tracker', np.eye(4), COVARIANCE, 0), 'STAMP_ZERO'),
+    'future': (('tracker', np.eye(4), COVARIANCE, 2_000_000_000 * 10**9), 'STAMP_FUTURE'),
+}
+
+
+@pytest.mark.parametrize('fault', BAD_TOOL_POSES, ids=str)
+@pytest.mark.parametrize('topic', ['drill', 'patient'])
+def test_a_bad_pose_is_dropped_and_the_advice_goes_on(start, probe, cache, topic, fault):
+    (frame, pose, covariance, stamp_ns), code = BAD_TOOL_POSES[fault]
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    for _ in range(3):
+        given = guided.streams.stamp_ns + 3 * MS if stamp_ns < 0 else stamp_ns
+        probe.say(f'{topic}/filtered_cp', pose_with_covariance(given, frame, pose, covariance))
+    probe.until(lambda: guided.node.health.counters.get(code, 0) == 3, guided.node, what=f'3 × {code}')
+    heard = len(guided.clouds)
+    guided.until(lambda: len(guided.clouds) >= heard + 3, tip_at(0.0, 0.03, 0.0), 'advice')
+    for cloud in guided.clouds:
+        rows = array_from_cloud(cloud)
+        assert np.isfinite(rows['distance']).all() and np.isfinite(rows['sigma']).all()
+        assert abs(rows['distance'][0] - 0.01) < 3e-4
+
+
+@pytest.mark.parametrize('topic', ['calibration/drill', 'registration'])
+def test_a_bad_tie_is_dropped(start, probe, cache, topic):
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    probe.say_latched(topic, pose_with_covariance(1, 'camera', tip_at(0.0, 0.0, 0.1), TIE_COVARIANCE))
+    probe.until(lambda: guided.node.health.counters.get('FRAME_MISMATCH') == 1, guided.node, what='the refusal')
+    assert guided.steer(tip_at(0.0, 0.03, 0.0))['nerve']['distance'] == pytest.approx(0.01, abs=3e-4)
+
+
+def test_bad_anatomy_is_refused_and_the_node_lives(start, probe, cache):
+    guided = Guided(start, probe, cache, guard=())
+    twice = anatomy(('nerve', 'nerve'))
+    renamed = anatomy(('nerve',), frame='camera')
+    broken = anatomy(('artery',))
+    broken.markers[0].points[5].x = float('nan')
+    for message, check in ((renamed, 'guidance: structure nerve'), (broken, 'guidance: structure artery')):
+        probe.say_latched('anatomy/surface', message)
+        probe.until_code(check, 'ANATOMY_REFUSED', guided.node)
+    probe.say_latched('anatomy/surface', twice)
+    probe.until(lambda: guided.node.health.counters.get('ANATOMY_REFUSED', 0) >= 1, guided.node, what='the refusal')
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    assert set(guided.rows()) == {'nerve', 'artery'}
+
+
+def test_anatomy_said_again_and_again_makes_no_new_publishers(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    count = len(list(guided.node.publishers))
+    for _ in range(3):
+        heard = len(guided.clouds)
+        probe.say_latched('anatomy/surface', anatomy())
+        guided.until(lambda heard=heard: len(guided.clouds) > heard + 1, tip_at(0.0, 0.03, 0.0), 'advice')
+    assert len(list(guided.node.publishers)) == count
+
+
+@pytest.mark.parametrize(
+    ('settings', 'match'),
+    [
+        ({'guard': ['a'], 'near_distances': [0.1, 0.2]}, 'near_distances has 2 entries for 1 guarded'),
+        ({'near_distances': [-0.1], 'guard': ['a']}, 'below its minimum'),
+        ({'advisor.guidance.tool.shaft_length': 0.1}, 'must be a unit vector'),
+        ({'grid_spacing': 1e-6}, 'below its minimum'),
+        ({'advisor.stale_after': 10.0}, 'above its maximum'),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_does_not_start(start, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        start(GuidanceNode, tool='drill', **settings)
