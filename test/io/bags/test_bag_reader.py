@@ -28,6 +28,17 @@ def test_directory_file_and_bag_without_metadata_read_the_same(bag: Path, truth)
         assert {row.topic for row in reader.messages(['/x'])} == {'/x'}
 
 
+def test_equal_times_keep_the_order_of_writing_though_a_later_chunk_begins_earlier(tmp_path: Path, truth):
+    with BagWriter(tmp_path / 'bag', chunk_bytes=1024) as writer:
+        first, second = writer.add_topic('/a', TEXT), writer.add_topic('/b', TEXT)
+        for index in range(300):
+            writer.write(first, 1000, truth[index][2])
+            writer.write(second, 999 - index, truth[index][2])
+    with BagReader(tmp_path / 'bag') as reader:
+        assert [row.data for row in reader.messages(['/a'])] == [data for _, _, data in truth[:300]]
+        assert [row.data for row in reader.messages(['/b'])] == [data for _, _, data in truth[299::-1]]
+
+
 def test_order_is_log_time_then_order_of_writing(tmp_path: Path, truth):
     stamps = [50, 10, 10, 40, 5, 10, 90, 1]
     with BagWriter(tmp_path / 'bag', chunk_bytes=1024) as writer:

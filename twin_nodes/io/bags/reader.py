@@ -116,14 +116,12 @@ class BagReader:
              for order, block in enumerate(part.found.blocks) if block.count),
             key=lambda entry: entry[:3],
         )  # fmt: skip
-        waiting: list[tuple[int, int, int, BagMessage]] = []
-        arrived = 0
-        for start_ns, index, _, block in blocks:
+        waiting: list[tuple[int, int, int, int, BagMessage]] = []
+        for start_ns, index, order, block in blocks:
             while waiting and waiting[0][0] < start_ns:
                 yield heapq.heappop(waiting)[-1]
-            for message in self._of_block(self._parts[index], block, topics):
-                arrived += 1
-                heapq.heappush(waiting, (message.log_time_ns, index, arrived, message))
+            for place, message in enumerate(self._of_block(self._parts[index], block, topics)):
+                heapq.heappush(waiting, (message.log_time_ns, index, order, place, message))
         while waiting:
             yield heapq.heappop(waiting)[-1]
 
