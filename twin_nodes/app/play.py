@@ -26,6 +26,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProf
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
+from twin_nodes.app.launch.environment import complete_environment
 from twin_nodes.app.record import ended_by_signals
 from twin_nodes.core.errors import ConfigError, TwinError
 from twin_nodes.io.bags.fields import message_class
@@ -243,8 +244,9 @@ def play(
 
 
 def _play_bag(reader: BagReader, config: PlayConfig, *, quiet: bool, stop: threading.Event) -> int:
+    complete_environment()
     context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node('twin_player', context=context, start_parameter_services=False, enable_rosout=False)
     try:
         player = Player(reader, node, config)

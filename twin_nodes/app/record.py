@@ -26,6 +26,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
+from twin_nodes.app.launch.environment import complete_environment
 from twin_nodes.core.errors import ConfigError, InputError, TwinError
 from twin_nodes.io.bags.fields import message_class
 from twin_nodes.io.bags.mcap_file import BagWriteError
@@ -205,13 +206,14 @@ def record(
     directory = Path(output) if output is not None else Path(f'bag_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}')
     context = Context()
     try:
+        complete_environment()
         _pattern(exclude)
         writer = BagWriter(directory, compression=compression)
     except (TwinError, OSError) as error:
         print(f'configuration: {error}', file=sys.stderr, flush=True)
         return 1
     _write_readme(directory, topics)
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
     parameters = [Parameter('use_sim_time', value=use_sim_time)]
     try:
         with ended_by_signals(stop):

@@ -17,7 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from twin_nodes.app.launch.environment import child_environment
+from twin_nodes.app.launch.environment import child_environment, complete_environment
 from twin_nodes.app.launch.packages import find_share
 from twin_nodes.app.launch.session import LaunchSession
 from twin_nodes.app.play import PlayConfig, Player
@@ -69,8 +69,7 @@ class ReplayTree:
         self._domain = (int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(self._domain), 'ROS_LOG_DIR': str(folder / 'log')}
         self._environment = child_environment(environment)
-        for name, value in child_environment(os.environ).items():  # the player is in this process
-            os.environ.setdefault(name, value)
+        complete_environment()  # the player is in this process
         launch_file = find_share('twin_nodes', self._environment) / 'launch' / 'replay.launch.xml'
         arguments = {'config': str(folder / 'config')}
         self._log = (folder / 'log.txt').open('w', encoding='utf-8')

@@ -65,6 +65,16 @@ def child_environment(given: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
+def complete_environment() -> None:
+    """Give this process what launched ones get; to be called before its first ROS context.
+
+    Raises:
+        ConfigError: for a middleware that cannot work.
+    """
+    for name, value in child_environment(os.environ).items():
+        os.environ.setdefault(name, value)
+
+
 def for_program(environment: Mapping[str, str], program: str) -> dict[str, str]:
     """Return the environment for one program, mindful of the wheels' start-up hook.
 
