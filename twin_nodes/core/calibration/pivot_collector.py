@@ -154,7 +154,9 @@ class PivotCollector:
         try:
             plain = solve_pivot(poses, wanted)
         except DegenerateGeometryError as error:
-            return PivotProgress(str(error), False, count, measure_coverage(poses[:, :3, :3], None))
+            coverage = measure_coverage(poses[:, :3, :3], None)
+            lacking = coverage.span < wanted.good_tilt  # said with what is wanted in the end, not with the least
+            return PivotProgress(coverage.advice(wanted.good_tilt) if lacking else str(error), False, count, coverage)
         coverage = plain.coverage
         if coverage.span < wanted.good_tilt:
             return PivotProgress(coverage.advice(wanted.good_tilt), False, count, coverage)
