@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from twin_nodes.app.bench import runner, tracking
+from twin_nodes.app.bench import runner, tracking, tracking_room
 from twin_nodes.app.bench.tracking_processes import BenchProcess, environment
 from twin_nodes.app.bench.tracking_sender import TOOLS, Sender, packets
 from twin_nodes.core.errors import ConfigError, TwinError
@@ -124,9 +124,9 @@ def test_a_silent_process_meets_the_deadline_and_is_ended(tmp_path):
 
 
 def test_poses_pass_through_the_real_node(tmp_path):
-    with tracking.open_room(str(tmp_path)) as room, room.node(tracking.OURS, 0) as node:
-        twin = tracking.Twin(tracking.OURS, node, room.sender, {'index': 0})
-        tracking.wait_for_match(room, twin)
+    with tracking_room.open_room(str(tmp_path)) as room, room.node(tracking_room.OURS, 0) as node:
+        twin = tracking_room.Twin(tracking_room.OURS, node, room.sender, {'index': 0})
+        tracking_room.wait_for_match(room, twin)
         passage = tracking.measure(room, twin, 60, 0.5)
     assert passage.packets == 4 * 30
     assert passage.left_out_percent < 5.0

@@ -8,7 +8,6 @@ machine spoils rounds, not the bench. `bare_hop` is an rclpy publisher with noth
 part of the time that belongs to the middleware and to waking an idle core.
 """
 
-import os
 import statistics
 import tempfile
 import time
@@ -16,31 +15,26 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.bench.tracking_processes import BenchProcess, environment, module, tracker_node
+from twin_nodes.app.bench.tracking_room import (
+    HOP,
+    OURS,
+    PEER,
+    SETTLE_S,
+    TWINS,
+    Room,
+    Twin,
+    first_pose,
+    open_room,
+    wait_for_match,
+)
 from twin_nodes.app.bench.tracking_sender import TOOLS
 from twin_nodes.core.errors import TwinError
 
 RATES_HZ = (60, 400)
-OURS, PEER, HOP, START = 'ours', 'pyigtl', 'hop', 'start'
-TWINS = (OURS, PEER, HOP)
 PEER_WORDS = 'pyigtl, wait_for_message every 10 ms, no filter'
-MATCH_S = 20.0
-SETTLE_S = 0.3
-_PARAMETERS = """/**:
-  ros__parameters:
-    source: 'openigtlink'
-    tracking:
-      tools: [{tools}]
-      clock:
-        mode: 'device'
-    openigtlink:
-      port: {port}
-"""
 
 
 @dataclass
@@ -105,117 +99,6 @@ def _percentile(values: list[float], percent: float) -> float:
 Passages = dict[tuple[str, int], list[Passage]]
 
 
-@dataclass
-class Room:
-    """The processes of the bench and what they share.
-
-    Args:
-        folder: For logs and parameter files.
-        domain: ROS domain.
-    """
-
-    folder: Path
-    domain: int
-
-    def __post_init__(self) -> None:
-        self.environment = environment(self.domain, self.folder)
-        self.sender = self._helper('tracking_sender', '3')
-        try:
-            self.ports = self.sender.answer(MATCH_S)['ports']
-            self.receiver = self._helper('tracking_receiver', *TWINS, START)
-            self.receiver.answer(MATCH_S)
-        except TwinError:
-            self.close()
-            raise
-
-    def _helper(self, name: str, *arguments: str) -> BenchProcess:
-        return BenchProcess(module(name, *arguments), self.environment, self.folder / f'{name}.log', asked=True)
-
-    def node(self, namespace: str, index: int) -> BenchProcess:
-        """Start a tracker_node on port `index` of the sender."""
-        parameters = self.folder / f'{namespace}.yaml'
-        parameters.write_text(_PARAMETERS.format(tools=', '.join(TOOLS), port=self.ports[index]), encoding='utf-8')
-        return BenchProcess(tracker_node(namespace, parameters), self.environment, self.folder / f'{namespace}.log')
-
-    def peer(self) -> BenchProcess:
-        """Start the pyigtl twin on port 1 of the sender."""
-        command = module('tracking_peer', str(self.ports[1]), '--ros-args', '-r', f'__ns:=/{PEER}')
-        return BenchProcess(command, self.environment, self.folder / 'pyigtl.log')
-
-    def hop(self) -> BenchProcess:
-        """Start the bare publisher."""
-        hop = self._helper('tracking_hop', '--ros-args', '-r', f'__ns:=/{HOP}')
-        try:
-            hop.answer(MATCH_S)
-        except TwinError:
-            hop.stop()
-            raise
-        return hop
-
-    def stream(self, source: BenchProcess, seconds: float, command: dict[str, Any]) -> dict[str, Any]:
-        """Let a source stream for some seconds and wait until all has come."""
-        sent = source.ask({**command, 'seconds': seconds}, seconds + MATCH_S)
-        time.sleep(SETTLE_S)
-        return sent
-
-    def take(self) -> dict[tuple[str, str], dict[int, int]]:
-        """Return arrival by stamp for each namespace and tool since the last call."""
-        found: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-        for namespace, tool, stamp_ns, at_ns in self.receiver.ask({}, MATCH_S)['arrivals']:
-            found[namespace, tool].setdefault(stamp_ns, at_ns)
-        return found
-
-    def close(self) -> None:
-        """End the processes."""
-        for name in ('receiver', 'sender'):
-            process = getattr(self, name, None)
-            if process is not None:
-                process.stop()
-
-    def __enter__(self) -> 'Room':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_room(folder: str) -> Room:
-    """Start sender and receiver in a ROS domain that follows from the process id."""
-    return Room(Path(folder), 1 + os.getpid() % 100)
-
-
-@dataclass(frozen=True)
-class Twin:
-    """One of the twins that are compared, alive.
-
-    Args:
-        name: Its namespace.
-        process: Its process, whose CPU time counts.
-        source: The process that is told to stream.
-        command: What the source is told besides rate and time.
-    """
-
-    name: str
-    process: BenchProcess
-    source: BenchProcess
-    command: dict[str, Any]
-
-
-def wait_for_match(room: Room, twin: Twin) -> None:
-    """Stream until poses of all tools come through: discovery may take seconds and is not what is measured.
-
-    Raises:
-        TwinError: when they do not in time.
-    """
-    end = time.monotonic() + MATCH_S
-    while time.monotonic() < end:
-        sent = room.stream(twin.source, 0.5, twin.command | {'rate_hz': 60})
-        arrivals = room.take()
-        if all(arrivals[twin.name, tool].get(sent['stamps_ns'][-1]) for tool in TOOLS):
-            return
-    raise TwinError(f'no pose from {twin.name} within {MATCH_S:g} s: {twin.process.last_words()}')
-
-
 def measure(room: Room, twin: Twin, rate_hz: float, seconds: float) -> Passage:
     """Stream once to a twin and return what came of it."""
     passage = Passage()
@@ -248,24 +131,6 @@ def compare(room: Room, *, rounds: int, seconds: float) -> Passages:
     return dict(passages)
 
 
-def first_pose(room: Room) -> tuple[float, float]:
-    """Start a node; returns the time [s] to its connection to the tracker and to its first pose received elsewhere."""
-    room.take()
-    room.sender.tell({'index': 2, 'rate_hz': 60, 'seconds': MATCH_S, 'fresh': True})
-    end = time.monotonic() + MATCH_S
-    came: list[int] = []
-    with room.node(START, 2) as node:
-        while not came and time.monotonic() < end:
-            time.sleep(0.1)
-            arrivals = room.take()
-            came = [at for (name, _), poses in arrivals.items() if name == START for at in poses.values()]
-        started_ns = node.started_ns
-    sent = room.sender.answer(MATCH_S + 5.0)
-    if not came:
-        raise TwinError(f'no first pose within {MATCH_S:g} s')
-    return (sent['accepted_ns'] - started_ns) * 1e-9, (min(came) - started_ns) * 1e-9
-
-
 def run(quick: bool = False) -> list[dict[str, object]]:
     """Measure the way of a packet, the start of the node and the filter.
 
@@ -283,14 +148,15 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder, open_room(folder) as room:
         passages = compare(room, rounds=rounds, seconds=seconds)
         times = [first_pose(room) for _ in range(starts)]
-    connected_s, first_s = (statistics.median(column) for column in zip(*times, strict=True))
+    connected_s, first_s, cpu_s = (statistics.median(column) for column in zip(*times, strict=True))
     cpu_percent = _median(passage.cpu_percent for passage in passages[OURS, max(RATES_HZ)])
     figures = [
         *_passage_figures(passages, max(RATES_HZ), ''),
         _figure('cpu_percent', cpu_percent, '%', at_most=60.0),
         _figure('first_pose_s', first_s, 's', at_most=0.8),
         _figure('first_pose_connected_s', connected_s, 's'),
-        _figure('first_pose_slowest_s', max(first for _, first in times), 's'),
+        _figure('first_pose_slowest_s', max(first for _, first, _ in times), 's'),
+        _figure('first_pose_cpu_s', cpu_s, 's'),
         *_passage_figures(passages, min(RATES_HZ), f'_{min(RATES_HZ)}hz'),
     ]
     return figures + filter_bench.run(quick)
