@@ -81,3 +81,29 @@ def test_memory_is_bounded(capacity):
     for stamp in range(1, 100):
         pairing.add_sample(moving(stamp))
     assert len(pairing._waiting) <= capacity
+
+
+def test_covariance_covers_what_a_reference_does_between_its_stamps():
+    config = PairingConfig(acceleration=0.5, angular_acceleration=2.0)
+    rng = np.random.default_rng(3)
+    squares = []
+    for _ in range(2000):
+        acceleration, turn = rng.normal(scale=0.5, size=3), rng.normal(scale=2.0, size=3)
+
+        def at(stamp_ms, acceleration=acceleration, turn=turn):
+            t = stamp_ms * 1e-3
+            pose = se3.make_transform(se3.rotation_exp(0.5 * turn * t**2), 0.5 * acceleration * t**2)
+            return StampedCovariance(round(stamp_ms * MS), pose, np.zeros((6, 6)))
+
+        pairing = StreamPairing(config)
+        pairing.add_reference(at(0))
+        pairing.add_reference(at(66))
+        (pair,) = pairing.add_sample(at(20))
+        error = np.concatenate(
+            [
+                at(20).pose[:3, 3] - pair.reference.pose[:3, 3],
+                se3.rotation_log(at(20).pose[:3, :3] @ pair.reference.pose[:3, :3].T),
+            ]
+        )
+        squares.append(error @ np.linalg.solve(pair.reference.covariance, error))
+    assert np.mean(squares) == pytest.approx(6.0, rel=0.06)  # χ² with 6 degrees of freedom, standard error 1.3 %

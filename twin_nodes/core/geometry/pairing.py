@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, interpolate
 from twin_nodes.core.stamps import NANOSECONDS as NANOSECONDS
@@ -24,6 +26,14 @@ class PairingConfig:
     max_gap: float = setting(
         'Longest gap of the reference that is interpolated across.', 0.1, unit='s', minimum=0.001, maximum=1.0
     )
+    acceleration: float = setting(
+        'Sigma of the acceleration of the reference, each axis; it widens what is interpolated.',
+        0.5,
+        unit='m/s²',
+        minimum=0.0,
+        maximum=100.0,
+    )
+    angular_acceleration: float = setting('The same for its rotation.', 2.0, unit='rad/s²', minimum=0.0, maximum=1000.0)
 
 
 REPLAY_WAIT_S = 60.0  # at many times the speed, with a topic that DDS delivers seconds late
@@ -71,6 +81,7 @@ class StreamPairing:
     def __init__(self, config: PairingConfig, *, capacity: int = 2048) -> None:
         self._max_wait_ns = round(config.max_wait * NANOSECONDS)
         self._max_gap_ns = round(config.max_gap * NANOSECONDS)
+        self._accelerations = np.repeat([config.acceleration, config.angular_acceleration], 3)
         self._capacity = capacity
         self.reset()
 
@@ -136,7 +147,13 @@ class StreamPairing:
         pose = interpolate(first.pose, second.pose, fraction)
         # The two errors may be wholly correlated (a smooth filter), so the mean of the covariances is the safe bound.
         covariance = (1.0 - fraction) * first.covariance + fraction * second.covariance
+        covariance = covariance + self._unseen_motion(gap / NANOSECONDS, fraction)
         return Pair(stamp, sample, StampedCovariance(stamp, pose, covariance))
+
+    def _unseen_motion(self, gap_s: float, fraction: float) -> Array:
+        """Return the covariance (6, 6) of interpolating linearly what accelerates: error a·Δt²·f·(1 − f)/2."""
+        lever = 0.5 * gap_s**2 * fraction * (1.0 - fraction)
+        return np.diag(np.square(lever * self._accelerations))
 
 
 def stream_pairing(config: PairingConfig, *, replay: bool) -> StreamPairing:
