@@ -62,6 +62,11 @@ def read_structure(name: str, file: str, *, label: int, unit: str) -> Surface:
         from twin_nodes.io.meshes import read_surface
 
         return read_surface(path, name=name, unit=unit)
+    if label < 1:
+        raise InputError(
+            f'structure {name!r}: label {label} is the background of {path.name}; give its label in `labels`',
+            code='ANATOMY_REFUSED',
+        )
     from twin_nodes.core.anatomy.surface_extraction import extract_surface
     from twin_nodes.io.volumes import read_label_volume
 
