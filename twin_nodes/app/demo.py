@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from twin_nodes.app.warm import warm_once
 from twin_nodes.core.errors import ConfigError
 
 UNATTENDED_S = 30.0
@@ -45,6 +46,7 @@ def demo(
     """
     if scene not in SCENES:
         raise ConfigError(f'scene={scene!r} is none of {", ".join(SCENES)}')
+    warm_once()
     if recording is not None:
         from twin_nodes.app.demo_recording import run_recording
 

@@ -1,6 +1,10 @@
 """Compiles the numerical kernels once, so that the first start of a node is as quick as all others."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +28,21 @@ def warm() -> None:
     grid.query(room.centre[None])
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
+
+
+def kept() -> bool:
+    """Whether numba has kept compiled kernels where it looks first; a read-only install keeps them in the home."""
+    named = os.environ.get('NUMBA_CACHE_DIR')
+    folder = Path(named) if named else Path(__file__).resolve().parents[1] / 'core' / 'tracking'
+    return any(folder.rglob('filter_kernels.*.nbi'))
+
+
+def warm_once() -> None:
+    """Compile the kernels in a process of their own where none are kept: `make` did it, pip and colcon do not."""
+    if kept():
+        return
+    print('compiling the kernels, once for this installation', file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, '-m', 'twin_nodes.app.warm'], stdout=subprocess.DEVNULL, check=False)
 
 
 if __name__ == '__main__':
