@@ -131,3 +131,11 @@ def test_a_refused_result_is_not_usable(tmp_path):
     with pytest.raises(ConfigError, match=r'verdict is refuse.*FRE 9 mm'):
         read_result(path, usable=True)
     assert read_result(path).verdict == 'refuse'
+
+
+def test_a_result_of_another_frame_is_refused(tmp_path):
+    path = tmp_path / 'tip.yaml'
+    write_result(path, stored())
+    assert read_result(path, parent=stored().parent_frame).parent_frame == stored().parent_frame
+    with pytest.raises(ConfigError, match=r"parent_frame=.*wants that of 'other_tool'"):
+        read_result(path, parent='other_tool')

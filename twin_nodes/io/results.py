@@ -126,12 +126,13 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def read_result(path: Path | str, *, kind: str = '', usable: bool = False) -> StoredResult:
+def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: bool = False) -> StoredResult:
     """Read a result and check every value of it.
 
     Args:
         path: The file.
         kind: The kind that is expected, or '' for any.
+        parent: The parent frame that is expected, so that one tool's tip never serves another; '' for any.
         usable: Whether a result of the verdict refuse is an error.
 
     Raises:
@@ -150,6 +151,8 @@ def read_result(path: Path | str, *, kind: str = '', usable: bool = False) -> St
     result = _parse(document, str(path))
     if kind and result.kind != kind:
         raise ConfigError(f'{path}: kind={result.kind!r}, expected {kind!r}')
+    if parent and result.parent_frame != parent:
+        raise ConfigError(f'{path}: parent_frame={result.parent_frame!r}, but this node wants that of {parent!r}')
     if usable and result.verdict == 'refuse':
         raise ConfigError(f'{path}: its verdict is refuse ({"; ".join(result.reasons) or "no reason given"}): redo it')
     return result

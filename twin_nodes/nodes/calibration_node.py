@@ -72,7 +72,7 @@ class CalibrationNode(Node):
         self._jump = on_jump_back(self, self._reset)
 
     def _publish_file(self, path: Path) -> None:
-        tool_T_tip, covariance, sigma = read_tip(path)
+        tool_T_tip, covariance, sigma = read_tip(path, self.config.tool)
         self._finished = True
         self._publish(0, tool_T_tip, covariance)  # known beforehand: it holds at all times
         self._progress.say(ALL_NS)
@@ -186,8 +186,8 @@ class CalibrationNode(Node):
         return response
 
 
-def read_tip(path: Path) -> tuple[Array, Array, float]:
-    """Read a known tip: tool_T_tip (4, 4), covariance (6, 6), and σ of the tip [m].
+def read_tip(path: Path, tool: str) -> tuple[Array, Array, float]:
+    """Read the known tip of a tool: tool_T_tip (4, 4), covariance (6, 6), and σ of the tip [m].
 
     A PLUS configuration states one error for the tip; it is spread evenly over the axes, and 0.5 mm is taken where it
     states none.
@@ -196,7 +196,7 @@ def read_tip(path: Path) -> tuple[Array, Array, float]:
         ConfigError: naming the file and what is wrong with it.
     """
     if path.suffix.lower() != '.xml':
-        stored = read_result(path, kind='tool_tip', usable=True)
+        stored = read_result(path, kind='tool_tip', parent=tool, usable=True)
         return stored.parent_T_child, stored.covariance, float(np.sqrt(np.trace(stored.covariance[:3, :3])))
     from twin_nodes.io.recordings.plus_config import read_plus_config
 

@@ -95,7 +95,7 @@ class RegistrationNode(Node):
         self._jump = on_jump_back(self, self._on_jump)
 
     def _publish_file(self, path: Path) -> None:
-        result = read_result(path, kind='registration', usable=True)
+        result = read_result(path, kind='registration', parent=self.config.patient, usable=True)
         self._publish(0, result.parent_T_child, result.covariance)  # known beforehand: it holds at all times
         self._progress.say(ALL_NS)
         self._done = True
