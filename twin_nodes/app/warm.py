@@ -17,7 +17,9 @@ def warm() -> None:
     from twin_nodes.core.guidance.config import GuidanceConfig
     from twin_nodes.core.simulate.room import Room, RoomConfig
     from twin_nodes.core.tracking.filter import PoseFilter, PoseFilterConfig
+    from twin_nodes.core.tracking.gate import GateConfig, PoseGate
 
+    PoseGate(GateConfig())
     room = Room(RoomConfig())
     pose_filter = PoseFilter(PoseFilterConfig())
     for stamp_ns in (1_000_000_000, 1_020_000_000, 1_040_000_000, 1_030_000_000):
