@@ -79,14 +79,18 @@ class PairedPointResult:
 
 
 def fit_rigid(points_patient: Array, points_anatomy: Array) -> Array:
-    """Return the patient_T_anatomy (4, 4) that minimises the squared distances of paired points (n, 3), never mirrored.
+    """Return the patient_T_anatomy (…, 4, 4) of least squared distances of paired points (…, n, 3), never mirrored.
 
     No check is made: fewer than three points, or collinear ones, leave a rotation undetermined.
     """
-    mean_patient, mean_anatomy = points_patient.mean(axis=0), points_anatomy.mean(axis=0)
-    u, _, vt = np.linalg.svd((points_patient - mean_patient).T @ (points_anatomy - mean_anatomy))
-    patient_R_anatomy = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return make_transform(patient_R_anatomy, mean_patient - patient_R_anatomy @ mean_anatomy)
+    mean_patient, mean_anatomy = points_patient.mean(axis=-2), points_anatomy.mean(axis=-2)
+    centred_patient = points_patient - mean_patient[..., None, :]
+    u, _, vt = np.linalg.svd(np.swapaxes(centred_patient, -1, -2) @ (points_anatomy - mean_anatomy[..., None, :]))
+    u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]
+    patient_R_anatomy = u @ vt
+    return make_transform(
+        patient_R_anatomy, mean_patient - np.einsum('...ij,...j->...i', patient_R_anatomy, mean_anatomy)
+    )
 
 
 def register_paired_points(
