@@ -40,6 +40,7 @@ def test_second_pass_after_the_clock_jumped_back_repeats_the_first(tmp_path: Pat
         tree.play(tmp_path / 'input', rate=RATE, passes=2)
     with BagReader(tree.bag) as reader:
         moving = {key: rows for key, rows in sequences(reader).items() if key.split()[0] not in LATCHED_ONCE}
+    assert all(len(rows) % 2 == 0 for rows in moving.values()), {key: len(rows) for key, rows in moving.items()}
     halves = {key: (rows[: len(rows) // 2], rows[len(rows) // 2 :]) for key, rows in moving.items()}
     passes = [{key: both[index] for key, both in halves.items()} for index in (0, 1)]
     comparison = compare_sequences(*passes)

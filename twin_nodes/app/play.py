@@ -38,7 +38,7 @@ from twin_nodes.ros.qos import REPLAY_DEPTH
 CLOCK_PERIOD_NS = 10_000_000
 CLOCK_TOPIC = '/clock'
 LATCHED_DEPTH = 100
-REWIND_S = 1.0
+REWIND_S = 3.0  # what was delivered may still wait in a loaded node; the jump of /clock overtakes it there
 REWIND_TICKS = 50
 POLL_S = 0.01
 ACK_S = 2.0

@@ -136,6 +136,7 @@ class ReplayTree:
                 raise TwinError(f'nobody takes in {", ".join(missing)}: see {self.folder / "log.txt"}')
             for index in range(passes):
                 if index:
+                    self._wait_until_quiet()
                     player.rewind(stop)
                 player.play(stop)
             player.wait_until_delivered()
