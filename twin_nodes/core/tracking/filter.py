@@ -1,9 +1,11 @@
 """The pose filter of a tracked tool: gated, smoothed, with a covariance that can be believed.
 
-An error-state Kalman filter on SO(3)×R³ with 18 states (pose, velocity, acceleration; white jerk) in two modes, calm
-and brisk, mixed as interacting multiple models (Blom and Bar-Shalom 1988): a hand rests and reaches, and no single
-process noise smooths the one without dragging behind in the other. Samples are placed by their stamp within a fixed
-lag, so the order of arrival does not matter. Same samples, same output, to the last bit.
+An error-state Kalman filter on SO(3)×R³ with 24 states: pose, velocity and acceleration driven by white jerk, and a
+tremor of the position that rings at 9 Hz. Five modes are mixed as interacting multiple models (Blom and Bar-Shalom
+1988): a hand rests, creeps, reaches, jumps and trembles, and no single process noise smooths the one without dragging
+behind in the other. A moving hand changes its speed more than its direction, so jerk is weaker across the path than
+along it. Samples are placed by their stamp within a fixed lag, so the order of arrival does not matter. Same samples,
+same output, to the last bit.
 """
 
 from dataclasses import dataclass
@@ -27,15 +29,43 @@ class PoseFilterConfig:
     rotation_noise: float = setting(
         'RMS error of a measured rotation over three axes.', 0.0006, unit='rad', minimum=1e-7, maximum=1.0
     )
-    calm_jerk: float = setting('White jerk density of the calm mode.', 0.01, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
-    brisk_jerk: float = setting('White jerk density of the brisk mode.', 0.4, unit='m/s^2.5', minimum=1e-6, maximum=1e4)
+    calm_jerk: float = setting(
+        'White jerk density of the calmest mode.', 0.004, unit='m/s^2.5', minimum=1e-6, maximum=1e4
+    )
+    brisk_jerk: float = setting(
+        'White jerk density of the briskest mode; two more lie between, evenly on a logarithmic scale.',
+        6.0,
+        unit='m/s^2.5',
+        minimum=1e-6,
+        maximum=1e4,
+    )
     calm_angular_jerk: float = setting(
-        'White angular jerk density of the calm mode.', 0.1, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
+        'White angular jerk density of the calmest mode.', 0.05, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )
     brisk_angular_jerk: float = setting(
-        'White angular jerk density of the brisk mode.', 2.0, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
+        'White angular jerk density of the briskest mode.', 10.0, unit='rad/s^2.5', minimum=1e-6, maximum=1e5
     )
-    mode_dwell: float = setting('Mean time between changes of mode.', 0.5, unit='s', minimum=0.01, maximum=100.0)
+    across: float = setting(
+        'Jerk across the path over jerk along it; 1 where a tool turns as freely as it speeds up.',
+        0.3,
+        minimum=0.01,
+        maximum=1.0,
+    )
+    path_speed: float = setting(
+        'Speed well below which jerk is the same in all directions.', 0.01, unit='m/s', minimum=1e-6, maximum=10.0
+    )
+    tremor: float = setting(
+        'RMS of the tremor of a hand on each axis, in the mode that trembles.',
+        6e-05,
+        unit='m',
+        minimum=0.0,
+        maximum=0.01,
+    )
+    tremor_rate_hz: float = setting('Middle of the band of the tremor.', 9.0, unit='Hz', minimum=1.0, maximum=30.0)
+    tremor_width_hz: float = setting(
+        'Half the width of the band of the tremor.', 1.0, unit='Hz', minimum=0.05, maximum=10.0
+    )
+    mode_dwell: float = setting('Mean time between changes of mode.', 1.0, unit='s', minimum=0.01, maximum=100.0)
     gate: float = setting(
         'Chi-square limit, 6 degrees of freedom, on the innovation widened by max_acceleration; 38.3 rejects one good '
         'sample in a million.',
@@ -79,15 +109,29 @@ class PoseFilterConfig:
         position, rotation = self.position_noise**2 / 3.0, self.rotation_noise**2 / 3.0
         return np.diag([position] * 3 + [rotation] * 3)
 
+    def modes(self) -> Array:
+        """Return jerk [m/s^2.5], angular jerk [rad/s^2.5] and tremor [m] of each mode, shape (5, 3).
+
+        Four modes from calm to brisk; the fifth trembles and is otherwise the second.
+        """
+        jerk = np.geomspace(self.calm_jerk, self.brisk_jerk, 4)
+        angular_jerk = np.geomspace(self.calm_angular_jerk, self.brisk_angular_jerk, 4)
+        steady = np.column_stack([jerk, angular_jerk, np.zeros(4)])
+        return np.vstack([steady, [jerk[1], angular_jerk[1], self.tremor]])
+
     def settings_vector(self) -> Array:
         """Return the settings in the order of the kernels, shape (SETTINGS,)."""
-        return np.array(
+        turn = 2.0 * np.pi
+        return np.concatenate(
             [
-                self.calm_jerk, self.brisk_jerk, self.calm_angular_jerk, self.brisk_angular_jerk, self.mode_dwell,
-                self.gate, self.manoeuvre, self.max_speed, self.max_acceleration, self.max_angular_rate,
-                self.max_angular_acceleration, self.start_speed, self.start_angular_rate, self.start_acceleration,
-                self.start_angular_acceleration, round(self.max_gap * NANOSECONDS), self.regain,
-                round(self.lag * NANOSECONDS), 8.0 * self.position_noise, 8.0 * self.rotation_noise,
+                [
+                    self.mode_dwell, self.gate, self.manoeuvre, self.max_speed, self.max_acceleration,
+                    self.max_angular_rate, self.max_angular_acceleration, self.start_speed, self.start_angular_rate,
+                    self.start_acceleration, self.start_angular_acceleration, round(self.max_gap * NANOSECONDS),
+                    self.regain, round(self.lag * NANOSECONDS), 8.0 * self.position_noise, 8.0 * self.rotation_noise,
+                    turn * self.tremor_rate_hz, turn * self.tremor_width_hz, self.across, self.path_speed,
+                ],
+                *self.modes().T,
             ]
         )  # fmt: skip
 
@@ -120,8 +164,8 @@ class FilterResult:
         stamp_ns: Time of the estimate: the newest sample that was not refused.
         tracker_T_tool: Filtered pose, shape (4, 4).
         covariance: Of (δp, δφ) in the axes of the tracker, shape (6, 6), m² and rad² (`core.geometry.covariance`).
-        velocity: Linear [m/s] and angular [rad/s] velocity in the axes of the tracker, shape (6,).
-        nis: Normalised innovation squared of this sample in the better mode, 6 degrees of freedom; 0 at a start.
+        velocity: Linear [m/s], without that of the tremor, and angular [rad/s], in the axes of the tracker, shape (6,).
+        nis: Normalised innovation squared of this sample in the best mode, 6 degrees of freedom; 0 at a start.
     """
 
     outcome: FilterOutcome
@@ -148,10 +192,12 @@ class PoseFilter:
         self._noise = config.noise_covariance()
         self._order = np.arange(slots, dtype=np.int64)
         self._head = np.zeros(2, np.int64)
-        self._meta = np.zeros((slots, 3), np.int64)
+        self._meta = np.zeros((slots, 4), np.int64)
         self._kept = (
-            np.zeros((slots, 2, kernels.NOMINAL)), np.zeros((slots, 2, kernels.STATES, kernels.STATES)),
-            np.zeros((slots, kernels.SAMPLE)), np.zeros((slots, 2)), self._meta, self._order, self._head,
+            np.zeros((slots, kernels.MODES + 1, kernels.NOMINAL)),
+            np.zeros((slots, kernels.MODES + 1, kernels.STATES, kernels.STATES)),
+            np.zeros((slots, kernels.SAMPLE)), np.zeros((slots, kernels.MODES + 1)),
+            self._meta, self._order, self._head,
             config.settings_vector(),
         )  # fmt: skip
 

@@ -1,11 +1,15 @@
 """Compiled kernels of the pose filter: one thread, cached on disk, the GIL released, no fast-math.
 
 The filter is written out in `filter_reference.py`, which reads like the equations and is the oracle of these kernels.
-Arrays per history slot: `state` (slots, 2, 24) = position 3, rotation 9 by rows, linear and angular velocity 6,
-linear and angular acceleration 6, for the calm and the brisk mode; `cov` (slots, 2, 18, 18); `sample` (slots, 48) =
-measured position 3, rotation 9, covariance 36; `scalar` (slots, 2) = probability of the brisk mode, NIS; `meta`
-(slots, 3) = stamp [ns], outcome, gated samples in a row. `order` (slots,) lists the slots by stamp, the free ones
-last; `head` (2,) = slots in use, whether older ones were evicted.
+Arrays per history slot: `state` (slots, 6, 30) = position 3, rotation 9 by rows, velocity 3, acceleration 3, tremor 6,
+angular velocity 3, angular acceleration 3, for each of five modes and, last, for their mixture; `cov` (slots, 6, 24,
+24), position and its kin first, then rotation and its; `sample` (slots, 48) = measured position 3, rotation 9,
+covariance 36; `scalar` (slots, 6) = probability of each mode, NIS; `meta` (slots, 4) = stamp [ns], outcome, gated
+samples in a row, whether position and rotation are correlated. `order` (slots,) lists the slots by stamp, the free
+ones last; `head` (2,) = slots in use, whether older ones were evicted.
+
+Where no measurement ties position to rotation, their cross-covariance is zero and its block is neither computed nor
+written: half the work.
 """
 
 # numba infers the types of the arguments
@@ -23,10 +27,17 @@ spare_blas_check()
 
 ACCEPTED, GATED, DUPLICATE, TOO_OLD, REINITIALISED, INSERTED_LATE, EMPTY, NOT_FINITE = range(8)
 # positions in the vector of settings
-(CALM, BRISK, CALM_ANGULAR, BRISK_ANGULAR, DWELL, GATE, MANOEUVRE, MAX_SPEED, MAX_ACCELERATION, MAX_ANGULAR_RATE,
- MAX_ANGULAR_ACCELERATION, START_SPEED, START_ANGULAR_RATE, START_ACCELERATION, START_ANGULAR_ACCELERATION,
- MAX_GAP_NS, REGAIN, LAG_NS, MARGIN, MARGIN_ANGULAR, SETTINGS) = range(21)  # fmt: skip
-STATES, NOMINAL, SAMPLE, OUT = 18, 24, 48, 60
+(DWELL, GATE, MANOEUVRE, MAX_SPEED, MAX_ACCELERATION, MAX_ANGULAR_RATE, MAX_ANGULAR_ACCELERATION, START_SPEED,
+ START_ANGULAR_RATE, START_ACCELERATION, START_ANGULAR_ACCELERATION, MAX_GAP_NS, REGAIN, LAG_NS, MARGIN, MARGIN_ANGULAR,
+ TREMOR_RATE, TREMOR_DECAY, ACROSS, PATH_SPEED, JERK) = range(21)  # fmt: skip
+MODES = 5  # from JERK on: jerk, angular jerk and tremor of each mode
+ANGULAR_JERK, TREMOR = JERK + MODES, JERK + 2 * MODES
+SETTINGS = JERK + 3 * MODES
+MIXTURE = MODES  # the place behind the modes
+# first error state of a kind
+P, V, A, S, U, PHI, OMEGA, ALPHA = 0, 3, 6, 9, 12, 15, 18, 21
+LINEAR = 15
+STATES, NOMINAL, SAMPLE, OUT = 24, 30, 48, 60
 
 
 def _compile(signature: str) -> Any:
@@ -42,17 +53,21 @@ def _compile(signature: str) -> Any:
     return decorate
 
 
-_inner = numba.njit(nogil=True, error_model='numpy')
+# no reference counts: what runs inside borrows its arrays, and counting them takes a third of the time
+_inside: dict[str, Any] = {'nogil': True, 'error_model': 'numpy', '_nrt': False}
+_inner = numba.njit(**_inside)
 
 
 @_inner
 def _exp(x, y, z, rotation, jacobian):
     """Rotation and left Jacobian of a rotation vector (Barfoot 2017, eq. 7.14 and 7.77)."""
     square = x * x + y * y + z * z
-    angle = np.sqrt(square)
-    if angle < 1e-4:
-        a, b, c = 1.0 - square / 6.0, 0.5 - square / 24.0, 1.0 / 6.0 - square / 120.0
+    if square < 2.5e-3:  # the next terms of the series lie below the last bit
+        a = 1.0 - square / 6.0 * (1.0 - square / 20.0 * (1.0 - square / 42.0))
+        b = 0.5 - square / 24.0 * (1.0 - square / 30.0 * (1.0 - square / 56.0))
+        c = 1.0 / 6.0 - square / 120.0 * (1.0 - square / 42.0 * (1.0 - square / 72.0))
     else:
+        angle = np.sqrt(square)
         a = np.sin(angle) / angle
         b = (1.0 - np.cos(angle)) / square
         c = (1.0 - a) / square
@@ -84,8 +99,13 @@ def _log(r, out):
         x, y, w = r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[1, 0] - r[0, 1]
     if w < 0.0:
         x, y, z, w = -x, -y, -z, -w
-    sine = np.sqrt(x * x + y * y + z * z)
-    scale = 2.0 / w if sine < 1e-12 * w else 2.0 * np.arctan2(sine, w) / sine
+    square = x * x + y * y + z * z
+    if square < 1e-4 * w * w:  # the series of the arc tangent, to the last bit
+        t = square / (w * w)
+        scale = 2.0 / w * (1.0 - t * (1.0 / 3.0 - t * (0.2 - t / 7.0)))
+    else:
+        sine = np.sqrt(square)
+        scale = 2.0 * np.arctan2(sine, w) / sine
     out[0], out[1], out[2] = scale * x, scale * y, scale * z
 
 
@@ -126,84 +146,164 @@ def _move(x, delta, scale, turn, work):
     """X ← x ⊞ scale·delta."""
     for i in range(3):
         x[i] += scale * delta[i]
+        x[24 + i] += scale * delta[OMEGA + i]
+        x[27 + i] += scale * delta[ALPHA + i]
     for i in range(12):
-        x[12 + i] += scale * delta[6 + i]
-    _exp(scale * delta[3], scale * delta[4], scale * delta[5], turn, work)
+        x[12 + i] += scale * delta[V + i]
+    _exp(scale * delta[PHI], scale * delta[PHI + 1], scale * delta[PHI + 2], turn, work)
     _turn(x, turn)
 
 
 @_inner
 def _difference(other, x, delta, work):
-    """Delta ← other ⊟ x, shape (18,)."""
+    """Delta ← other ⊟ x, shape (24,)."""
     for i in range(3):
         delta[i] = other[i] - x[i]
-    _relative(other[3:12], x[3:12], work, delta[3:6])
     for i in range(12):
-        delta[6 + i] = other[12 + i] - x[12 + i]
+        delta[V + i] = other[12 + i] - x[12 + i]
+    _relative(other[3:12], x[3:12], work, delta[PHI:OMEGA])
+    for i in range(6):
+        delta[OMEGA + i] = other[24 + i] - x[24 + i]
 
 
 @_inner
-def _predict(x, p, dt, jerk, angular_jerk, m, turn, left):
-    """Move one mode dt [s] ahead in place: constant acceleration driven by white jerk."""
+def _rows_linear(p, dt, cosine, sine, first, last):
+    """Rows of F p for position, velocity, acceleration and tremor, in the columns from first to last."""
     half = 0.5 * dt * dt
-    _exp(x[15] * dt + x[21] * half, x[16] * dt + x[22] * half, x[17] * dt + x[23] * half, turn, left)
     for i in range(3):
-        x[i] += dt * x[12 + i] + half * x[18 + i]
-    _turn(x, turn)
-    for i in range(6):
-        x[12 + i] += dt * x[18 + i]
-    for i in range(3):  # m = F p
-        for c in range(18):
-            m[i, c] = p[i, c] + dt * p[6 + i, c] + half * p[12 + i, c]
-        for c in range(18):
-            total = turn[i, 0] * p[3, c] + turn[i, 1] * p[4, c] + turn[i, 2] * p[5, c]
-            for k in range(3):
-                total += left[i, k] * (dt * p[9 + k, c] + half * p[15 + k, c])
-            m[3 + i, c] = total
-    for i in range(6):
-        for c in range(18):
-            m[6 + i, c] = p[6 + i, c] + dt * p[12 + i, c]
-            m[12 + i, c] = p[12 + i, c]
-    for r in range(18):  # p = m Fᵀ, the lower triangle by blocks, then mirrored
-        for i in range(3):
-            p[r, i] = m[r, i] + dt * m[r, 6 + i] + half * m[r, 12 + i]
-        a, b, c = m[r, 3], m[r, 4], m[r, 5]
-        d = dt * m[r, 9] + half * m[r, 15]
-        e = dt * m[r, 10] + half * m[r, 16]
-        f = dt * m[r, 11] + half * m[r, 17]
-        for i in range(3):
-            p[r, 3 + i] = (
-                turn[i, 0] * a + turn[i, 1] * b + turn[i, 2] * c + left[i, 0] * d + left[i, 1] * e + left[i, 2] * f
-            )
-    for r in range(6, 18):
-        for i in range(6):
-            p[r, 6 + i] = m[r, 6 + i] + dt * m[r, 12 + i]
-    for i in range(18):
-        for j in range(i):
-            p[j, i] = p[i, j]
-    d2, d3, d4, d5 = dt * dt / 2.0, dt**3, dt**4 / 8.0, dt**5 / 20.0
-    for i in range(6):
-        q = jerk * jerk if i < 3 else angular_jerk * angular_jerk
-        p[i, i] += q * d5
-        p[6 + i, 6 + i] += q * d3 / 3.0
-        p[12 + i, 12 + i] += q * dt
-        p[i, 6 + i] += q * d4
-        p[6 + i, i] += q * d4
-        p[i, 12 + i] += q * d3 / 6.0
-        p[12 + i, i] += q * d3 / 6.0
-        p[6 + i, 12 + i] += q * d2
-        p[12 + i, 6 + i] += q * d2
+        for c in range(first, last):
+            p[i, c] += dt * p[V + i, c] + half * p[A + i, c]
+        for c in range(first, last):
+            p[V + i, c] += dt * p[A + i, c]
+        for c in range(first, last):
+            s, u = p[S + i, c], p[U + i, c]
+            p[S + i, c] = cosine * s + sine * u
+            p[U + i, c] = cosine * u - sine * s
 
 
 @_inner
-def _whiten(p, noise, y, extra, extra_angular, factor, white):
-    """Cholesky factor of S = p_pose + noise + extra, L⁻¹ y; returns NIS and log det S (negative NIS: not definite)."""
+def _rows_angular(p, dt, turn, left, first, last):
+    """Rows of F p for rotation, its velocity and its acceleration, in the columns from first to last."""
+    half = 0.5 * dt * dt
+    for c in range(first, last):
+        a, b, d = p[PHI, c], p[PHI + 1, c], p[PHI + 2, c]
+        e = dt * p[OMEGA, c] + half * p[ALPHA, c]
+        f = dt * p[OMEGA + 1, c] + half * p[ALPHA + 1, c]
+        g = dt * p[OMEGA + 2, c] + half * p[ALPHA + 2, c]
+        for i in range(3):
+            p[PHI + i, c] = (
+                turn[i, 0] * a + turn[i, 1] * b + turn[i, 2] * d + left[i, 0] * e + left[i, 1] * f + left[i, 2] * g
+            )
+            p[OMEGA + i, c] += dt * p[ALPHA + i, c]
+
+
+@_inner
+def _mirror(p, first, last):
+    """Copy the lower triangle of a block to the upper one."""
+    for i in range(first, last):
+        for j in range(first, i):
+            p[j, i] = p[i, j]
+
+
+@_inner
+def _transpose(p, first, last):
+    """Transpose a block in place."""
+    for i in range(first, last):
+        for j in range(first, i):
+            p[i, j], p[j, i] = p[j, i], p[i, j]
+
+
+@_inner
+def _add_noise(x, p, dt, mode, decay, settings):
+    """Add what white jerk, weaker across the path than along it, and the renewal of the tremor do in dt [s]."""
+    d1, d2, d3, d4, d5, d6 = dt, dt * dt / 2.0, dt**3 / 3.0, dt**4 / 8.0, dt**5 / 20.0, dt**3 / 6.0
+    square = x[12] * x[12] + x[13] * x[13] + x[14] * x[14]
+    bend = (1.0 - settings[ACROSS] ** 2) / (square + settings[PATH_SPEED] ** 2)
+    jerk = settings[JERK + mode] ** 2
+    angular = settings[ANGULAR_JERK + mode] ** 2
+    tremor = settings[TREMOR + mode] ** 2 * (1.0 - decay * decay)
+    for i in range(3):
+        for j in range(3):
+            q = jerk * (bend * x[12 + i] * x[12 + j] + (1.0 - bend * square if i == j else 0.0))
+            p[i, j] += q * d5
+            p[i, V + j] += q * d4
+            p[V + i, j] += q * d4
+            p[i, A + j] += q * d6
+            p[A + i, j] += q * d6
+            p[V + i, V + j] += q * d3
+            p[V + i, A + j] += q * d2
+            p[A + i, V + j] += q * d2
+            p[A + i, A + j] += q * d1
+        p[S + i, S + i] += tremor
+        p[U + i, U + i] += tremor
+        a, b, c = PHI + i, OMEGA + i, ALPHA + i
+        p[a, a] += angular * d5
+        p[a, b] += angular * d4
+        p[b, a] += angular * d4
+        p[a, c] += angular * d6
+        p[c, a] += angular * d6
+        p[b, b] += angular * d3
+        p[b, c] += angular * d2
+        p[c, b] += angular * d2
+        p[c, c] += angular * d1
+
+
+@_inner
+def _predict(x, p, dt, mode, coupled, settings, turn, left):
+    """Move one mode dt [s] ahead in place: constant acceleration, and a tremor that rings and fades."""
+    half = 0.5 * dt * dt
+    decay = np.exp(-settings[TREMOR_DECAY] * dt)
+    cosine, sine = decay * np.cos(settings[TREMOR_RATE] * dt), decay * np.sin(settings[TREMOR_RATE] * dt)
+    _exp(x[24] * dt + x[27] * half, x[25] * dt + x[28] * half, x[26] * dt + x[29] * half, turn, left)
+    _turn(x, turn)
+    for i in range(3):
+        x[i] += dt * x[12 + i] + half * x[15 + i]
+        x[12 + i] += dt * x[15 + i]
+        s, u = x[18 + i], x[21 + i]
+        x[18 + i], x[21 + i] = cosine * s + sine * u, cosine * u - sine * s
+        x[24 + i] += dt * x[27 + i]
+    if coupled:  # F p Fᵀ = F (F p)ᵀ, as p is symmetric
+        _rows_linear(p, dt, cosine, sine, 0, STATES)
+        _rows_angular(p, dt, turn, left, 0, STATES)
+        _transpose(p, 0, STATES)
+        _rows_linear(p, dt, cosine, sine, 0, STATES)
+        _rows_angular(p, dt, turn, left, 0, STATES)
+        _mirror(p, 0, STATES)
+    else:
+        _rows_linear(p, dt, cosine, sine, 0, LINEAR)
+        _transpose(p, 0, LINEAR)
+        _rows_linear(p, dt, cosine, sine, 0, LINEAR)
+        _mirror(p, 0, LINEAR)
+        _rows_angular(p, dt, turn, left, LINEAR, STATES)
+        _transpose(p, LINEAR, STATES)
+        _rows_angular(p, dt, turn, left, LINEAR, STATES)
+        _mirror(p, LINEAR, STATES)
+    _add_noise(x, p, dt, mode, decay, settings)
+
+
+@_inner
+def _measured(p, w, coupled):
+    """W ← H p, shape (6, 24): the measured position is the hand's and its tremor."""
+    end = STATES if coupled else LINEAR
+    for i in range(3):
+        for c in range(end):
+            w[i, c] = p[i, c] + p[S + i, c]
+        for c in range(0 if coupled else LINEAR, STATES):
+            w[3 + i, c] = p[PHI + i, c]
+
+
+@_inner
+def _whiten(w, noise, y, extra, extra_angular, coupled, factor, white):
+    """Cholesky factor of H w Hᵀ + noise + extra, L⁻¹ y; returns NIS and log det (negative NIS: not definite)."""
     log_det = 0.0
     nis = 0.0
     for i in range(6):
         total = y[i]
         for j in range(i + 1):
-            s = p[i, j] + noise[6 * i + j]
+            if not coupled and i >= 3 and j < 3:
+                factor[i, j] = 0.0
+                continue
+            s = noise[6 * i + j] + (w[i, j] + w[i, S + j] if j < 3 else w[i, LINEAR + j - 3])
             if i == j:
                 s += extra if i < 3 else extra_angular
             for k in range(j):
@@ -222,59 +322,115 @@ def _whiten(p, noise, y, extra, extra_angular, factor, white):
 
 
 @_inner
-def _update(x, p, factor, white, w, delta, turn, work):
-    """Kalman update with W = L⁻¹ H P: x ← x ⊞ Wᵀ L⁻¹ y, P ← P − Wᵀ W, which stays symmetric to the bit."""
-    for i in range(6):
-        for c in range(18):
-            w[i, c] = p[i, c]
-        for k in range(i):
+def _gain(p, w, factor, white, delta, top, bottom, first, last):
+    """Rows top to bottom of W = L⁻¹ H P, then delta = Wᵀ L⁻¹ y and P ← P − Wᵀ W, for the states from first to last."""
+    for c in range(first, last):
+        delta[c] = 0.0
+    for i in range(top, bottom):
+        for k in range(top, i):
             f = factor[i, k]
-            for c in range(18):
+            for c in range(first, last):
                 w[i, c] -= f * w[k, c]
         f = 1.0 / factor[i, i]
-        for c in range(18):
+        for c in range(first, last):
             w[i, c] *= f
-    for c in range(18):
-        delta[c] = 0.0
-    for k in range(6):
-        for c in range(18):
-            delta[c] += w[k, c] * white[k]
-    for i in range(18):
-        for k in range(6):
+        f = white[i]
+        for c in range(first, last):
+            delta[c] += f * w[i, c]
+    for i in range(first, last):
+        for k in range(top, bottom):
             f = w[k, i]
-            for c in range(18):
+            for c in range(first, last):
                 p[i, c] -= f * w[k, c]
+
+
+@_inner
+def _update(x, p, w, factor, white, coupled, delta, turn, work):
+    """Kalman update: x ← x ⊞ Wᵀ L⁻¹ y, P ← P − Wᵀ W, which stays symmetric to the bit."""
+    if coupled:
+        _gain(p, w, factor, white, delta, 0, 6, 0, STATES)
+    else:
+        _gain(p, w, factor, white, delta, 0, 3, 0, LINEAR)
+        _gain(p, w, factor, white, delta, 3, 6, LINEAR, STATES)
     _move(x, delta, 1.0, turn, work)
 
 
 @_inner
-def _mix(x, p, other, cov_other, weight, xo, po, delta, turn, work):
-    """Moment-matched mixture of mode (x, p) and the other mode with its weight (Bar-Shalom 2001, 11.6.6)."""
+def _blend(p, cov_other, weight, spread, delta, po, first, last):
+    for i in range(first, last):
+        f = spread * delta[i]
+        for c in range(first, last):
+            po[i, c] = (1.0 - weight) * p[i, c] + weight * cov_other[i, c] + f * delta[c]
+
+
+@_inner
+def _mix(x, p, other, cov_other, weight, coupled, xo, po, delta, turn, work):
+    """Moment-matched mixture of an estimate (x, p) and another one with its weight (Bar-Shalom 2001, 11.6.6)."""
     _difference(other, x, delta, work)
-    for i in range(24):
+    for i in range(NOMINAL):
         xo[i] = x[i]
     spread = weight * (1.0 - weight)
-    for i in range(18):
-        f = spread * delta[i]
-        for c in range(18):
-            po[i, c] = (1.0 - weight) * p[i, c] + weight * cov_other[i, c] + f * delta[c]
+    if coupled:
+        _blend(p, cov_other, weight, spread, delta, po, 0, STATES)
+    else:
+        _blend(p, cov_other, weight, spread, delta, po, 0, LINEAR)
+        _blend(p, cov_other, weight, spread, delta, po, LINEAR, STATES)
     _move(xo, delta, weight, turn, work)
 
 
 @_inner
+def _gather(p, mode, weight, delta, first, last):
+    """Add the share of one mode to the covariance behind the modes; the first mode overwrites what was there."""
+    keep = 0.0 if mode == 0 else 1.0
+    for i in range(first, last):
+        f = weight * delta[i]
+        for c in range(first, last):
+            p[MIXTURE, i, c] = keep * p[MIXTURE, i, c] + (weight * p[mode, i, c] + f * delta[c])
+
+
+@_inner
+def _combine(x, p, probability, coupled, deltas, turn, work):
+    """Write the moment-matched mixture of all modes behind them."""
+    likely = 0
+    for mode in range(1, MODES):
+        if probability[mode] > probability[likely]:
+            likely = mode
+    mean = deltas[MODES]
+    for i in range(STATES):
+        mean[i] = 0.0
+    for mode in range(MODES):
+        _difference(x[mode], x[likely], deltas[mode], work)
+        for i in range(STATES):
+            mean[i] += probability[mode] * deltas[mode, i]
+    for mode in range(MODES):
+        for i in range(STATES):
+            deltas[mode, i] -= mean[i]
+        if coupled:
+            _gather(p, mode, probability[mode], deltas[mode], 0, STATES)
+        else:
+            _gather(p, mode, probability[mode], deltas[mode], 0, LINEAR)
+            _gather(p, mode, probability[mode], deltas[mode], LINEAR, STATES)
+    for i in range(NOMINAL):
+        x[MIXTURE, i] = x[likely, i]
+    _move(x[MIXTURE], mean, 1.0, turn, work)
+
+
+@_inner
 def _start(x, p, z, settings):
-    """Begin at the measured pose, at rest, with prior variances for speed and acceleration."""
-    for i in range(12):
-        x[i] = z[i]
-        x[12 + i] = 0.0
-    for i in range(18):
-        for c in range(18):
-            p[i, c] = z[12 + 6 * i + c] if i < 6 and c < 6 else 0.0
+    """Begin at the measured pose, at rest, with prior variances for speed and acceleration, and without tremor."""
+    for i in range(NOMINAL):
+        x[i] = z[i] if i < 12 else 0.0
+    for i in range(STATES):
+        for c in range(STATES):
+            p[i, c] = 0.0
+    for i in range(6):
+        for c in range(6):
+            p[i if i < 3 else LINEAR + i - 3, c if c < 3 else LINEAR + c - 3] = z[12 + 6 * i + c]
     for i in range(3):
-        p[6 + i, 6 + i] = settings[START_SPEED] ** 2
-        p[9 + i, 9 + i] = settings[START_ANGULAR_RATE] ** 2
-        p[12 + i, 12 + i] = settings[START_ACCELERATION] ** 2
-        p[15 + i, 15 + i] = settings[START_ANGULAR_ACCELERATION] ** 2
+        p[V + i, V + i] = settings[START_SPEED] ** 2
+        p[A + i, A + i] = settings[START_ACCELERATION] ** 2
+        p[OMEGA + i, OMEGA + i] = settings[START_ANGULAR_RATE] ** 2
+        p[ALPHA + i, ALPHA + i] = settings[START_ANGULAR_ACCELERATION] ** 2
 
 
 @_inner
@@ -283,14 +439,14 @@ def _distance(a, b):
 
 
 @_inner
-def _outside(x, p, before, z, dt, y, settings, factor, white):
+def _outside(w, before, z, dt, y, coupled, settings, factor, white):
     """Whether a sample is further off than a hand can have moved the tool."""
     reach = settings[MAX_SPEED] * dt + settings[MARGIN]
     if _distance(z, before) > reach:
         return True
     linear = 0.5 * settings[MAX_ACCELERATION] * dt * dt
     angular = 0.5 * settings[MAX_ANGULAR_ACCELERATION] * dt * dt
-    nis, _ = _whiten(p, z[12:48], y, linear * linear, angular * angular, factor, white)
+    nis, _ = _whiten(w, z[12:48], y, linear * linear, angular * angular, coupled, factor, white)
     return not 0.0 <= nis <= settings[GATE]
 
 
@@ -304,31 +460,42 @@ def _agrees(z, before, dt, settings, work, turn):
 
 
 @_inner
-def _restart(state, cov, sample, scalar, meta, cur, settings):
-    for mode in range(2):
-        _start(state[cur, mode], cov[cur, mode], sample[cur], settings)
-    scalar[cur, 0] = 0.5
-    scalar[cur, 1] = 0.0
-    meta[cur, 1] = REINITIALISED
-    meta[cur, 2] = 0
+def _tied(noise):
+    """Whether a measured covariance (36,) ties position to rotation."""
+    for i in range(3):
+        for j in range(3):
+            if noise[6 * (3 + i) + j] != 0.0:
+                return True
+    return False
 
 
 @_inner
-def _advance(state, cov, scalar, prev, cur, dt, settings, work):
-    """Mix and predict both modes from slot prev into slot cur; returns the predicted probability of brisk."""
-    m, turn, left, delta = work[0], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[1, 6]
-    brisk = scalar[prev, 0]
-    switch = 0.5 * (1.0 - np.exp(-2.0 * dt / settings[DWELL]))
-    ahead = brisk * (1.0 - switch) + (1.0 - brisk) * switch
-    for mode in range(2):
-        of_mode = ahead if mode == 1 else 1.0 - ahead
-        from_other = (1.0 - brisk if mode == 1 else brisk) * switch
-        _mix(state[prev, mode], cov[prev, mode], state[prev, 1 - mode], cov[prev, 1 - mode], from_other / of_mode,
+def _restart(state, cov, sample, scalar, meta, cur, settings):
+    for mode in range(MODES + 1):
+        _start(state[cur, mode], cov[cur, mode], sample[cur], settings)
+    for mode in range(MODES):
+        scalar[cur, mode] = 1.0 / MODES
+    scalar[cur, MODES] = 0.0
+    meta[cur, 1] = REINITIALISED
+    meta[cur, 2] = 0
+    meta[cur, 3] = 1 if _tied(sample[cur, 12:48]) else 0
+
+
+@_inner
+def _advance(state, cov, scalar, prev, cur, dt, coupled, settings, work):
+    """Mix and predict all modes from slot prev into slot cur, with their probabilities.
+
+    All changes of mode are equally likely, so that a mode takes in a share of the mixture of all.
+    """
+    turn, left, delta = work[0, 0:3, 0:3], work[0, 3:6, 0:3], work[0, 6]
+    stay = np.exp(-dt / settings[DWELL] * (MODES / (MODES - 1.0)))
+    change = (1.0 - stay) / MODES
+    for mode in range(MODES):
+        ahead = stay * scalar[prev, mode] + change
+        scalar[cur, mode] = ahead
+        _mix(state[prev, mode], cov[prev, mode], state[prev, MIXTURE], cov[prev, MIXTURE], change / ahead, coupled,
              state[cur, mode], cov[cur, mode], delta, turn, left)  # fmt: skip
-        jerk = settings[BRISK] if mode == 1 else settings[CALM]
-        angular = settings[BRISK_ANGULAR] if mode == 1 else settings[CALM_ANGULAR]
-        _predict(state[cur, mode], cov[cur, mode], dt, jerk, angular, m, turn, left)
-    return ahead
+        _predict(state[cur, mode], cov[cur, mode], dt, mode, coupled, settings, turn, left)
 
 
 @_inner
@@ -339,70 +506,85 @@ def _step(state, cov, sample, scalar, meta, prev, cur, settings, work):
         _restart(state, cov, sample, scalar, meta, cur, settings)
         return
     dt = gap * 1e-9
-    before = 1 if scalar[prev, 0] > 0.5 else 0
-    brisk = _advance(state, cov, scalar, prev, cur, dt, settings, work)
-    turn, left, delta = work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[1, 6]
-    w, z, noise = work[2], sample[cur], sample[cur, 12:48]
-    factor, y, white = work[3, 0:12, 0:6], work[3, 12:14], work[3, 14:16]
-    nis, log_det = np.empty(2), np.empty(2)
-    for mode in range(2):
-        x = state[cur, mode]
+    z, noise = sample[cur], sample[cur, 12:48]
+    tied = _tied(noise)
+    if tied and meta[prev, 3] == 0:
+        for mode in range(MODES + 1):
+            for i in range(LINEAR):
+                for c in range(LINEAR, STATES):
+                    cov[prev, mode, i, c] = 0.0
+                    cov[prev, mode, c, i] = 0.0
+    coupled = tied or meta[prev, 3] == 1
+    meta[cur, 3] = 1 if coupled else 0
+    _advance(state, cov, scalar, prev, cur, dt, coupled, settings, work)
+    turn, left, delta, before = work[0, 0:3, 0:3], work[0, 3:6, 0:3], work[0, 6], work[0, 7]
+    y, white, nis, log_det = work[1, 0:MODES], work[1, MODES : 2 * MODES], work[1, 10], work[1, 11]
+    near = 0
+    for mode in range(MODES):
+        x, w, factor = state[cur, mode], work[2 + mode], work[2 + mode, 6:12]
         for i in range(3):
-            y[mode, i] = z[i] - x[i]
+            y[mode, i] = z[i] - x[i] - x[18 + i]
         _relative(z[3:12], x[3:12], left, y[mode, 3:6])
-        nis[mode], log_det[mode] = _whiten(
-            cov[cur, mode], noise, y[mode], 0.0, 0.0, factor[6 * mode : 6 * mode + 6], white[mode]
-        )
-    least = min(nis[0], nis[1])
-    scalar[cur, 0], scalar[cur, 1] = brisk, least
+        _measured(cov[cur, mode], w, coupled)
+        nis[mode], log_det[mode] = _whiten(w, noise, y[mode], 0.0, 0.0, coupled, factor, white[mode])
+        if nis[mode] < nis[near]:
+            near = mode
+    least = nis[near]
+    scalar[cur, MODES] = least
     if not 0.0 <= least <= settings[MANOEUVRE]:
-        near = 0 if nis[0] <= nis[1] else 1
-        if _outside(state[cur, near], cov[cur, near], state[prev, before], z, dt, y[near], settings, w, delta):
+        for i in range(3):
+            before[i] = state[prev, MIXTURE, i] + state[prev, MIXTURE, 18 + i]
+        if _outside(work[2 + near], before, z, dt, y[near], coupled, settings, work[2 + near, 12:18], delta):
             same = meta[prev, 2] > 0 and _agrees(z, sample[prev], dt, settings, left, turn)
             meta[cur, 1] = GATED
             meta[cur, 2] = meta[prev, 2] + 1 if same else 1
             if meta[cur, 2] >= settings[REGAIN]:
                 _restart(state, cov, sample, scalar, meta, cur, settings)
+            else:
+                _combine(state[cur], cov[cur], scalar[cur], coupled, work[1], turn, left)
             return
-        for mode in range(2):  # a manoeuvre the modes do not hold: widen until the innovation is an ordinary one
-            fade = max(nis[mode] / 6.0, 1.0)
-            for i in range(18):
-                for c in range(18):
+        fade = least / 6.0  # a manoeuvre the modes do not hold: widen until the innovation is an ordinary one
+        for mode in range(MODES):
+            for i in range(STATES):
+                for c in range(STATES):
                     cov[cur, mode, i, c] *= fade
+            _measured(cov[cur, mode], work[2 + mode], coupled)
             nis[mode], log_det[mode] = _whiten(
-                cov[cur, mode], noise, y[mode], 0.0, 0.0, factor[6 * mode : 6 * mode + 6], white[mode]
+                work[2 + mode], noise, y[mode], 0.0, 0.0, coupled, work[2 + mode, 6:12], white[mode]
             )
-    for mode in range(2):
-        _update(state[cur, mode], cov[cur, mode], factor[6 * mode : 6 * mode + 6], white[mode], w, delta, turn, left)
-    ratio = np.exp(min(max(0.5 * (nis[1] - nis[0] + log_det[1] - log_det[0]), -50.0), 50.0))
-    scalar[cur, 0] = brisk / (brisk + (1.0 - brisk) * ratio)
+    best = -np.inf
+    for mode in range(MODES):
+        w, factor = work[2 + mode], work[2 + mode, 6:12]
+        _update(state[cur, mode], cov[cur, mode], w, factor, white[mode], coupled, delta, turn, left)
+        log_det[mode] = -0.5 * (nis[mode] + log_det[mode])
+        best = max(best, log_det[mode])
+    total = 0.0
+    for mode in range(MODES):
+        scalar[cur, mode] *= np.exp(log_det[mode] - best)
+        total += scalar[cur, mode]
+    for mode in range(MODES):
+        scalar[cur, mode] /= total
     meta[cur, 1] = ACCEPTED
     meta[cur, 2] = 0
+    _combine(state[cur], cov[cur], scalar[cur], coupled, work[1], turn, left)
 
 
 @_inner
-def _write(state, cov, scalar, slot, out, work):
-    """Combine the modes into out: pose 4×4, pose covariance 6×6, twist 6."""
-    delta, turn, left, x = work[1, 6], work[1, 0:3, 0:3], work[1, 3:6, 0:3], work[4, 0:2].reshape(36)
-    likely = 1 if scalar[slot, 0] > 0.5 else 0
-    weight = 1.0 - scalar[slot, 0] if likely == 1 else scalar[slot, 0]
-    p, other = cov[slot, likely], cov[slot, 1 - likely]
-    _difference(state[slot, 1 - likely], state[slot, likely], delta, left)
-    for i in range(24):
-        x[i] = state[slot, likely, i]
-    spread = weight * (1.0 - weight)
-    for i in range(6):
-        for j in range(6):
-            out[16 + 6 * i + j] = (1.0 - weight) * p[i, j] + weight * other[i, j] + spread * delta[i] * delta[j]
-    _move(x, delta, weight, turn, left)
+def _write(x, p, coupled, out):
+    """Write an estimate to out: pose 4×4, pose covariance 6×6, twist 6."""
     for i in range(3):
         for j in range(3):
             out[4 * i + j] = x[3 + 3 * i + j]
-        out[4 * i + 3] = x[i]
+            out[16 + 6 * i + j] = p[i, j] + p[i, S + j] + p[S + i, j] + p[S + i, S + j]
+            cross = p[i, PHI + j] + p[S + i, PHI + j] if coupled else 0.0
+            out[16 + 6 * i + 3 + j] = cross
+            out[16 + 6 * (3 + j) + i] = cross
+            out[16 + 6 * (3 + i) + 3 + j] = p[PHI + i, PHI + j]
+        out[4 * i + 3] = x[i] + x[18 + i]
         out[12 + i] = 0.0
-    out[15] = 1.0
-    for i in range(6):
         out[52 + i] = x[12 + i]
+        out[55 + i] = x[24 + i]
+    out[15] = 1.0
 
 
 _STORE = 'float64[:,:,::1], float64[:,:,:,::1], float64[:,::1], float64[:,::1], int64[:,::1], int64[::1], int64[::1]'
@@ -424,7 +606,7 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
             total += noise[i, j]
     if not np.isfinite(total):
         return NOT_FINITE, 0
-    work = np.empty((5, 18, 18))
+    work = np.empty((2 + MODES, STATES, STATES))
     count = head[0]
     place = count
     outcome = ACCEPTED
@@ -436,7 +618,8 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
         if place < count and meta[order[place], 0] == stamp:
             outcome = DUPLICATE
     if outcome != ACCEPTED:
-        _write(state, cov, scalar, order[count - 1], out, work)
+        newest = order[count - 1]
+        _write(state[newest, MIXTURE], cov[newest, MIXTURE], meta[newest, 3] == 1, out)
         out[58] = 0.0
         return outcome, meta[order[count - 1], 0]
     slots = order.shape[0]
@@ -480,8 +663,8 @@ def feed(state, cov, sample, scalar, meta, order, head, settings, stamp, pose, n
             order[slots - gone + i] = free[i]
         head[1] = 1
     head[0] = count - gone
-    _write(state, cov, scalar, newest, out, work)
-    out[58] = scalar[slot, 1]
+    _write(state[newest, MIXTURE], cov[newest, MIXTURE], meta[newest, 3] == 1, out)
+    out[58] = scalar[slot, MODES]
     if late and meta[slot, 1] == ACCEPTED:
         return INSERTED_LATE, meta[newest, 0]
     return meta[slot, 1], meta[newest, 0]
@@ -495,15 +678,18 @@ def look(state, cov, sample, scalar, meta, order, head, settings, stamp, out):
         place -= 1
     if place < 0:
         return EMPTY if head[0] == 0 else TOO_OLD
-    work = np.empty((5, 18, 18))
+    work = np.empty((2 + MODES, STATES, STATES))
     slot = order[place]
-    ahead_state, ahead_cov, ahead_scalar = np.empty((2, 2, 24)), np.empty((2, 2, 18, 18)), np.empty((2, 2))
-    ahead_state[0], ahead_cov[0], ahead_scalar[0] = state[slot], cov[slot], scalar[slot]
-    newest = 0
+    coupled = meta[slot, 3] == 1
     dt = (stamp - meta[slot, 0]) * 1e-9
     if dt > 0.0:
-        ahead_scalar[1, 0] = _advance(ahead_state, ahead_cov, ahead_scalar, 0, 1, dt, settings, work)
-        newest = 1
-    _write(ahead_state, ahead_cov, ahead_scalar, newest, out, work)
+        ahead_state, ahead_cov = np.empty((2, MODES + 1, NOMINAL)), np.zeros((2, MODES + 1, STATES, STATES))
+        ahead_scalar = np.empty((2, MODES + 1))
+        ahead_state[0], ahead_cov[0], ahead_scalar[0] = state[slot], cov[slot], scalar[slot]
+        _advance(ahead_state, ahead_cov, ahead_scalar, 0, 1, dt, coupled, settings, work)
+        _combine(ahead_state[1], ahead_cov[1], ahead_scalar[1], coupled, work[1], work[0, 0:3, 0:3], work[0, 3:6, 0:3])
+        _write(ahead_state[1, MIXTURE], ahead_cov[1, MIXTURE], coupled, out)
+    else:
+        _write(state[slot, MIXTURE], cov[slot, MIXTURE], coupled, out)
     out[58] = 0.0
     return ACCEPTED

@@ -8,6 +8,7 @@ from twin_nodes.core.geometry.covariance import pose_error
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.filter import PoseFilter, PoseFilterConfig
+from twin_nodes.core.tracking.filter_reference import process_noise
 
 START_NS = 1_000 * NANOSECONDS
 
@@ -49,26 +50,51 @@ class HandMotion:
         return make_transform(rotation_exp(turns), position + np.array([0.1, -0.2, -1.2]))
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A tool that sweeps to and fro without rest, each axis on its own, and turns.
+
+    Args:
+        amplitude: Greatest amplitude of an axis [m]; the least is 0.6 of it.
+        rate_hz: Middle rate; those of the axes lie within 30 % of it.
+    """
+
+    amplitude: float
+    rate_hz: float
+
+    def draw(self, rng: np.random.Generator, steps: int, rate_hz: float) -> Array:
+        """Return true poses tracker_T_tool (steps, 4, 4) [m]."""
+        t = np.arange(steps)[:, None] / rate_hz
+        amplitude, rate = self.amplitude * rng.uniform(0.6, 1.0, 3), self.rate_hz * rng.uniform(0.7, 1.3, 3)
+        position = amplitude * np.sin(2.0 * np.pi * t * rate + rng.uniform(0.0, 2.0 * np.pi, 3))
+        turns = np.array([0.3, 0.4, 0.5]) * np.sin(t * np.array([1.3, 0.9, 0.7]))
+        return make_transform(rotation_exp(turns), position + np.array([0.1, -0.2, -1.2]))
+
+
 def model_motion(config: PoseFilterConfig, rng: np.random.Generator, steps: int, rate_hz: float) -> Array:
-    """Draw true poses (steps, 4, 4) from the very model of the filter: two modes that switch, white jerk."""
+    """Draw true poses (steps, 4, 4) from the very model of the filter: modes that switch, white jerk, tremor."""
     dt = 1.0 / rate_hz
-    axis = np.array([[dt**5 / 20, dt**4 / 8, dt**3 / 6], [dt**4 / 8, dt**3 / 3, dt**2 / 2], [dt**3 / 6, dt**2 / 2, dt]])
-    factor = np.linalg.cholesky(axis)
-    switch = 0.5 * (1.0 - np.exp(-2.0 * dt / config.mode_dwell))
-    velocity = rng.normal(size=6) * np.repeat([config.start_speed, config.start_angular_rate], 3)
-    acceleration = rng.normal(size=6) * np.repeat([config.start_acceleration, config.start_angular_acceleration], 3)
-    position, rotation, brisk = rng.normal(size=3), rotation_exp(rng.normal(size=3)), rng.random() < 0.5
+    stay = np.exp(-dt / config.mode_dwell * 5.0 / 4.0)
+    fade, angle = np.exp(-2.0 * np.pi * config.tremor_width_hz * dt), 2.0 * np.pi * config.tremor_rate_hz * dt
+    ring = fade * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    velocity, angular_rate = rng.normal(size=(2, 3)) * np.array([[config.start_speed], [config.start_angular_rate]])
+    acceleration = rng.normal(size=3) * config.start_acceleration
+    angular_acceleration = rng.normal(size=3) * config.start_angular_acceleration
+    position, rotation, tremor = rng.normal(size=3), rotation_exp(rng.normal(size=3)), np.zeros((2, 3))
+    mode = int(rng.integers(5))
     poses = np.empty((steps, 4, 4))
     for step in range(steps):
-        poses[step] = make_transform(rotation, position)
-        brisk ^= rng.random() < switch
-        jerk = [config.brisk_jerk, config.brisk_angular_jerk] if brisk else [config.calm_jerk, config.calm_angular_jerk]
-        kick = factor @ rng.normal(size=(3, 6)) * np.repeat(jerk, 3)
-        move = dt * velocity + 0.5 * dt**2 * acceleration
-        position = position + move[:3] + kick[0, :3]
-        rotation = rotation_exp(kick[0, 3:]) @ rotation_exp(move[3:]) @ rotation
-        velocity = velocity + dt * acceleration + kick[1]
-        acceleration = acceleration + kick[2]
+        poses[step] = make_transform(rotation, position + tremor[0])
+        mode = mode if rng.random() < stay else int(rng.integers(5))
+        position = position + dt * velocity + 0.5 * dt**2 * acceleration
+        turn = dt * angular_rate + 0.5 * dt**2 * angular_acceleration
+        velocity, angular_rate = velocity + dt * acceleration, angular_rate + dt * angular_acceleration
+        noise = process_noise(config, mode, dt, velocity)
+        kick = (np.linalg.cholesky(noise + 1e-30 * np.eye(24)) @ rng.normal(size=24)).reshape(8, 3)
+        position, velocity, acceleration = position + kick[0], velocity + kick[1], acceleration + kick[2]
+        tremor = ring @ tremor + kick[3:5]
+        rotation = rotation_exp(kick[5]) @ rotation_exp(turn) @ rotation
+        angular_rate, angular_acceleration = angular_rate + kick[6], angular_acceleration + kick[7]
     return poses
 
 
