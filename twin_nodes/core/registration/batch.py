@@ -7,7 +7,7 @@ from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.registration.paired_points import REFUSED, fit_rigid
 
-# Product of the gaps of Horn's greatest eigenvalue over its cube below which singular values solve; a round set has 2.4.
+# Product of the gaps of Horn's greatest eigenvalue over its cube below which singular values solve; 2.4 is round.
 SMALL_GAP = 0.1
 # Second singular value over the first below which the turn about the line of the points is open.
 ON_A_LINE = 1e-9

@@ -14,6 +14,7 @@ from numba import njit
 SOLVED, LEFT, NOT_FINITE = 0, 1, 2
 _NEWTON_STEPS = 30
 _SMALL_COMPONENT = 0.0025  # squared
+_ROUNDING = 1e-28  # squared
 _FLAGS = {'contract', 'reassoc', 'arcp', 'nsz'}
 
 
@@ -42,7 +43,7 @@ def align_batch(patient: Any, anatomy: Any, small_gap: float, out: Any, status: 
             ay += anatomy[other, i, 1]
             az += anatomy[other, i, 2]
         px, py, pz, ax, ay, az = px * part, py * part, pz * part, ax * part, ay * part, az * part
-        sxx = sxy = sxz = syx = syy = syz = szx = szy = szz = power = 0.0
+        sxx = sxy = sxz = syx = syy = syz = szx = szy = szz = power_patient = power_anatomy = 0.0
         for i in range(count):
             bx = patient[problem, i, 0] - px
             by = patient[problem, i, 1] - py
@@ -50,7 +51,8 @@ def align_batch(patient: Any, anatomy: Any, small_gap: float, out: Any, status: 
             cx = anatomy[other, i, 0] - ax
             cy = anatomy[other, i, 1] - ay
             cz = anatomy[other, i, 2] - az
-            power += bx * bx + by * by + bz * bz + cx * cx + cy * cy + cz * cz
+            power_patient += bx * bx + by * by + bz * bz
+            power_anatomy += cx * cx + cy * cy + cz * cz
             sxx += cx * bx
             sxy += cx * by
             sxz += cx * bz
@@ -60,14 +62,17 @@ def align_batch(patient: Any, anatomy: Any, small_gap: float, out: Any, status: 
             szx += cz * bx
             szy += cz * by
             szz += cz * bz
+        power = power_patient * power_anatomy
         if not (power < math.inf):
             status[problem] = NOT_FINITE
             continue
-        if power == 0.0:
+        if power_patient <= _ROUNDING * (px * px + py * py + pz * pz) or power_anatomy <= _ROUNDING * (
+            ax * ax + ay * ay + az * az
+        ):
             status[problem] = LEFT
             continue
-        # K of Horn's equation 29, over the bound of its greatest eigenvalue, which becomes 1.
-        unit = 2.0 / power
+        # K of Horn's section 4.A, over a bound of its greatest eigenvalue (Cauchy and Schwarz), which becomes 1.
+        unit = 1.0 / math.sqrt(power)
         sxx, sxy, sxz = sxx * unit, sxy * unit, sxz * unit
         syx, syy, syz = syx * unit, syy * unit, syz * unit
         szx, szy, szz = szx * unit, szy * unit, szz * unit
@@ -100,7 +105,7 @@ def align_batch(patient: Any, anatomy: Any, small_gap: float, out: Any, status: 
         v23 = k22 * k33 - k23 * k23
         c0 = u01 * v23 - u02 * v13 + u03 * v12 + u12 * v03 - u13 * v02 + u23 * v01
         root = 1.0
-        slope = 0.0
+        slope = step = 0.0
         for _ in range(_NEWTON_STEPS):
             square = root * root
             b = (square + c2) * root
@@ -113,7 +118,7 @@ def align_batch(patient: Any, anatomy: Any, small_gap: float, out: Any, status: 
             if abs(step) < 1e-9 * abs(root):
                 break
         status[problem] = SOLVED
-        if not (slope > small_gap * root * root * root):
+        if not (slope > small_gap * root * root * root and abs(step) < 1e-9 * abs(root)):
             status[problem] = LEFT
             continue
         # Columns of the adjugate of K − λI by minors of its last two, then of its first two rows. Each is the
