@@ -75,7 +75,6 @@ class GuidanceNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay)
-        self._names: tuple[str, ...] = ()
         self._indices: dict[str, int] = {}
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)

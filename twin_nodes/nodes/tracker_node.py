@@ -38,6 +38,7 @@ STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEV
 SWITCH_S = 0.0005  # the source's thread must not wait 5 ms for a report that is being written
 WATCH_S = 0.1
 GONE = ('SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'CALLBACK_FAILED')
+ODD = ('STUCK', 'UNIT_SUSPECT')  # of a tool that is tracked all the same
 SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
 
 
@@ -269,9 +270,10 @@ class TrackerNode(Node):
                 'listeners': ' '.join(map(str, self._outputs[name].listeners())),
                 **health.counts,
             }
-            code = 'OK' if tracked else health.code
-            self._said[name] = code
-            self.health.set(f'tool {name}', OK if tracked else WARN, code, health.reason, values)
+            odd = health.code in ODD
+            code = health.code if odd or not tracked else 'OK'
+            self._said[name] = 'OK' if tracked else code
+            self.health.set(f'tool {name}', OK if code == 'OK' else WARN, code, health.reason, values)
         # the source tells of a fault at most twice a second, but counts each one
         totals |= {code: total for code, total in getattr(self._source, 'counters', {}).items() if code in CODES}
         for code, total in totals.items():

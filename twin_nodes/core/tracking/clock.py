@@ -39,6 +39,9 @@ class ClockConfig:
         'Fastest correction of the stamps once settled.', 0.005, unit='s/s', minimum=1e-6, maximum=0.5
     )
     settle_time: float = setting('Span of data after which the offset counts as known.', 3.0, unit='s', minimum=0.0)
+    settle_sigma: float = setting(
+        'Sigma of the offset above which it does not count as known.', 0.02, unit='s', minimum=1e-6
+    )
     start_sigma: float = setting('Sigma of the offset after one sample.', 0.02, unit='s', minimum=0.0)
 
 
@@ -83,6 +86,7 @@ class DeviceClock:
         self._skew = 0.0
         self._applied: float | None = None
         self._mean_excess = 0.0
+        self._fit_sigma = 0.0  # mean distance of the buckets from the line [ns]
         self._samples = 0
         self._ahead = 0
         self._back = 0
@@ -95,7 +99,9 @@ class DeviceClock:
         """Whether enough was seen to trust the offset."""
         if self.config.mode != 'synchronise':
             return True
-        return self._samples > 1 and self._last_device - self._first >= self.config.settle_time * NANOSECONDS
+        seen_ns = self._last_device - self._first
+        known = self._fit_sigma <= self.config.settle_sigma * NANOSECONDS
+        return self._samples > 1 and seen_ns >= self.config.settle_time * NANOSECONDS and known
 
     @property
     def offset_s(self) -> float:
@@ -114,9 +120,8 @@ class DeviceClock:
         """Sigma of the offset [s], without that of the latency."""
         if self._samples < 2 or not self._buckets:
             return self.config.start_sigma
-        excess = [y - self._line(x + self._origin) for x, y in self._buckets]
         lone = (self._mean_excess + self.config.start_sigma * NANOSECONDS / self._samples) / self._samples
-        return max(sum(excess) / len(excess), lone) / NANOSECONDS
+        return max(self._fit_sigma, lone) / NANOSECONDS
 
     def update(self, device_stamp_ns: int, arrival_ns: int) -> ClockReading:
         """Take one pair of stamps and return the time of measurement."""
@@ -218,7 +223,9 @@ class DeviceClock:
             if x0 <= middle <= x1 and x1 > x0:
                 slope = (y1 - y0) / (x1 - x0)
         self._skew = min(max(slope, -bound), bound) if points[-1][0] - points[0][0] > 5 * NANOSECONDS else 0.0
-        self._offset = min(y - self._skew * x for x, y in points)
+        residuals = [y - self._skew * x for x, y in points]
+        self._offset = min(residuals)
+        self._fit_sigma = sum(residuals) / len(residuals) - self._offset
 
     def _emit(self, device_ns: int, arrival_ns: int) -> int:
         latency = round(self.config.latency * NANOSECONDS)
