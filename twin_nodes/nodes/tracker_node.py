@@ -97,6 +97,12 @@ class TrackerNodeConfig:
         """Check the relations between the settings."""
         if self.source == 'recording' and not self.recording.path:
             raise ConfigError("recording.path must be given when source is 'recording'")
+        synchronises = self.tracking.clock.mode == 'synchronise'
+        if self.source in ('recording', 'simulator') and self.recording.rate != 1.0 and synchronises:
+            raise ConfigError(
+                f"recording.rate={self.recording.rate} needs tracking.clock.mode='device': the stamps are as recorded, "
+                'so a clock cannot be tied to them at another speed'
+            )
         if self.tracker_frame in self.tracking.tools:
             raise ConfigError(f'tracker_frame={self.tracker_frame!r} is also a tool: frames need names of their own')
         if self.world_frame in (self.tracker_frame, *self.tracking.tools):

@@ -65,16 +65,3 @@ def test_real_time_keeps_to_the_schedule(recording):
 def test_rate_is_checked(recording, rate):
     with pytest.raises(ConfigError, match='rate='):
         RecordingSource(recording, rate=rate)
-
-
-def test_at_another_speed_the_device_clock_keeps_the_pace_of_real_time(recording):
-    frames, arrivals = [], []
-
-    def on_frame(frame):
-        frames.append(frame.device_stamp_ns)
-        arrivals.append(frame.arrival_ns)
-
-    RecordingSource(recording, rate=20.0, now_ns=time.monotonic_ns).run(on_frame, lambda event: None)
-    recorded = [frame.stamp_ns for frame in recording.frames]
-    scaled = [recorded[0] + round((stamp - recorded[0]) / 20.0) for stamp in recorded]
-    assert frames == scaled

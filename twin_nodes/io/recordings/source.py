@@ -1,7 +1,4 @@
-"""A recording played as a tracker: the device stamps are those recorded, the frames come when they came.
-
-At another speed the stamps are scaled with it, so that the clock of the device keeps the pace of real time.
-"""
+"""A recording played as a tracker: the device stamps are those recorded, the frames come when they came."""
 
 import threading
 import time
@@ -56,16 +53,10 @@ class RecordingSource:
                     return
             if self._stopped.is_set():
                 return
-            on_frame(TrackerFrame(self._paced(stamp_ns), self._now_ns(), tuple(frame.poses.values())))
+            on_frame(TrackerFrame(stamp_ns, self._now_ns(), tuple(frame.poses.values())))
         name = self._recording.path.name
         count = len(self._recording.frames)
         on_event(SourceEvent('SOURCE_FINISHED', f'{name}: all {count} frames were played', healthy=True))
-
-    def _paced(self, stamp_ns: int) -> int:
-        if self._rate in (0.0, 1.0):
-            return stamp_ns
-        first_ns = self._recording.frames[0].stamp_ns
-        return first_ns + round((stamp_ns - first_ns) / self._rate)
 
     def stop(self) -> None:
         """Make `run` return soon; callable from any thread."""
