@@ -1,6 +1,7 @@
 """Landmarks: our YAML, the phantom of a PLUS configuration, or those of the simulated room."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from twin_nodes.core.simulate.room import Room, RoomConfig
 
 MAX_FILE_BYTES = 1 << 20
 ROOM = 'room'
+_SHORT = reprlib.Repr()  # a value of aliases of aliases would fill the memory when written out
+_SHORT.maxlevel = 2
 
 
 def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
@@ -41,12 +44,25 @@ def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ConfigError(f'{path} is above {MAX_FILE_BYTES} bytes: no landmark file')
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding='utf-8')
+        content = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f'{path} cannot be read as YAML: {error}') from None
     if not isinstance(content, Mapping) or not isinstance(content.get('landmarks'), Mapping):
         raise ConfigError(f'{path}: expected `landmarks:` with one `name: [x, y, z]` in metres per line')
+    _check_names(path, text)
     return _checked(path, content['landmarks'])
+
+
+def _check_names(path: Path, text: str) -> None:
+    """Refuse a name that stands twice: YAML would keep the last in silence."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, value in root.value:
+        if key.value == 'landmarks':
+            names = [name.value for name, _ in value.value]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ConfigError(f'{path}: landmark {twice!r} stands twice')
 
 
 def _checked(path: Path, landmarks: Mapping[str, object]) -> tuple[tuple[str, ...], Array]:
@@ -56,9 +72,11 @@ def _checked(path: Path, landmarks: Mapping[str, object]) -> tuple[tuple[str, ..
         if len(numbers) != 3 or not all(
             isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
         ):
-            raise ConfigError(f'{path}: landmark {name}={value!r} must be three finite numbers [m]')
+            raise ConfigError(f'{path}: landmark {name}={_SHORT.repr(value)} must be three finite numbers [m]')
         if max(abs(float(v)) for v in numbers) > 5.0:
-            raise ConfigError(f'{path}: landmark {name}={value!r} is metres away: is the file in millimetres?')
+            raise ConfigError(
+                f'{path}: landmark {name}={_SHORT.repr(value)} is metres away: is the file in millimetres?'
+            )
         positions.append([float(v) for v in numbers])
     if len(positions) < 3:
         raise ConfigError(f'{path}: {len(positions)} landmarks, at least 3 are needed')

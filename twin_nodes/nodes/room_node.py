@@ -1,5 +1,6 @@
 """room_node: a simulated operating room that speaks OpenIGTLink and says when it started."""
 
+import os
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.simulate.room import DRILL, PATIENT, Room, RoomConfig
 from twin_nodes.io.simulated_tracker import SimulatedTracker
 from twin_nodes.ros.conversions import ns_to_stamp
@@ -29,6 +31,11 @@ class RoomNodeConfig:
     listeners: int = setting('Subscribers of the poses to wait for before the room starts.', 0, minimum=0)
     patience: float = setting('Start without them after this time.', 15.0, unit='s', minimum=0.0)
     room: RoomConfig = group(RoomConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the tools can be told apart."""
+        if self.drill_device == self.patient_device:
+            raise ConfigError(f'drill_device and patient_device are both {self.drill_device!r}')
 
 
 class RoomNode(Node):
@@ -56,7 +63,7 @@ class RoomNode(Node):
         try:
             self._tracker.run()
         except OSError as error:
-            message = f'{self.config.host}:{self.config.port} cannot be listened on: {error.strerror}'
+            message = f'{self.config.host}:{self.config.port} cannot be listened on: {os.strerror(error.errno or 0)}'
             self.health.set('server', ERROR, 'SOURCE_DISCONNECTED', message)
             self.get_logger().error(message)
 

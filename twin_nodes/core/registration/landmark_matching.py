@@ -139,19 +139,17 @@ def _hypotheses(dwells: Array, landmarks: Array, tolerance: float) -> list[_Hypo
 
 def _triples(dwells: Array) -> list[tuple[int, int, int]]:
     """Triples of dwells that are not on a line; the widest ones when there are too many."""
-    triples = []
-    for i, j, k in itertools.combinations(range(len(dwells)), 3):
-        u, v = dwells[j] - dwells[i], dwells[k] - dwells[i]
-        area = float(np.linalg.norm(np.cross(u, v)))
-        sides = float(np.linalg.norm(u) * np.linalg.norm(v))
-        if area > _MIN_SINE * sides:
-            triples.append((area, (i, j, k)))
-    if len(triples) > MAX_TRIPLES:
+    index = np.array(list(itertools.combinations(range(len(dwells)), 3)), int).reshape(-1, 3)
+    u, v = dwells[index[:, 1]] - dwells[index[:, 0]], dwells[index[:, 2]] - dwells[index[:, 0]]
+    area = np.linalg.norm(np.cross(u, v), axis=1)
+    apart = area > _MIN_SINE * np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+    index, area = index[apart], area[apart]
+    if len(index) > MAX_TRIPLES:
         # A dwell far off makes the widest triples: each dwell is to be in some, so every n-th is taken.
-        triples.sort(key=lambda item: -item[0])
-        step = len(triples) / MAX_TRIPLES
-        triples = [triples[int(n * step)] for n in range(MAX_TRIPLES)]
-    return [indices for _, indices in triples]
+        widest = np.argsort(-area, kind='stable')
+        step = len(index) / MAX_TRIPLES
+        index = index[widest[[int(n * step) for n in range(MAX_TRIPLES)]]]
+    return [(i, j, k) for i, j, k in index.tolist()]
 
 
 def _grow(
