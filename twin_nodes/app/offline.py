@@ -12,8 +12,9 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error, square_root
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
+from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
-from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult, register_paired_points
+from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult
 from twin_nodes.io.recordings.opening import open_recording
 from twin_nodes.io.recordings.plus_config import PlusConfig, read_plus_config
 from twin_nodes.io.recordings.plus_neighbours import find_plus_config, find_truth
@@ -132,6 +133,7 @@ def register_landmarks(
     tip: StoredResult | None = None,
     dwell: DwellConfig | None = None,
     quality: PairedPointConfig | None = None,
+    exclusion: ExclusionConfig | None = None,
     tolerance: float = 0.003,
     output: Path | str | None = None,
     date: str = '',
@@ -144,6 +146,7 @@ def register_landmarks(
         tip: Calibration of the stylus; that of the configuration when left out.
         dwell: When the tip counts as dwelling.
         quality: Limits of the registration.
+        exclusion: When a landmark that does not fit is left out and named.
         tolerance: A dwell farther than this from its landmark is on none [m].
         output: Result file to write, or None.
         date: When it was measured, ISO 8601; now when left out.
@@ -164,12 +167,13 @@ def register_landmarks(
         raise DegenerateGeometryError(f'{recording.path.name}: {match.message}', code='REGISTRATION_REFUSED')
     used, landmarks = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
     tip_covariance = tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0
-    result = register_paired_points(
+    result = register_excluding(
         touched[used],
         plus.landmarks_phantom[landmarks],
         names=tuple(plus.landmark_names[i] for i in landmarks),
         common=_rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance),
         config=quality,
+        exclusion=exclusion,
     )
     stored = _store_registration(result, recording, plus, date)
     if output is not None:

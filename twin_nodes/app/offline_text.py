@@ -44,6 +44,7 @@ def registration_text(
     """Return a registration as lines for a terminal, in millimetres and degrees; error (6,) is against the truth."""
     lines = [f'{recording.path.name} with {plus.path.name}: {match.message}']
     lines += [f'  {name:<12} residual {length * 1e3:6.3f} mm' for name, length in result.residuals.items()]
+    lines += [f'  {name:<12} left out {length * 1e3:6.3f} mm' for name, length in result.excluded.items()]
     centre = result.target_error(result.points_anatomy.mean(axis=0))
     lines.append(
         f'FRE {result.fre_rms * 1e3:.3f} mm, FLE {result.fle_rms * 1e3:.3f} mm, '

@@ -6,7 +6,7 @@ patient frame; those of the anatomy's points belong into the same covariance. Re
 Fitzpatrick, West and Maurer (1998): FRE² = (1 − 2/n) FLE².
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class PairedPointResult:
         fle_rms: Estimated fiducial localisation error, root mean square of its length [m].
         verdict: ACCEPT, WARN or REFUSE.
         reasons: Why it is not ACCEPT, one sentence each.
+        cause: What explains a poor fit of all points together, such as a mirrored set; '' for nothing known.
+        excluded: How far off each fiducial that was left out is [m], by name; those take no part in anything above.
     """
 
     patient_T_anatomy: Array
@@ -59,6 +61,8 @@ class PairedPointResult:
     fle_rms: float
     verdict: Verdict
     reasons: tuple[str, ...] = ()
+    cause: str = ''
+    excluded: dict[str, float] = field(default_factory=dict)
 
     @property
     def residuals(self) -> dict[str, float]:
@@ -120,13 +124,13 @@ def register_paired_points(
         DegenerateGeometryError: Fewer than three, coinciding or collinear fiducials.
     """
     config = config or PairedPointConfig()
-    patient, anatomy, labels = _checked(points_patient, points_anatomy, names)
+    patient, anatomy, labels = checked_pairs(points_patient, points_anatomy, names)
     _check_layout(patient, labels, config, 'touched')
     _check_layout(anatomy, labels, config, 'of the anatomy')
     pose = fit_rigid(patient, anatomy)
-    noise = _noise(covariances, fle_rms, len(patient))
+    noise = pair_noise(covariances, fle_rms, len(patient))
     if covariances is not None:
-        pose = _refine(pose, patient, anatomy, noise)
+        pose = refine_pose(pose, patient, anatomy, noise)
     residuals = patient - transform_points(pose, anatomy)
     fre = float(np.sqrt((residuals**2).sum(axis=1).mean()))
     freedom = 3 * len(patient) - 6
@@ -138,8 +142,10 @@ def register_paired_points(
     if common is not None:
         covariance = covariance + _shared(pose, anatomy, noise, unscaled, common)
     fle = float(np.sqrt(variance * np.trace(noise.mean(axis=0))))
-    verdict, reasons = _judge(patient, anatomy, labels, residuals, fre, config)
-    return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons)
+    cause = explain_residual(patient, anatomy, fre) if fre > config.warn_fre else ''
+    excess = float(np.sqrt(variance)) if known else 1.0
+    verdict, reasons = _judge(labels, residuals, fre, cause, excess, config)
+    return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons, cause)
 
 
 def fitzpatrick_tre(fle_rms: float, points_anatomy: Array, target_anatomy: Array) -> float:
@@ -157,9 +163,10 @@ def fitzpatrick_tre(fle_rms: float, points_anatomy: Array, target_anatomy: Array
     return float(np.sqrt(fle_rms**2 / len(points_anatomy) * (1.0 + ratio)))
 
 
-def _checked(
+def checked_pairs(
     points_patient: Array, points_anatomy: Array, names: tuple[str, ...] | None
 ) -> tuple[Array, Array, tuple[str, ...]]:
+    """Return the points (n, 3) of both frames and the names; InputError where shapes, names or values do not fit."""
     patient, anatomy = np.asarray(points_patient, float), np.asarray(points_anatomy, float)
     if patient.ndim != 2 or patient.shape[1] != 3 or patient.shape != anatomy.shape:
         raise InputError(f'paired points need two arrays (n, 3), got {patient.shape} and {anatomy.shape}')
@@ -196,7 +203,8 @@ def _check_layout(points: Array, labels: tuple[str, ...], config: PairedPointCon
         )
 
 
-def _noise(covariances: Array | None, fle_rms: float | None, count: int) -> Array:
+def pair_noise(covariances: Array | None, fle_rms: float | None, count: int) -> Array:
+    """Return the covariance of each pair's error (n, 3, 3) [m²]; the identity where nothing is known."""
     if covariances is None:
         if fle_rms is not None and not (np.isfinite(fle_rms) and fle_rms > 0.0):
             raise InputError(f'fle_rms={fle_rms} m must be above 0')
@@ -210,15 +218,15 @@ def _noise(covariances: Array | None, fle_rms: float | None, count: int) -> Arra
     return noise
 
 
-def _jacobians(pose: Array, anatomy: Array) -> Array:
-    """Derivative (n, 3, 6) of the mapped points by the pose error (δp, δφ)."""
+def point_jacobians(pose: Array, anatomy: Array) -> Array:
+    """Return the derivative (n, 3, 6) of the mapped points by the pose error (δp, δφ)."""
     turned = anatomy @ pose[:3, :3].T
     identity = np.broadcast_to(np.eye(3), (len(anatomy), 3, 3))
     return np.concatenate([identity, -skew(turned)], axis=2)
 
 
 def _information(pose: Array, anatomy: Array, noise: Array) -> Array:
-    jacobians = _jacobians(pose, anatomy)
+    jacobians = point_jacobians(pose, anatomy)
     return np.asarray(np.einsum('nij,nik->jk', jacobians, np.linalg.solve(noise, jacobians)))
 
 
@@ -228,15 +236,15 @@ def _shared(pose: Array, anatomy: Array, noise: Array, unscaled: Array, common: 
     if errors.ndim != 3 or errors.shape[:2] != (len(anatomy), 3) or not np.isfinite(errors).all():
         raise InputError(f'common errors need finite values of shape ({len(anatomy)}, 3, k), got {errors.shape}')
     weighted = np.linalg.solve(noise, errors)
-    moved = unscaled @ np.einsum('nij,nik->jk', _jacobians(pose, anatomy), weighted)
+    moved = unscaled @ np.einsum('nij,nik->jk', point_jacobians(pose, anatomy), weighted)
     return np.asarray(moved @ moved.T)
 
 
-def _refine(pose: Array, patient: Array, anatomy: Array, noise: Array) -> Array:
+def refine_pose(pose: Array, patient: Array, anatomy: Array, noise: Array) -> Array:
     """Gauss–Newton on Σ rᵀ Σ⁻¹ r; quadratic convergence from the closed form."""
     for _ in range(20):
         residuals = patient - transform_points(pose, anatomy)
-        jacobians = _jacobians(pose, anatomy)
+        jacobians = point_jacobians(pose, anatomy)
         weighted = np.linalg.solve(noise, jacobians)
         gradient = np.einsum('nij,ni->j', weighted, residuals)
         step = np.linalg.solve(np.einsum('nij,nik->jk', jacobians, weighted), gradient)
@@ -265,13 +273,16 @@ def _doubt(freedom: int) -> float:
 
 
 def _judge(
-    patient: Array, anatomy: Array, labels: tuple[str, ...], residuals: Array, fre: float, config: PairedPointConfig
+    labels: tuple[str, ...], residuals: Array, fre: float, cause: str, excess: float, config: PairedPointConfig
 ) -> tuple[Verdict, tuple[str, ...]]:
     reasons: list[str] = []
     verdict = Verdict.ACCEPT
-    if len(patient) == 3:
+    if len(labels) == 3:
         verdict = Verdict.WARN
         reasons.append('3 fiducials hide an error of any one of them: touch a fourth')
+    if excess > 1.0:
+        verdict = Verdict.WARN
+        reasons.append(f'the residuals are {excess:.2g} times what the stated error of the fiducials explains')
     if fre > config.warn_fre:
         verdict = Verdict.REFUSE if fre > config.refuse_fre else Verdict.WARN
         limit = config.refuse_fre if fre > config.refuse_fre else config.warn_fre
@@ -280,8 +291,7 @@ def _judge(
         reasons.append(
             f'FRE {fre * 1e3:.3g} mm is above {limit * 1e3:g} mm; worst is {labels[worst]} with {length:.3g} mm'
         )
-        cause = explain_residual(patient, anatomy, fre)
-        if cause:
-            verdict = Verdict.REFUSE
-            reasons.append(cause)
+    if cause:
+        verdict = Verdict.REFUSE
+        reasons.append(cause)
     return verdict, tuple(reasons)

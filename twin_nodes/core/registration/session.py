@@ -8,12 +8,12 @@ from twin_nodes.core.calibration.dwell import Dwell, DwellConfig, DwellDetector
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
 from twin_nodes.core.registration.paired_points import (
     PairedPointConfig,
     PairedPointResult,
     Verdict,
-    register_paired_points,
 )
 
 MAX_DWELLS = 64
@@ -25,6 +25,7 @@ class LandmarkSessionConfig:
 
     dwell: DwellConfig = group(DwellConfig)
     quality: PairedPointConfig = group(PairedPointConfig)
+    exclusion: ExclusionConfig = group(ExclusionConfig)
     tolerance: float = setting(
         'A dwell farther than this from its landmark is on none.', 0.003, unit='m', minimum=1e-5, maximum=0.05
     )
@@ -153,12 +154,13 @@ class LandmarkSession:
         landmark_rows = [landmark for _, landmark in match.pairs]
         shared = np.array([*self._tip_errors, self._tip_error])[dwell_rows]
         try:
-            result = register_paired_points(
+            result = register_excluding(
                 positions[dwell_rows],
                 self._landmarks[landmark_rows],
                 names=found,
                 common=shared,
                 config=self._config.quality,
+                exclusion=self._config.exclusion,
             )
         except DegenerateGeometryError as error:
             return SessionUpdate(stamp_ns, match, found, None, str(error), provisional)
