@@ -166,11 +166,6 @@ def test_covariance_comes_back_bit_for_bit(seed):
     np.testing.assert_array_equal(pose_from(message, frame='tracker').covariance, 0.5 * (covariance + covariance.T))
 
 
-def test_a_covariance_of_zero_is_taken():
-    message = pose_with_covariance(STAMP_NS, 'tracker', np.eye(4), np.zeros((6, 6)))
-    assert not pose_from(message, frame='tracker').covariance.any()
-
-
 @pytest.mark.parametrize(
     ('place', 'value', 'match'),
     [
@@ -207,3 +202,10 @@ def test_a_stamp_ahead_of_the_clock_is_refused_where_there_is_one():
     with pytest.raises(InputError, match='ahead of the clock') as caught:
         pose_from(message, frame='tracker', now_ns=STAMP_NS - 50_000_001)
     assert caught.value.code == 'STAMP_FUTURE'
+
+
+def test_a_covariance_of_zero_is_unknown_and_refused():
+    message = pose_with_covariance(1, 'tracker', np.eye(4), np.zeros((6, 6)))
+    with pytest.raises(InputError, match='zero, which means unknown') as caught:
+        pose_from(message, frame='tracker')
+    assert caught.value.code == 'NO_COVARIANCE'

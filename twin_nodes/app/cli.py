@@ -214,6 +214,16 @@ def recover(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help='A bag.')], second: Annotated[str, typer.Argument(help='Another bag.')]
+) -> None:
+    """Say where two bags differ, every decoded field bit for bit."""
+    from twin_nodes.app.compare import compare as run
+
+    _end(run(first, second))
+
+
+@app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,

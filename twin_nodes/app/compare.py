@@ -1,8 +1,5 @@
-"""Compares two bags and says where they differ first: `python -m twin_nodes.app.compare BAG BAG`."""
+"""Compares two bags and says where they differ first: `twin compare BAG BAG`."""
 
-import sys
-
-from twin_nodes.core.errors import TwinError
 from twin_nodes.io.bags.compare import compare_bags
 
 
@@ -17,19 +14,3 @@ def compare(first: str, second: str) -> int:
     total = f'{sum(comparison.counts.values())} messages on {len(comparison.counts)} topics'
     print(f'{"identical" if same else "not identical"}: {total}, every decoded field bit for bit')
     return 0 if same else 1
-
-
-def main() -> int:
-    """Run the command."""
-    if len(sys.argv) != 3:
-        print('usage: python -m twin_nodes.app.compare BAG BAG', file=sys.stderr)
-        return 2
-    try:
-        return compare(*sys.argv[1:])
-    except TwinError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -54,6 +54,12 @@ CODES: dict[str, CodeEntry] = {
     'NOT_FINITE': CodeEntry(
         'NaN or Inf in a pose', 'The sample was dropped and counted.', 'Find the sender; a bad tool file does this.'
     ),
+    'NO_COVARIANCE': CodeEntry(
+        'a pose without a stated error',
+        'The covariance of the position is zero, which ROS reads as unknown. It would be taken '
+        'for an error of 0, so the message was dropped.',
+        'Let the sender state its covariance, or take its poses in through tracker_node.',
+    ),
     'NOT_A_ROTATION': CodeEntry(
         'the matrix is not a right-handed rotation',
         'Determinant below zero, shear, or a quaternion whose norm is off by more than 1e-2. Sample dropped.',

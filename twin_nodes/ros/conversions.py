@@ -145,7 +145,7 @@ def check_covariance(covariance: Array, *, name: str) -> Array:
     """Check that a covariance (6, 6) is finite, symmetric and without a negative variance in any direction.
 
     Raises:
-        InputError: NOT_FINITE.
+        InputError: NOT_FINITE, or NO_COVARIANCE for a position whose error is not stated.
     """
     if not np.isfinite(covariance).all():
         raise InputError(f'{name}: covariance has NaN or Inf', code='NOT_FINITE')
@@ -154,6 +154,10 @@ def check_covariance(covariance: Array, *, name: str) -> Array:
         raise InputError(f'{name}: covariance is not symmetric', code='NOT_FINITE')
     if (np.diagonal(covariance) < 0.0).any() or _correlations_exceed_one(covariance):
         raise InputError(f'{name}: covariance has a negative variance', code='NOT_FINITE')
+    if not np.diagonal(covariance)[:3].any():
+        raise InputError(
+            f'{name}: covariance is zero, which means unknown; state the variance of the position', code='NO_COVARIANCE'
+        )
     return covariance
 
 
