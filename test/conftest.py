@@ -1,14 +1,34 @@
 """Fixtures that all tests share."""
 
+import fcntl
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+
+
+def _own_domain() -> IO[bytes] | None:
+    """Take a DDS domain that no other test run on this machine has: two in one domain hear each other's topics."""
+    for number in range(100):
+        domain = 1 + (os.getpid() + number) % 100
+        lock = (Path(tempfile.gettempdir()) / f'twin_nodes_test_domain_{domain}').open('ab')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        return lock
+    return None
+
+
+_DOMAIN_LOCK = None if 'ROS_DOMAIN_ID' in os.environ else _own_domain()  # held until this process ends
 for _variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS'):
     os.environ.setdefault(_variable, '1')
 
