@@ -148,21 +148,6 @@ def register_paired_points(
     return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons, cause)
 
 
-def fitzpatrick_tre(fle_rms: float, points_anatomy: Array, target_anatomy: Array) -> float:
-    """Return the expected TRE [m] after Fitzpatrick, West and Maurer (1998), equation 46.
-
-    TRE² = FLE²/n (1 + ⅓ Σ_k d_k²/f_k²): d_k distance of the target to the principal axis k of the fiducials, f_k the
-    RMS distance of the fiducials to it.
-    """
-    centred = points_anatomy - points_anatomy.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=True)[2]
-    fiducials, target = centred @ axes.T, (target_anatomy - points_anatomy.mean(axis=0)) @ axes.T
-    f_squared = (fiducials**2).sum(axis=1)[:, None] - fiducials**2
-    d_squared = (target**2).sum() - target**2
-    ratio = float((d_squared / f_squared.mean(axis=0)).sum()) / 3.0
-    return float(np.sqrt(fle_rms**2 / len(points_anatomy) * (1.0 + ratio)))
-
-
 def checked_pairs(
     points_patient: Array, points_anatomy: Array, names: tuple[str, ...] | None
 ) -> tuple[Array, Array, tuple[str, ...]]:
