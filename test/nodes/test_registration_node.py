@@ -7,7 +7,7 @@ from patient_streams import COVARIANCE, PATIENT_T_ANATOMY, Streams
 from std_srvs.srv import Trigger
 
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.geometry.covariance import pose_error
+from twin_nodes.core.geometry.covariance import point_covariance, pose_error
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.io.landmarks import write_landmarks
 from twin_nodes.io.results import read_result
@@ -21,6 +21,7 @@ LANDMARKS = {
     'vertex': np.array([0.012, 0.015, 0.052]),
     'canal': np.array([-0.04, -0.012, 0.031]),
 }
+NERVE = np.array([0.0, 0.0, 0.08])
 NOISE = 0.0001
 STEP_MS = 20
 
@@ -84,7 +85,9 @@ class Touching:
 
 def test_all_landmarks_in_any_order_give_the_truth(start, probe, tmp_path):
     file = tmp_path / 'registration.yaml'
-    touching = Touching(start, probe, tmp_path, result_file=str(file))
+    targets = tmp_path / 'targets.yaml'
+    write_landmarks(targets, {'nerve': NERVE})
+    touching = Touching(start, probe, tmp_path, result_file=str(file), targets_file=str(targets))
     assert touching.node.health._checks['state'].values[0].value == 'NOT_CALIBRATED'
     touching.calibrate()
     touching.touch('vertex', 'mastoid', 'canal', 'zygoma')
@@ -96,8 +99,11 @@ def test_all_landmarks_in_any_order_give_the_truth(start, probe, tmp_path):
     probe.until_code('registration: state', 'OK', touching.node)
     probe.until(lambda: touching.values().get('landmarks_found') == '5', touching.node, what='five')
     assert float(touching.values()['fre_mm']) < 0.3
+    assert 0.0 < float(touching.values()['tre nerve mm']) < 0.5
     probe.until(file.is_file, what='the result')
     stored = read_result(file, kind='registration')
+    expected = np.trace(point_covariance(stored.parent_T_child, stored.covariance, NERVE)) ** 0.5
+    assert stored.errors['tre_nerve_m'] == pytest.approx(expected, rel=1e-6)
 
     def is_published():
         return np.allclose(stored.parent_T_child, pose_from(touching.latched[-1], frame='patient').pose, atol=1e-9)

@@ -18,11 +18,12 @@ _SHORT = reprlib.Repr()  # a value of aliases of aliases would fill the memory w
 _SHORT.maxlevel = 2
 
 
-def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
+def read_landmarks(source: str, *, minimum: int = 3) -> tuple[tuple[str, ...], Array]:
     """Read names and positions in the anatomy frame [m], shape (n, 3), in the order in which they are to be touched.
 
     Args:
         source: A file, or 'room' for the simulated room.
+        minimum: Fewer are refused: a registration needs three, a list of targets one.
 
     Raises:
         ConfigError: naming file, landmark and what is wrong.
@@ -40,7 +41,7 @@ def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
             config = read_plus_config(path)
         except InputError as error:
             raise ConfigError(str(error)) from None
-        return _checked(path, dict(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True)))
+        return _checked(path, dict(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True)), minimum)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ConfigError(f'{path} is above {MAX_FILE_BYTES} bytes: no landmark file')
     try:
@@ -51,7 +52,7 @@ def read_landmarks(source: str) -> tuple[tuple[str, ...], Array]:
     if not isinstance(content, Mapping) or not isinstance(content.get('landmarks'), Mapping):
         raise ConfigError(f'{path}: expected `landmarks:` with one `name: [x, y, z]` in metres per line')
     _check_names(path, text)
-    return _checked(path, content['landmarks'])
+    return _checked(path, content['landmarks'], minimum)
 
 
 def _check_names(path: Path, text: str) -> None:
@@ -65,7 +66,7 @@ def _check_names(path: Path, text: str) -> None:
                 raise ConfigError(f'{path}: landmark {twice!r} stands twice')
 
 
-def _checked(path: Path, landmarks: Mapping[str, object]) -> tuple[tuple[str, ...], Array]:
+def _checked(path: Path, landmarks: Mapping[str, object], minimum: int) -> tuple[tuple[str, ...], Array]:
     positions = []
     for name, value in landmarks.items():
         numbers = value if isinstance(value, list) else []
@@ -78,8 +79,8 @@ def _checked(path: Path, landmarks: Mapping[str, object]) -> tuple[tuple[str, ..
                 f'{path}: landmark {name}={_SHORT.repr(value)} is metres away: is the file in millimetres?'
             )
         positions.append([float(v) for v in numbers])
-    if len(positions) < 3:
-        raise ConfigError(f'{path}: {len(positions)} landmarks, at least 3 are needed')
+    if len(positions) < minimum:
+        raise ConfigError(f'{path}: {len(positions)} landmarks, at least {minimum} are needed')
     return tuple(str(name) for name in landmarks), np.array(positions)
 
 

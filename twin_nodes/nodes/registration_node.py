@@ -27,6 +27,7 @@ from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
+from twin_nodes.core.registration.tre import target_errors
 from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
@@ -48,6 +49,9 @@ class RegistrationNodeConfig:
     anatomy_frame: str = setting('Frame of the landmarks.', 'anatomy')
     landmarks_file: str = setting(
         'Landmarks: YAML (name: [x, y, z] in metres), a PLUS configuration, or `room` for the simulated room.', ''
+    )
+    targets_file: str = setting(
+        'Targets whose expected error (TRE) is told: YAML as the landmarks; empty for none.', ''
     )
     registration_file: str = setting('A result of `twin register`, published instead of collecting.', '')
     result_file: str = setting('Where a complete live result is written; empty for nowhere.', '')
@@ -77,6 +81,8 @@ class RegistrationNode(Node):
         self._tip_error = np.zeros((3, 3))
         self._pending: deque[Pair | Unpaired] = deque()
         self._done = False
+        targets = self.config.targets_file
+        self._targets = read_landmarks(targets, minimum=1) if targets else ((), np.empty((0, 3)))
         if self.config.registration_file:
             self._publish_file(Path(self.config.registration_file))
             return
@@ -99,7 +105,12 @@ class RegistrationNode(Node):
         self._publish(0, result.parent_T_child, result.covariance)  # known beforehand: it holds at all times
         self._progress.say(ALL_NS)
         self._done = True
-        self.health.set('state', OK, 'OK', f'from {path.name}, measured {result.date}, {result.verdict}')
+        message = f'from {path.name}, measured {result.date}, {result.verdict}'
+        self.health.set('state', OK, 'OK', message, self._tre_values(result.parent_T_child, result.covariance))
+
+    def _tre_values(self, patient_T_anatomy: Array, covariance: Array) -> dict[str, object]:
+        errors = target_errors(patient_T_anatomy, covariance, *self._targets).rms
+        return {f'tre {name} mm': error * 1e3 for name, error in errors.items()}
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
@@ -193,13 +204,15 @@ class RegistrationNode(Node):
 
     def _write(self, result: PairedPointResult) -> None:
         positions = np.array([dwell.position_patient for dwell in self._session.dwells])
+        errors = target_errors(result.patient_T_anatomy, result.covariance, *self._targets).rms
         stored = StoredResult(
             kind='registration',
             parent_frame=self.config.patient,
             child_frame=self.config.anatomy_frame,
             parent_T_child=result.patient_T_anatomy,
             covariance=result.covariance,
-            errors={'fre_m': result.fre_rms, 'fle_m': result.fle_rms, 'fiducials_count': float(len(result.names))},
+            errors={'fre_m': result.fre_rms, 'fle_m': result.fle_rms, 'fiducials_count': float(len(result.names))}
+            | {f'tre_{name}_m': error for name, error in errors.items()},
             verdict=str(result.verdict),
             date=utc_date(),
             tool=self.config.tool,
@@ -224,6 +237,8 @@ class RegistrationNode(Node):
         if update.result is not None:
             values['fre_mm'] = update.result.fre_rms * 1e3
             values |= {f'residual {name} mm': length * 1e3 for name, length in update.result.residuals.items()}
+            values |= {f'left out {name} mm': length * 1e3 for name, length in update.result.excluded.items()}
+            values |= self._tre_values(update.result.patient_T_anatomy, update.result.covariance)
         return values
 
     def _publish(self, stamp_ns: int, patient_T_anatomy: Array, covariance: Array) -> None:
