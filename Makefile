@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCKED := --constraint constraints.txt
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install $(LOCKED)
 BUILD := $(INSTALL) --build-constraint constraints.txt
-EMBEDDED := $(shell find embedded -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -name '*.pyc')
+EMBEDDED := tf2_msgs tf2_ros tf_transformations
 KERNELS := $(shell grep -rl --include='*.py' njit twin_nodes)
 
 # one thread per kernel: a second one on a shared core costs milliseconds
@@ -17,6 +17,8 @@ export NUMBA_NUM_THREADS ?= 1
 
 .PHONY: all setup demo test test-all lint types bench lock clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SECONDEXPANSION:
 .DEFAULT_GOAL := all
 
 all: setup
@@ -35,20 +37,21 @@ $(VENV)/.wheels: requirements-ros.txt requirements.txt constraints.txt | $(VENV)
 	@$(INSTALL) -r requirements-ros.txt -r requirements.txt
 	@touch $@
 
-$(VENV)/.embedded: $(EMBEDDED) constraints.txt | $(VENV)/.wheels
+# each folder on its own; what an earlier build left in it would travel along
+$(VENV)/.embedded-%: $$(shell find embedded/$$* -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -name '*.pyc') constraints.txt | $(VENV)/.wheels
 	@scripts/debian-packages build $(PYTHON)
-	@echo 'building embedded/ (tf2_msgs, tf2_ros, tf_transformations)'
-	@rm -rf embedded/*/build embedded/*/*.egg-info
-	@$(BUILD) ./embedded/tf2_msgs ./embedded/tf2_ros ./embedded/tf_transformations
-	@rm -rf embedded/*/build embedded/*/*.egg-info
+	@echo 'building embedded/$*'
+	@rm -rf embedded/$*/build embedded/$*/*.egg-info
+	@$(BUILD) ./embedded/$*
+	@rm -rf embedded/$*/build embedded/$*/*.egg-info
 	@touch $@
 
-$(VENV)/.package: setup.py setup.cfg pyproject.toml package.xml requirements.txt $(wildcard twin_nodes/nodes/*_node.py) | $(VENV)/.embedded
+$(VENV)/.package: setup.py setup.cfg pyproject.toml package.xml requirements.txt $(wildcard twin_nodes/nodes/*_node.py) | $(EMBEDDED:%=$(VENV)/.embedded-%)
 	@echo 'installing twin_nodes'
 	@$(BUILD) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.wheels $(VENV)/.embedded $(VENV)/.package $(KERNELS)
+$(VENV)/.installed: $(VENV)/.wheels $(EMBEDDED:%=$(VENV)/.embedded-%) $(VENV)/.package $(KERNELS)
 	@$(BIN)/python -m twin_nodes.app.warm
 	@touch $@
 
