@@ -58,7 +58,7 @@ def test_no_other_yaml_lies_in_the_folder():
 def test_rendered_text_reads_back_exactly():
     values = {**ROOM['guidance'], 'advisor.stale_after': 1.0 / 3.0, 'near_distances': [0.002, 1e-7]}
     text = render('guidance', config_type('guidance_node'), values)
-    body = yaml.safe_load(text)['guidance']['ros__parameters']
+    body = yaml.safe_load(text)['/**/guidance']['ros__parameters']
     again = build_config(config_type('guidance_node'), body)
     assert again.advisor.stale_after == 1.0 / 3.0 and again.near_distances == (0.002, 1e-7)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 
+from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.simulate.room import Room, RoomConfig
 from twin_nodes.io.recordings.simulated import FIRST_STAMP_NS
-from twin_nodes.nodes.tracker_node import TrackerNode
+from twin_nodes.nodes.tracker_node import TrackerNode, TrackerNodeConfig
 from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns
 
 FAST = {'recording__rate': 40.0, 'tracking__clock__mode': 'device'}  # stamps as recorded, so speeds stay what they were
@@ -217,3 +218,10 @@ def test_bad_crtk_poses_are_counted_and_not_passed(start, probe, fault, code):
     crtk.until(lambda: code in crtk.node.health.counters or code in crtk.counts(), code, **fault)
     assert crtk.measured == []
     crtk.until(lambda: len(crtk.measured) >= 2, 'good poses afterwards')
+
+
+def test_a_crtk_device_that_is_no_topic_name_is_a_configuration_error():
+    with pytest.raises(ConfigError, match=r"device_names: 'my tool' cannot be part of a topic name"):
+        build_config(
+            TrackerNodeConfig, {'source': 'crtk', 'tracking.tools': ['tool'], 'tracking.device_names': ['my tool']}
+        )

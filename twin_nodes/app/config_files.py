@@ -10,6 +10,7 @@ import yaml
 from twin_nodes.core.config import Setting, build_config, settings_of
 
 INDENT = '    '
+ANY_NAMESPACE = '/**/'  # a bare name would hold for the root namespace only
 
 
 def render(node_name: str, config_type: type[Any], values: Mapping[str, Any]) -> str:
@@ -25,7 +26,7 @@ def render(node_name: str, config_type: type[Any], values: Mapping[str, Any]) ->
     """
     config = build_config(config_type, values, source=node_name)
     lines = [f'# {line}' for line in (config_type.__doc__ or '').strip().splitlines()[:1]]
-    lines += [f'{node_name}:', '  ros__parameters:']
+    lines += [f'{ANY_NAMESPACE}{node_name}:', '  ros__parameters:']
     open_groups: list[str] = []
     for item in settings_of(config_type):
         *groups, key = item.key.split('.')
@@ -46,10 +47,10 @@ def write(path: Path, node_name: str, config_type: type[Any], values: Mapping[st
 
 
 def load(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the section name and the parameters of a file that holds one node."""
+    """Return the name of the node and the parameters of a file that holds one node."""
     content = yaml.safe_load(path.read_text(encoding='utf-8'))
     ((section, body),) = content.items()
-    return str(section), dict(body['ros__parameters'])
+    return str(section).removeprefix(ANY_NAMESPACE), dict(body['ros__parameters'])
 
 
 def _value(config: Any, key: str) -> Any:

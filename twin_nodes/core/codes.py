@@ -31,6 +31,11 @@ CODES: dict[str, CodeEntry] = {
         'The source runs, but no reading carries this device name.',
         'Compare the device names listed in the diagnostic with `device_names` in the YAML.',
     ),
+    'UNKNOWN_DEVICE': CodeEntry(
+        'the source sends a device that is not configured',
+        'Readings of devices that `device_names` does not list were left out.',
+        'Nothing, if meant so; else add the device to `tracking.device_names` and a tool for it.',
+    ),
     'SOURCE_DISCONNECTED': CodeEntry(
         'the tracker source is not connected',
         'The connection was refused, closed or timed out. The node tries again with a growing pause.',

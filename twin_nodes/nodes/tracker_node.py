@@ -4,6 +4,7 @@ source → status → finite → rotation → unit and workspace → stamp → g
 `<tool>/filtered_cp` and tf. A tool that the source does not see is said to be lost in that very frame.
 """
 
+import re
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ STATES = ('OK', 'SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'DEV
 SWITCH_S = 0.0005  # the source's thread must not wait 5 ms for a report that is being written
 WATCH_S = 0.1
 GONE = ('SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'CALLBACK_FAILED')
+ROS_NAME = re.compile(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 ODD = ('STUCK', 'UNIT_SUSPECT')  # of a tool that is tracked all the same
 SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
 
@@ -97,6 +99,10 @@ class TrackerNodeConfig:
         """Check the relations between the settings."""
         if self.source == 'recording' and not self.recording.path:
             raise ConfigError("recording.path must be given when source is 'recording'")
+        if self.source == 'crtk':
+            for device in self.tracking.device_names or self.tracking.tools:
+                if not ROS_NAME.fullmatch(device):
+                    raise ConfigError(f'tracking.device_names: {device!r} cannot be part of a topic name')
         synchronises = self.tracking.clock.mode == 'synchronise'
         if self.source in ('recording', 'simulator') and self.recording.rate != 1.0 and synchronises:
             raise ConfigError(

@@ -112,7 +112,7 @@ def test_tool_never_seen_names_what_the_source_sends():
     assert pipeline.health()['stylus'].state is ToolState.NEVER_SEEN
     for number in range(100):
         pipeline.feed(at(number + 1, [tracked(f'Ghost{number}', pose(0, 0))]))
-    assert len(pipeline.unknown) == 32 and pipeline.counts['unknown'] == 101
+    assert len(pipeline.unknown) == 32 and pipeline.counts['UNKNOWN_DEVICE'] == 101
 
 
 def test_tool_invalid_in_every_frame_publishes_nothing():

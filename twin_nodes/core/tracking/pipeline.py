@@ -369,7 +369,7 @@ class TrackingPipeline:
         return tool.lost(stamp_ns, f'no reading for {silent:.3f} s, limit lost_after={self.config.lost_after} s')
 
     def _stranger(self, device: str) -> None:
-        self.counts['unknown'] += 1
+        self.counts['UNKNOWN_DEVICE'] += 1
         if device in self.unknown or len(self.unknown) < NAMES_KEPT:
             self.unknown[device] += 1
 
