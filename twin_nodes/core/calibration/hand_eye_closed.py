@@ -92,7 +92,7 @@ def _nearest_share(ties: Ties, base_T_hand: Array, target_T_eye: Array) -> Array
 
 
 def _lengths(hypotheses: tuple[Array, Array], base_T_hand: Array, target_T_eye: Array) -> tuple[Array, Array]:
-    """Position [m] and rotation residuals (h, n) of each hypothesis; the latter as chord, which orders like an angle."""
+    """Position [m] and rotation residuals (h, n) of each hypothesis; the latter as chord, ordered like the angle."""
     predicted = base_T_hand @ hypotheses[0][:, None]
     measured = hypotheses[1][:, None] @ target_T_eye
     position = np.linalg.norm(predicted[..., :3, 3] - measured[..., :3, 3], axis=-1)

@@ -12,6 +12,7 @@ from twin_nodes.core.calibration.temporal_stream import Mask
 from twin_nodes.core.geometry.se3 import Array
 
 _FLOOR = 1e-9
+_ALIKE = 0.02  # correlations above 0.99 differ by how the speeds were sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Peak:
         """Unexplained variance at the peak over that at its rival: near 1 when both explain the motion alike."""
         if self.rival_coefficient <= 0.0:
             return 0.0
-        return (1.0 - self.coefficient**2 + _FLOOR) / (1.0 - self.rival_coefficient**2 + _FLOOR)
+        return (1.0 - self.coefficient**2 + _ALIKE) / (1.0 - self.rival_coefficient**2 + _ALIKE)
 
 
 def correlate(first: Array, first_known: Mask, second: Array, second_known: Mask, *, min_overlap: int) -> Correlation:

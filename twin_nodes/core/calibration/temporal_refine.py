@@ -53,7 +53,7 @@ class Paired:
     Args:
         base_T_hand: Poses of the first, shape (n, 4, 4).
         target_T_eye: Poses of the second, shape (n, 4, 4).
-        eye_twists: Velocity of the eye in its own axes given X, as a function of X, shape (n, 6); None without stamps.
+        eye_twists: Velocity of the eye in the axes of the residuals given the ties, shape (n, 6); None without stamps.
         stamps_ns: Instants on the clock of the first stream, shape (n,).
         phase: Mean place of the instants between two samples of the interpolated stream, −1 to 1, over its period
             [1/s].
@@ -61,7 +61,7 @@ class Paired:
 
     base_T_hand: Array
     target_T_eye: Array
-    eye_twists: Callable[[Array], Array] | None
+    eye_twists: Callable[[Ties], Array] | None
     stamps_ns: Stamps
     phase: float
 
@@ -83,13 +83,21 @@ def pair_streams(first: PoseStream, second: PoseStream, offset_ns: int, shift: f
         found = interpolate_stream(second, instants, other_epoch, max_gap=max(max_gap, 3.0 * second.period))
         valid, before = found.valid, found.before[found.valid]
         twists, phase = body_twists(second, before), _phase(found, second)
-        return Paired(first.poses[valid], found.poses[valid], lambda _: twists, first.stamps_ns[valid], phase)
+        measured = second.has_rotation
+
+        def eye_twists(ties: Ties) -> Array:
+            # Positions have no axes of their own: their residuals lie along those of the base.
+            return twists if measured else twists_in_base(twists, ties.base_T_target)
+
+        return Paired(first.poses[valid], found.poses[valid], eye_twists, first.stamps_ns[valid], phase)
     instants = second.seconds_since(other_epoch) + shift
     found = interpolate_stream(first, instants, epoch, max_gap=max(max_gap, 3.0 * first.period))
     valid = found.valid
     hand = body_twists(first, found.before[valid])
     stamps, phase = second.stamps_ns[valid] + offset_ns + round(shift * NANOSECONDS), _phase(found, first)
-    return Paired(found.poses[valid], second.poses[valid], lambda x: carried_twists(hand, x), stamps, phase)
+    return Paired(
+        found.poses[valid], second.poses[valid], lambda ties: carried_twists(hand, ties.hand_T_eye), stamps, phase
+    )
 
 
 def _phase(found: Interpolated, stream: PoseStream) -> float:
@@ -113,10 +121,16 @@ def without_rests(paired: Paired) -> Paired:
     return Paired(
         paired.base_T_hand[keep],
         paired.target_T_eye[keep],
-        None if twists is None else lambda x: twists(x)[keep],
+        None if twists is None else lambda ties: twists(ties)[keep],
         paired.stamps_ns[keep],
         paired.phase,
     )
+
+
+def twists_in_base(twists: Array, base_T_target: Array) -> Array:
+    """Return velocities (n, 6) given along the axes of the target along those of the base."""
+    rotation = base_T_target[:3, :3].T
+    return np.asarray(np.concatenate([twists[:, :3] @ rotation, twists[:, 3:] @ rotation], axis=1))
 
 
 def carried_twists(hand_twists: Array, hand_T_eye: Array) -> Array:
@@ -170,7 +184,7 @@ def fit_ties(pair: Callable[[float], Paired], start: Ties, chosen: Selection, *,
     for step_index in range(_MAX_STEPS):
         _need(len(paired.base_T_hand), min_pairs)
         errors = residuals(ties, paired.base_T_hand, paired.target_T_eye)
-        twists = paired.eye_twists(ties.hand_T_eye) if paired.eye_twists is not None else None
+        twists = paired.eye_twists(ties) if paired.eye_twists is not None else None
         used = errors[:, chosen.rows]
         velocities = twists[:, chosen.rows] if twists is not None else None
         if noise is None or step_index < _NOISE_STEPS:

@@ -12,6 +12,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 Stamps = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 MIN_SAMPLES = 8
+_MEDIAN = 15  # grid points
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,4 +170,12 @@ def speed_signal(
         change = rotation_log(np.swapaxes(early.poses[:, :3, :3], 1, 2) @ late.poses[:, :3, :3])
     else:
         change = late.poses[:, :3, 3] - early.poses[:, :3, 3]
-    return np.asarray(np.linalg.norm(change, axis=1) / window), early.valid & late.valid
+    return _without_spikes(np.linalg.norm(change, axis=1) / window), early.valid & late.valid
+
+
+def _without_spikes(speeds: Array) -> Array:
+    """Running median (k,): a single wrong pose makes two high speeds, which would hide all others in a correlation."""
+    if len(speeds) < _MEDIAN:
+        return speeds
+    padded = np.pad(speeds, _MEDIAN // 2, mode='edge')
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1))
