@@ -65,10 +65,10 @@ demo: $(VENV)/.installed
 	$(BIN)/twin demo
 
 test: $(VENV)/.installed-test lint types
-	$(BIN)/python -m pytest -m 'not slow'
-
-test-all: $(VENV)/.installed-test lint types
 	$(BIN)/python -m pytest
+
+test-all: test
+	$(BIN)/twin bench --quick
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -206,7 +206,6 @@ def test_real_labels_give_closed_surfaces_where_the_voxels_are(shared_data):
         np.testing.assert_allclose(surface.bounds.mean(axis=0), centre, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_real_grey_matter_becomes_a_grid(shared_data):
     path = shared_data / 'head_mri_mni152' / 'mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz'
     volume = read_label_volume(path, threshold=0.5)

@@ -74,7 +74,8 @@ def score_room(seen: Observations, room: Room) -> list[Figure]:
     figures = [judge('poses_received', float(heard), '', at_least=1.0)]
     if start_ns is None or not heard:
         return figures
-    until_s = (seen.filtered[PATIENT][-1].stamp_ns - start_ns) / NANOSECONDS
+    newest = max(poses[-1].stamp_ns for poses in (seen.filtered[PATIENT], seen.filtered[TOOL], seen.tips) if poses)
+    until_s = (newest - start_ns) / NANOSECONDS
     figures += _tracking(seen, room, start_ns)
     if until_s > room.landmarks_start + SETTLED_S:
         figures.append(_calibration(seen, room))
