@@ -157,7 +157,19 @@ def _yaml(file: Path) -> str:
         return _parameters(file, content, _lines(root))
     if 'rosbag2_bagfile_information' in content:
         return _bag(file.parent)
+    if content.get('kind') == 'time_offset':
+        return _offset(file)
     return _result(file, content)
+
+
+def _offset(file: Path) -> str:
+    from twin_nodes.io.time_offsets import read_offset
+
+    offset = read_offset(file)
+    return (
+        f'time offset, {offset.verdict}: {offset.offset_ns * 1e-6:.3f} ms ± {offset.sigma_s * 1e3:.3f}, added to the '
+        f'stamps of {offset.second} for the clock of {offset.first}, {offset.date}'
+    )
 
 
 def _lines(node: yaml.Node, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:

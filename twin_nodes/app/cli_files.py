@@ -58,6 +58,71 @@ def calibrate_pivot(
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
 
 
+Member = Annotated[str, typer.Option(help='Table within a zip archive: its name, or a pattern.')]
+Device = Annotated[str, typer.Option(help='Tool in a tracker recording; else a table of poses is read.')]
+MaxOffset = Annotated[float, typer.Option(min=0.0, help='Largest offset looked for [s]; 0 for any.')]
+
+
+@calibrate.command('hand-eye')
+def calibrate_hand_eye(
+    hand: Annotated[Path, typer.Argument(help='Poses of the hand: t,x,y,z,qx,qy,qz,qw, TUM, zip, or a recording.')],
+    eye: Annotated[Path, typer.Argument(help='Poses of the eye in the frame of what it sees.')],
+    hand_member: Member = '',
+    eye_member: Member = '',
+    hand_device: Device = '',
+    eye_device: Device = '',
+    invert_eye: Annotated[
+        bool, typer.Option('--invert-eye', help='The eye file holds the target in the frame of the eye.')
+    ] = False,
+    offset_ms: Annotated[float | None, typer.Option(help='Offset of the eye clock; found when left out.')] = None,
+    max_offset: MaxOffset = 0.0,
+    hand_frame: Annotated[str, typer.Option(help='Name of the frame of the hand.')] = 'hand',
+    eye_frame: Annotated[str, typer.Option(help='Name of the frame of the eye.')] = 'eye',
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+    target_output: Annotated[Path | None, typer.Option(help='Result file for the base and the target.')] = None,
+) -> None:
+    """Find where a camera or marker sits on a hand, with its error and the offset of the clocks."""
+    from twin_nodes.app.offline_hand_eye import calibrate_hand_eye as run
+    from twin_nodes.app.offline_hand_eye import open_stream
+
+    report = run(
+        open_stream(hand, member=hand_member, device=hand_device),
+        open_stream(eye, member=eye_member, device=eye_device, invert=invert_eye),
+        offset=None if offset_ms is None else offset_ms * 1e-3,
+        max_offset=max_offset,
+        frames=(hand_frame, eye_frame),
+        output=output,
+        target_output=target_output,
+    )
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
+@calibrate.command('time')
+def calibrate_time(
+    first: Annotated[Path, typer.Argument(help='Poses whose clock counts: t,x,y,z,qx,qy,qz,qw, TUM, zip, recording.')],
+    second: Annotated[Path, typer.Argument(help='Poses of the same rigid body by another device.')],
+    first_member: Member = '',
+    second_member: Member = '',
+    first_device: Device = '',
+    second_device: Device = '',
+    max_offset: MaxOffset = 0.0,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find the offset between the clocks of two devices from the motion that both saw."""
+    from twin_nodes.app.offline_hand_eye import calibrate_time as run
+    from twin_nodes.app.offline_hand_eye import open_stream
+
+    report = run(
+        open_stream(first, member=first_member, device=first_device),
+        open_stream(second, member=second_member, device=second_device),
+        max_offset=max_offset,
+        output=output,
+    )
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
 @register.command('points')
 def register_points(
     recording: Annotated[Path, typer.Argument(help='Recording in which a stylus touches the landmarks.')],

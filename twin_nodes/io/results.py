@@ -18,7 +18,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, quat_from_rotation, rotation_from_quat
 
 FORMAT = 1
-KINDS = ('tool_tip', 'registration')
+KINDS = ('tool_tip', 'registration', 'hand_eye', 'robot_world')
 VERDICTS = ('accept', 'warn', 'refuse')
 MAX_FILE_BYTES = 1 << 20
 _REQUIRED = (
@@ -47,7 +47,8 @@ class StoredResult:
     """A measured tie between two frames.
 
     Args:
-        kind: 'tool_tip' (marker to tip) or 'registration' (patient to anatomy).
+        kind: 'tool_tip' (marker to tip), 'registration' (patient to anatomy), 'hand_eye' (hand to eye) or 'robot_world'
+            (base to target).
         parent_frame: Such as the marker of the tool, or the patient.
         child_frame: Such as the tip of the tool, or the anatomy.
         parent_T_child: Pose [m], shape (4, 4).
@@ -104,6 +105,15 @@ def write_result(path: Path | str, result: StoredResult) -> None:
     _parse(document, str(path))
     text = '# poses: metres, quaternion xyzw; covariance: x y z rx ry rz in m and rad, axes of the parent\n'
     text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
+    write_text_whole(path, text)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all; its folder is made.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text)

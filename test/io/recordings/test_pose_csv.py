@@ -76,6 +76,8 @@ def test_zip_members_by_name_pattern_and_path(tmp_path):
         read_pose_csv(path / 'set' / 'eye.csv'),
     ):
         assert (table.member, table.name, table.path) == ('set/eye.csv', 'eye.csv', path)
+    with pytest.raises(InputError, match=r"'\*\.csv' fits 2 of its tables"):
+        read_pose_csv(path, member='*.csv')
     with pytest.raises(InputError, match=r"no table 'set/hends\.csv'.*did you mean 'set/hand\.csv'"):
         read_pose_csv(path, member='set/hends.csv')
 

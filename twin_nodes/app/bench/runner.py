@@ -12,6 +12,7 @@ BENCHES = {
     'tf': 'twin_nodes.app.bench.tf',
     'filter': 'twin_nodes.app.bench.filter',
     'replay': 'twin_nodes.app.bench.replay',
+    'time': 'twin_nodes.app.bench.time',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}

@@ -76,8 +76,8 @@ def read_pose_csv(path: Path | str, *, member: str = '') -> PoseTable:
 
     Args:
         path: A table, a zip archive that holds one, or `archive.zip/name/in/it`.
-        member: Name within the archive, or a pattern such as `*hand.csv` that only one fits; may be left out when the
-            archive holds only one table.
+        member: Name within the archive, with or without its folders, or a pattern such as `*hand.csv` that only one
+            fits; may be left out when the archive holds only one table.
 
     Raises:
         InputError: The file is absent, too large, damaged, or holds no table of poses; the message names the line.
@@ -133,8 +133,8 @@ def _choose_member(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile
     names = [entry.filename for entry in tables]
     found = [entry for entry in entries if entry.filename == wanted]
     if not found and wanted:
-        found = [entry for entry in tables if fnmatch.fnmatchcase(entry.filename, wanted)]
-        found = found or [entry for entry in tables if entry.filename.rsplit('/', 1)[-1] == wanted]
+        found = [entry for entry in tables if fnmatch.fnmatchcase(entry.filename.rsplit('/', 1)[-1], wanted)]
+        found = found or [entry for entry in tables if fnmatch.fnmatchcase(entry.filename, wanted)]
     elif not wanted:
         found = tables
     if len(found) == 1:
@@ -142,7 +142,8 @@ def _choose_member(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile
     listed = ', '.join(names[:8]) + (' …' if len(names) > 8 else '')
     if not found:
         raise InputError(f'{path.name}: no table {wanted!r} in it; it has {listed or "none"}{nearest(wanted, names)}')
-    raise InputError(f'{path.name}: name one of its {len(names)} tables: {listed}')
+    said = f'{wanted!r} fits {len(found)} of its tables' if wanted else f'name one of its {len(names)} tables'
+    raise InputError(f'{path.name}: {said}: {listed}')
 
 
 def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
