@@ -13,6 +13,8 @@ BENCHES = {
     'filter': 'twin_nodes.app.bench.filter',
     'replay': 'twin_nodes.app.bench.replay',
     'time': 'twin_nodes.app.bench.time',
+    'chain': 'twin_nodes.app.bench.chain',
+    'registration': 'twin_nodes.app.bench.registration',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}

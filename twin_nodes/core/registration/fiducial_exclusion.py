@@ -28,7 +28,7 @@ from twin_nodes.core.registration.paired_points import (
 )
 
 _BEAM = 64
-_FIRST = 0.8  # of the chance of a false alarm is for a single bad fiducial
+_FURTHER = 0.2  # of the chance of a false alarm is added for all numbers of bad fiducials above one
 _CONSISTENT = 1e-3
 
 
@@ -185,7 +185,7 @@ def _number(levels: list[_Level], freedom: int, false_alarm: float, *, known: bo
             chance = _tail_chi(3, gained)
         else:
             chance = _tail_f(3, left, gained / 3.0 / max(levels[number].cost / left, 1e-300))
-        share = _FIRST if number == 1 else (1.0 - _FIRST) / (len(levels) - 2)
+        share = 1.0 if number == 1 else _FURTHER / (len(levels) - 2)
         rivals = freedom // 3 + 3 - number
         if chance < false_alarm * share / rivals:
             return number
