@@ -231,3 +231,18 @@ def test_real_devices_close_their_loop(shared_data):
     loop = ties[0].offset + ties[1].offset - ties[2].offset
     assert abs(loop) < 3.0 * np.sqrt(sum(tie.sigma**2 for tie in ties))
     assert abs(loop) < 0.01
+
+
+def test_curved_interpolation_follows_a_hand():
+    motion = RigidMotion(np.random.default_rng(18), reach=0.1, turn=0.5, fastest=1.5)
+    own, between = np.arange(600) / 60.0, 0.1 + np.random.default_rng(1).uniform(0.0, 9.5, 400)
+    stream = pose_stream(stamps_of(own), motion.poses(own))
+    truth = motion.poses(between)
+    worst = []
+    for curved in (False, True):
+        found = interpolate_stream(stream, between, EPOCH_NS, max_gap=0.05, curved=curved)
+        worst.append(np.linalg.norm(found.poses[:, :3, 3] - truth[:, :3, 3], axis=1).max())
+        worst.append(np.abs(found.poses[:, :3, :3] - truth[:, :3, :3]).max())
+    # the error falls by the ratio of the sampling period to that of the motion
+    assert worst[2] < 0.15 * worst[0]
+    assert worst[3] < 0.15 * worst[1]

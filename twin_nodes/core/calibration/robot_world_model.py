@@ -151,8 +151,8 @@ def inflated_by_memory(equations: NormalEquations, covariance: Array, columns: N
 
     Interpolated samples share their neighbours, trackers smooth, and systematic errors last as long as a pose does. For
     each group of unknowns (position and rotation of X and of Z, the offset) the variance grows by the sum of the
-    autocorrelations of its influence, as long as pairs of them are positive (the initial positive sequence of Geyer
-    1992, "Practical Markov chain Monte Carlo"). It never shrinks.
+    autocorrelations of its influence, as long as pairs of them are above chance (after the initial positive sequence of
+    Geyer 1992, "Practical Markov chain Monte Carlo"). It never shrinks.
 
     Args:
         equations: At the solution, in the order of time.
@@ -166,11 +166,12 @@ def inflated_by_memory(equations: NormalEquations, covariance: Array, columns: N
     for name in np.unique(columns // 3):
         group = columns // 3 == name
         correlations = products[:, group].sum(axis=1)
-        correlations = correlations / max(float(correlations[0]), 1e-300)
+        correlations = correlations[1:] / max(float(correlations[0]), 1e-300)
         pairs = correlations[: len(correlations) // 2 * 2].reshape(-1, 2).sum(axis=1)
-        negative = np.nonzero(pairs <= 0.0)[0]
-        end = int(negative[0]) if len(negative) else len(pairs)
-        growth[group] = np.sqrt(max(2.0 * float(pairs[:end].sum()) - 1.0, 1.0))
+        chance = np.sqrt(2.0 / (group.sum() * len(influence)))  # standard deviation of a pair without memory
+        ends = np.nonzero(pairs <= chance)[0]
+        end = int(ends[0]) if len(ends) else len(pairs)
+        growth[group] = np.sqrt(1.0 + 2.0 * float(pairs[:end].sum()))
     return np.asarray(covariance * np.outer(growth, growth))
 
 

@@ -80,7 +80,9 @@ def pair_streams(first: PoseStream, second: PoseStream, offset_ns: int, shift: f
     other_epoch = epoch - offset_ns
     if first.period >= second.period:
         instants = first.seconds_since(epoch) - shift
-        found = interpolate_stream(second, instants, other_epoch, max_gap=max(max_gap, 3.0 * second.period))
+        found = interpolate_stream(
+            second, instants, other_epoch, max_gap=max(max_gap, 3.0 * second.period), curved=True
+        )
         valid, before = found.valid, found.before[found.valid]
         twists, phase = body_twists(second, before), _phase(found, second)
         measured = second.has_rotation
@@ -91,7 +93,7 @@ def pair_streams(first: PoseStream, second: PoseStream, offset_ns: int, shift: f
 
         return Paired(first.poses[valid], found.poses[valid], eye_twists, first.stamps_ns[valid], phase)
     instants = second.seconds_since(other_epoch) + shift
-    found = interpolate_stream(first, instants, epoch, max_gap=max(max_gap, 3.0 * first.period))
+    found = interpolate_stream(first, instants, epoch, max_gap=max(max_gap, 3.0 * first.period), curved=True)
     valid = found.valid
     hand = body_twists(first, found.before[valid])
     stamps, phase = second.stamps_ns[valid] + offset_ns + round(shift * NANOSECONDS), _phase(found, first)
