@@ -3,8 +3,8 @@
 import numpy as np
 from visualization_msgs.msg import Marker
 
+from twin_nodes.core.geometry.chain import Chain
 from twin_nodes.core.guidance.advisor import Advice
-from twin_nodes.core.guidance.chain import TipInAnatomy
 from twin_nodes.core.guidance.clearance import Clearance, ToolPart
 from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.ros.conversions import stamp_to_ns
@@ -19,7 +19,7 @@ def clearance(name, distance, *, outside=False):
 
 
 def markers_of(*clearances, zones):
-    tip = TipInAnatomy(np.eye(4), np.eye(6) * 1e-8, ())
+    tip = Chain(np.eye(4), np.eye(6) * 1e-8, ())
     return guidance_markers(Advice(STAMP_NS, tip, clearances, zones, ()), 'anatomy').markers
 
 

@@ -217,7 +217,7 @@ class GuidanceNode(Node):
             self._distances[clearance.structure].publish(Float64(data=clearance.distance))
         frame = self.config.anatomy_frame
         self._clearance.publish(cloud_from_array(advice.stamp_ns, frame, points))
-        self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.anatomy_T_tip, advice.tip.covariance))
+        self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.start_T_end, advice.tip.covariance))
         if self._markers.get_subscription_count():
             self._markers.publish(guidance_markers(advice, frame))
         self._report(advice)

@@ -72,7 +72,7 @@ def test_distance_is_the_truth_wherever_tracker_patient_and_tool_are(ball, seed,
         stamped(START, tracker_T_patient @ patient_T_anatomy @ anatomy_T_tip @ inverse(tool_T_tip))
     )
     assert isinstance(advice, Advice) and advice.stamp_ns == START
-    np.testing.assert_allclose(advice.tip.anatomy_T_tip, anatomy_T_tip, atol=1e-9)
+    np.testing.assert_allclose(advice.tip.start_T_end, anatomy_T_tip, atol=1e-9)
     (clearance,) = advice.clearances
     assert clearance.distance == pytest.approx(
         reach - RADIUS, abs=4e-4
@@ -102,7 +102,7 @@ def test_the_patient_is_interpolated_never_taken_from_nearby(ball):
     advisor.add_patient(stamped(START, at(0.0, 0.0, 0.0)))
     assert advisor.add_tool(stamped(START + 5 * MS, at(0.0, 0.0, 0.02))) == []
     (advice,) = advisor.add_patient(stamped(START + 10 * MS, at(0.0, 0.0, 0.001)))
-    np.testing.assert_allclose(advice.tip.anatomy_T_tip[:3, 3], [0.0, 0.0, 0.0195], atol=1e-12)
+    np.testing.assert_allclose(advice.tip.start_T_end[:3, 3], [0.0, 0.0, 0.0195], atol=1e-12)
 
 
 def test_a_lost_patient_withdraws_the_advice_within_stale_after(ball):

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from twin_nodes.core.config import group, setting
+from twin_nodes.core.geometry.chain import Chain, Link, tip_in_anatomy
 from twin_nodes.core.geometry.pairing import (
     JUMP_NS,
     NANOSECONDS,
@@ -19,7 +20,6 @@ from twin_nodes.core.geometry.pairing import (
     stream_pairing,
 )
 from twin_nodes.core.geometry.ties import Tie, TieStream
-from twin_nodes.core.guidance.chain import Link, TipInAnatomy, tip_in_anatomy
 from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Structure
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent, ZoneMonitor
@@ -49,7 +49,7 @@ class Advice:
     """
 
     stamp_ns: int
-    tip: TipInAnatomy
+    tip: Chain
     clearances: tuple[Clearance, ...]
     zones: dict[str, Zone]
     events: tuple[ZoneEvent, ...]
@@ -194,7 +194,7 @@ class Advisor:
             Link('patient tracking', pair.reference.pose, pair.reference.covariance),
             Link('registration', registration.pose, registration.covariance),
         )
-        clearances = monitor.evaluate(pair.stamp_ns, tip_now.anatomy_T_tip, tip_now.covariance)
+        clearances = monitor.evaluate(pair.stamp_ns, tip_now.start_T_end, tip_now.covariance)
         events = zones.update(pair.stamp_ns, {clearance.structure: clearance.distance for clearance in clearances})
         self._newest_advice_ns = pair.stamp_ns
         self._withdrawn = False

@@ -6,9 +6,9 @@ import numpy as np
 
 from twin_nodes.core.calibration.pivot import solve_pivot
 from twin_nodes.core.calibration.robot_world import solve_robot_world
+from twin_nodes.core.geometry.chain import Link, LinkCost, compose_chain, inverted
 from twin_nodes.core.geometry.covariance import square_root
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, random_transform
-from twin_nodes.core.guidance.chain import Link, LinkCost, compose_chain, inverted
 from twin_nodes.core.registration.fiducial_exclusion import register_excluding
 from twin_nodes.core.simulate.twin_s import (
     CAMERA_SPHERES,
@@ -168,4 +168,4 @@ def _track(name: str, rng: np.random.Generator, body: MarkerBody, truth: Array) 
 
 def _locate(links: tuple[Link, Link, Link, Link], truth: Array) -> Located:
     chain = compose_chain(links)
-    return Located(chain.anatomy_T_tip[:3, 3] - truth, chain.covariance[:3, :3], chain.costs)
+    return Located(chain.start_T_end[:3, 3] - truth, chain.covariance[:3, :3], chain.costs)

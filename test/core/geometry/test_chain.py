@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin_nodes.core.geometry.covariance import compose_covariance, inverse_covariance, pose_error
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.chain import Link, compose_chain, inverted, tip_in_anatomy
+from twin_nodes.core.geometry.covariance import compose_covariance, inverse_covariance, point_covariance, pose_error
 from twin_nodes.core.geometry.se3 import inverse, make_transform, random_transform, rotation_exp
-from twin_nodes.core.guidance.chain import Link, compose_chain, inverted, tip_in_anatomy
 
 
 def random_covariance(rng, sigma):
@@ -35,10 +36,10 @@ def test_chain_equals_step_by_step_composition(seed):
         covariance = compose_covariance(pose, covariance, link.a_T_b, link.covariance)
         pose = pose @ link.a_T_b
     found = tip_in_anatomy(tool, tip, patient, registration)
-    np.testing.assert_allclose(found.anatomy_T_tip, pose, atol=1e-12)
+    np.testing.assert_allclose(found.start_T_end, pose, atol=1e-12)
     np.testing.assert_allclose(found.covariance, covariance, rtol=1e-9, atol=1e-16)
     truth = inverse(registration.a_T_b) @ inverse(patient.a_T_b) @ tool.a_T_b @ tip.a_T_b
-    np.testing.assert_allclose(found.anatomy_T_tip, truth, atol=1e-12)
+    np.testing.assert_allclose(found.start_T_end, truth, atol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,7 +59,7 @@ def test_covariance_agrees_with_simulation():
     errors = np.empty((4000, 6))
     for row in errors:
         tool, tip, patient, registration = (disturbed(rng, link) for link in links)
-        row[:] = pose_error(found.anatomy_T_tip, inverse(registration) @ inverse(patient) @ tool @ tip)
+        row[:] = pose_error(found.start_T_end, inverse(registration) @ inverse(patient) @ tool @ tip)
     # A variance from n samples has a relative σ of √(2/n) = 2.2 %; 4 σ.
     variances = np.diag(found.covariance)
     np.testing.assert_allclose(np.var(errors, axis=0), variances, rtol=0.09)
@@ -91,3 +92,20 @@ def test_inverting_twice_gives_the_link_back():
     np.testing.assert_allclose(back.a_T_b, link.a_T_b, atol=1e-14)
     np.testing.assert_allclose(back.covariance, link.covariance, rtol=1e-9, atol=1e-18)
     np.testing.assert_array_equal(inverted(link).covariance, inverse_covariance(link.a_T_b, link.covariance))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_costs_may_be_told_at_any_point(seed):
+    links = tuple(random_links(seed))
+    point = np.random.default_rng(seed).normal(0.0, 0.1, 3)
+    at_end, at_point = compose_chain(links), compose_chain(links, point_end=point)
+    np.testing.assert_array_equal(at_point.covariance, at_end.covariance)
+    expected = np.trace(point_covariance(at_end.start_T_end, at_end.covariance, point))
+    assert at_point.sigma**2 == pytest.approx(expected, rel=1e-9)
+    assert at_end.rotation_sigma**2 == pytest.approx(np.trace(at_end.covariance[3:, 3:]))
+
+
+def test_a_chain_without_links_is_refused():
+    with pytest.raises(InputError, match='at least one link'):
+        compose_chain(())
