@@ -153,11 +153,23 @@ def test_an_axis_a_fifth_too_short_is_recognised(axis):
     assert f'axis {"xyz"[axis]} of the anatomy looks 20 % too short' in result.reasons[-1]
 
 
+def test_two_names_that_were_exchanged_are_told():
+    names = ('nasion', 'left', 'right', 'chin', 'ear')
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        patient = transform_points(random_transform(rng), ANATOMY) + rng.normal(0, 3e-4, ANATOMY.shape)
+        i, j = sorted(rng.choice(5, 2, replace=False))
+        patient[[i, j]] = patient[[j, i]]
+        result = register_paired_points(patient, ANATOMY, names=names)
+        assert result.verdict is Verdict.REFUSE
+        assert result.cause.startswith(f'the points fit when {names[i]} and {names[j]} are exchanged')
+
+
 def test_plain_noise_is_not_explained_away():
     for seed in range(50):
         rng = np.random.default_rng(seed)
         result = register_paired_points(ANATOMY + rng.normal(0, 2e-3, (5, 3)), ANATOMY)
-        assert not any('axis' in r or 'mirror' in r or 'unit' in r for r in result.reasons)
+        assert not any('axis' in r or 'mirror' in r or 'unit' in r or 'exchanged' in r for r in result.reasons)
 
 
 def test_three_fiducials_warn():

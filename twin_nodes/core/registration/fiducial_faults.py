@@ -1,4 +1,6 @@
-"""Why paired points do not fit: mirrored data, another unit, or an axis of wrong length."""
+"""Why paired points do not fit: mirrored data, another unit, an axis of wrong length, or two names exchanged."""
+
+import itertools
 
 import numpy as np
 
@@ -9,11 +11,12 @@ _CHANCE = 1e-4
 _ITERATIONS = 200
 
 
-def explain_residual(points_patient: Array, points_anatomy: Array, fre: float) -> str:
-    """Return a sentence on what explains a poor fit of paired points (n, 3) [m], or ''.
+def explain_residual(points_patient: Array, points_anatomy: Array, fre: float, names: tuple[str, ...]) -> str:
+    """Return a sentence on what explains a poor fit of named paired points (n, 3) [m], or ''.
 
     A scale counts when the F-test says that its free numbers, one or three, do not lower the squared residual so far
-    by chance (0.01 %). A mirror image has no number more: it counts when it takes the RMS residual below 0.3 of itself.
+    by chance (0.01 %). A mirror image, or an exchange of two names, has no number more: it counts when it takes the RMS
+    residual below 0.3 of itself.
     """
     patient = points_patient - points_patient.mean(axis=0)
     anatomy = points_anatomy - points_anatomy.mean(axis=0)
@@ -21,10 +24,14 @@ def explain_residual(points_patient: Array, points_anatomy: Array, fre: float) -
     scale, residual = _isotropic(patient, anatomy)
     if _explains(fre, residual, 1, freedom):
         return _scale_sentence(scale)
-    if _rms(patient - anatomy @ _orthogonal(patient, anatomy).T) < EXPLAINED * fre:
+    mirrored = _rms(patient - anatomy @ _orthogonal(patient, anatomy).T)
+    (first, second), exchanged = _exchanged(patient, anatomy)
+    if mirrored < EXPLAINED * fre and mirrored <= exchanged:
         return 'the points fit when mirrored: left and right are exchanged in one of the two sets'
     if len(patient) < 4:
         return ''
+    if exchanged < EXPLAINED * fre:
+        return f'the points fit when {names[first]} and {names[second]} are exchanged: was one touched for the other?'
     scales, residual = _anisotropic(patient, anatomy)
     if not _explains(fre, residual, 3, freedom):
         return ''
@@ -70,6 +77,21 @@ def _rotation(patient: Array, anatomy: Array) -> Array:
 def _orthogonal(patient: Array, anatomy: Array) -> Array:
     u, _, vt = np.linalg.svd(patient.T @ anatomy)
     return np.asarray(u @ vt)
+
+
+def _exchanged(patient: Array, anatomy: Array) -> tuple[tuple[int, int], float]:
+    """Return the two points whose exchange lowers the residual most, and the residual left."""
+    pairs = list(itertools.combinations(range(len(patient)), 2))
+    orders = np.tile(np.arange(len(patient)), (len(pairs), 1))
+    for row, (i, j) in enumerate(pairs):
+        orders[row, [i, j]] = j, i
+    # Σ |p − R a|² = Σ |p|² + Σ |a|² − 2 (s₁ + s₂ ± s₃), with s the singular values of Σ p aᵀ (Arun 1987).
+    moments = np.einsum('bni,nj->bij', patient[orders], anatomy)
+    values = np.linalg.svd(moments, compute_uv=False)
+    values[:, 2] *= np.sign(np.linalg.det(moments))
+    squares = (patient**2).sum() + (anatomy**2).sum() - 2.0 * values.sum(axis=1)
+    best = int(np.argmin(squares))
+    return pairs[best], float(np.sqrt(max(squares[best], 0.0) / len(patient)))
 
 
 def _isotropic(patient: Array, anatomy: Array) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def register_paired_points(
     if common is not None:
         covariance = covariance + _shared(pose, anatomy, noise, unscaled, common)
     fle = float(np.sqrt(variance * np.trace(noise.mean(axis=0))))
-    cause = explain_residual(patient, anatomy, fre) if fre > config.warn_fre else ''
+    cause = explain_residual(patient, anatomy, fre, labels) if fre > config.warn_fre else ''
     excess = float(np.sqrt(variance)) if known else 1.0
     verdict, reasons = _judge(labels, residuals, fre, cause, excess, config)
     return PairedPointResult(pose, covariance, labels, residuals, anatomy, fre, fle, verdict, reasons, cause)
