@@ -52,7 +52,12 @@ def touched_phantom(tmp_path):
 
 def test_registers_a_simulated_phantom_against_truth(touched_phantom, tmp_path):
     path, truth = touched_phantom
-    report = register_landmarks(path, output=tmp_path / 'registration.yaml')
+    targets = tmp_path / 'targets.yaml'
+    targets.write_text('landmarks:\n  nerve: [0.02, 0.01, 0.03]\n', encoding='utf-8')
+    report = register_landmarks(path, targets=targets, output=tmp_path / 'registration.yaml')
+    told = report.result.target_error(np.array([0.02, 0.01, 0.03]))
+    assert report.stored.errors['tre_nerve_m'] == pytest.approx(told)
+    assert f'nerve        expected error {told * 1e3:6.3f} mm' in report.text
     assert len(report.match.pairs) == 6
     # 45 samples of 0.1 mm per dwell and a way out of some tenths of a millimetre
     assert np.abs(report.result.patient_T_anatomy[:3, 3] - truth[:3, 3]).max() < 0.5e-3

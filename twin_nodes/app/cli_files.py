@@ -129,6 +129,7 @@ def register_points(
     plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration; found near it when left out.')] = None,
     tip: Annotated[Path | None, typer.Option(help='Calibration of the stylus; else that of the configuration.')] = None,
     tolerance_mm: Annotated[float, typer.Option(min=0.01, help='How far a landmark may lie from its place.')] = 3.0,
+    targets: Annotated[Path | None, typer.Option(help='Landmark file of points whose expected error is told.')] = None,
     output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
 ) -> None:
     """Find the landmarks that were touched and register to them."""
@@ -136,6 +137,6 @@ def register_points(
     from twin_nodes.io.results import read_result
 
     known = read_result(tip, kind='tool_tip', usable=True) if tip is not None else None
-    report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, output=output)
+    report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, targets=targets, output=output)
     print(report.text)
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)

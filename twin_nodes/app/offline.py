@@ -15,6 +15,8 @@ from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transfo
 from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
 from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult
+from twin_nodes.core.registration.tre import target_errors
+from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.recordings.opening import open_recording
 from twin_nodes.io.recordings.plus_config import PlusConfig, read_plus_config
 from twin_nodes.io.recordings.plus_neighbours import find_plus_config, find_truth
@@ -135,6 +137,7 @@ def register_landmarks(
     quality: PairedPointConfig | None = None,
     exclusion: ExclusionConfig | None = None,
     tolerance: float = 0.003,
+    targets: Path | str | None = None,
     output: Path | str | None = None,
     date: str = '',
 ) -> RegistrationReport:
@@ -148,6 +151,7 @@ def register_landmarks(
         quality: Limits of the registration.
         exclusion: When a landmark that does not fit is left out and named.
         tolerance: A dwell farther than this from its landmark is on none [m].
+        targets: Landmark file of points whose expected error is told, or None.
         output: Result file to write, or None.
         date: When it was measured, ISO 8601; now when left out.
 
@@ -175,11 +179,13 @@ def register_landmarks(
         config=quality,
         exclusion=exclusion,
     )
-    stored = _store_registration(result, recording, plus, date)
+    names, positions = read_landmarks(str(targets), minimum=1) if targets is not None else ((), np.empty((0, 3)))
+    expected = target_errors(result.patient_T_anatomy, result.covariance, names, positions).rms
+    stored = _store_registration(result, expected, recording, plus, date)
     if output is not None:
         write_result(output, stored)
     error, rms = _against_truth(result, recording, plus)
-    text = registration_text(result, match, recording, plus, error, rms)
+    text = registration_text(result, expected, match, recording, plus, error, rms)
     return RegistrationReport(result, match, tuple(dwells), error, rms, stored, text)
 
 
@@ -253,7 +259,9 @@ def _find_config(recording: Recording, config_path: Path | str | None) -> PlusCo
     return plus
 
 
-def _store_registration(result: PairedPointResult, recording: Recording, plus: PlusConfig, date: str) -> StoredResult:
+def _store_registration(
+    result: PairedPointResult, expected: dict[str, float], recording: Recording, plus: PlusConfig, date: str
+) -> StoredResult:
     return StoredResult(
         kind='registration',
         parent_frame=plus.reference_frame.lower(),
@@ -265,7 +273,8 @@ def _store_registration(result: PairedPointResult, recording: Recording, plus: P
             'fle_m': result.fle_rms,
             'tre_at_centroid_m': result.target_error(result.points_anatomy.mean(axis=0)),
             'fiducials_count': float(len(result.names)),
-        },
+        }
+        | {f'tre_{name}_m': error for name, error in expected.items()},
         verdict=result.verdict,
         date=date or utc_date(),
         reasons=result.reasons,

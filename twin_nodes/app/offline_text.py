@@ -35,13 +35,17 @@ def pivot_text(result: PivotResult, recording: Recording, device: str, stamps_ns
 
 def registration_text(
     result: PairedPointResult,
+    expected: dict[str, float],
     match: LandmarkMatch,
     recording: Recording,
     plus: PlusConfig,
     error: Array | None,
     landmarks_rms: float | None,
 ) -> str:
-    """Return a registration as lines for a terminal, in millimetres and degrees; error (6,) is against the truth."""
+    """Return a registration as lines for a terminal, in millimetres and degrees.
+
+    Expected are the errors at named targets [m]; error (6,) is against the truth.
+    """
     lines = [f'{recording.path.name} with {plus.path.name}: {match.message}']
     lines += [f'  {name:<12} residual {length * 1e3:6.3f} mm' for name, length in result.residuals.items()]
     lines += [f'  {name:<12} left out {length * 1e3:6.3f} mm' for name, length in result.excluded.items()]
@@ -50,6 +54,7 @@ def registration_text(
         f'FRE {result.fre_rms * 1e3:.3f} mm, FLE {result.fle_rms * 1e3:.3f} mm, '
         f'TRE at the centroid {centre * 1e3:.3f} mm: {result.verdict}'
     )
+    lines += [f'  {name:<12} expected error {length * 1e3:6.3f} mm' for name, length in expected.items()]
     lines += [f'  {reason}' for reason in result.reasons]
     if error is not None and landmarks_rms is not None:
         angle, distance = np.degrees(np.linalg.norm(error[3:])), np.linalg.norm(error[:3]) * 1e3
