@@ -191,7 +191,7 @@ class RegistrationNode(Node):
         if update.usable and update.result is not None:
             self._publish(update.stamp_ns, update.result.patient_T_anatomy, update.result.covariance)
         self._done = update.complete and not update.provisional
-        if self._done and update.result is not None and self.config.result_file:
+        if update.final and not update.provisional and update.result is not None and self.config.result_file:
             self._write(update.result)
         if update.usable:
             level, code = (OK, 'OK') if not update.match.missing else (WARN, 'NOT_REGISTERED')

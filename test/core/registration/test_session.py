@@ -192,3 +192,15 @@ def test_the_result_is_that_of_the_inverse_way_round():
         results.append(hand.leave().result.patient_T_anatomy)
     np.testing.assert_allclose(results[0] @ results[1], np.eye(4), atol=20 * NOISE / 0.04)
     np.testing.assert_allclose(results[0], inverse(results[1]), atol=20 * NOISE / 0.04)
+
+
+def test_a_landmark_that_was_touched_badly_is_left_out_until_it_is_touched_again():
+    hand = Hand(LandmarkSession(NAMES, LANDMARKS, CONFIG))
+    for name, point in zip(NAMES, LANDMARKS, strict=True):
+        hand.touch(point + (name == 'vertex') * np.array([0.0, 0.0, 0.0025]))
+    update = hand.leave()
+    assert list(update.result.excluded) == ['vertex'] and update.result.verdict is Verdict.WARN
+    assert 'vertex is' in update.message and update.final and not update.complete
+    hand.touch(LANDMARKS[3])
+    update = hand.leave()
+    assert not update.result.excluded and update.result.verdict is Verdict.ACCEPT and update.complete

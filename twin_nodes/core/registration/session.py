@@ -58,8 +58,13 @@ class SessionUpdate:
 
     @property
     def complete(self) -> bool:
-        """Whether all landmarks were touched and the registration may be used."""
-        return self.result is not None and not self.match.missing and self.result.verdict is not Verdict.REFUSE
+        """Whether all landmarks were touched, none had to be left out, and the registration may be used."""
+        return self.final and self.result is not None and not self.result.excluded
+
+    @property
+    def final(self) -> bool:
+        """Whether all landmarks were touched and the registration may be used; one left out may be touched again."""
+        return self.usable and not self.match.missing
 
     @property
     def usable(self) -> bool:
