@@ -283,3 +283,46 @@ def test_real_sets(shared_data, archive, hand, eye, position, rotation):
     if 'vicon' in archive:
         published = make_transform(np.eye(3), [0.076, 0.043, 0.030])
         assert np.linalg.norm(result.hand_T_eye[:3, 3] - published[:3, 3]) < 3.0 * result.position_sigma
+
+
+def any_stream(rng):
+    """A motion of any kind: random poses, rest, a hand, an even turn, a tremor, a wild one."""
+    count = int(rng.integers(8, 400))
+    stamps = np.sort(rng.integers(0, int(10 ** rng.uniform(7.0, 11.0)), count))
+    seconds = stamps * 1e-9
+    poses = (
+        lambda: np.array([random_transform(rng) for _ in range(count)]),
+        lambda: np.broadcast_to(random_transform(rng), (count, 4, 4)),
+        lambda: RigidMotion(rng).poses(seconds),
+        lambda: make_transform(rotation_exp(np.outer(seconds, rng.normal(size=3))), np.zeros((count, 3))),
+        lambda: RigidMotion(rng, reach=1e-6, turn=1e-9).poses(seconds),
+        lambda: RigidMotion(rng, reach=1e5, turn=3.0).poses(seconds),
+    )[rng.integers(6)]()
+    return stamps, poses
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('seed', range(60))
+def test_streams_of_two_bodies_are_never_tied(seed):
+    rng = np.random.default_rng(seed)
+    (stamps_a, poses_a), (stamps_b, poses_b) = any_stream(rng), any_stream(rng)
+    count = min(len(poses_a), len(poses_b))
+    streams = pose_stream(stamps_a, poses_a), pose_stream(stamps_b, poses_b)
+    for solve in (
+        lambda: calibrate_streams(*streams),
+        lambda: calibrate_streams(*streams, offset_ns=0),
+        lambda: solve_robot_world(poses_a[:count], poses_b[:count]),
+        lambda: solve_hand_eye(poses_a[:count], poses_b[:count]),
+    ):
+        try:
+            result = solve()
+        except DegenerateGeometryError:
+            continue
+        assert result.verdict == 'refuse'
+        assert np.isfinite(result.joint_covariance).all()
+
+
+def test_streams_without_a_common_instant_are_refused():
+    trial = rigid_trial(np.random.default_rng(15), seconds=15.0)
+    with pytest.raises(DegenerateGeometryError, match='0 of 10 poses'):
+        calibrate_streams(trial.first, trial.second, offset_ns=10**15)

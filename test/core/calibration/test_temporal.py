@@ -246,3 +246,11 @@ def test_curved_interpolation_follows_a_hand():
     # the error falls by the ratio of the sampling period to that of the motion
     assert worst[2] < 0.15 * worst[0]
     assert worst[3] < 0.15 * worst[1]
+
+
+def test_a_stray_stamp_is_refused_and_said():
+    trial = rigid_trial(np.random.default_rng(19), seconds=10.0)
+    stamps = trial.first.stamps_ns.copy()
+    stamps[3] = 0
+    with pytest.raises(DegenerateGeometryError, match=r'the first stream spans 1\.7e\+09 s with 600 samples'):
+        estimate_offset(pose_stream(stamps, trial.first.poses), trial.second)

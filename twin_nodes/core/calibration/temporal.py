@@ -29,6 +29,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 
 CONFIDENCE = 1.959964  # of a 95 % interval, in sigma
 _LEAST_PERIODS = 3.0
+_MAX_GRID = 1 << 22  # points: eleven hours at 10 ms
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def find_coarse_offset(first: PoseStream, second: PoseStream, config: TemporalCo
     """
     angular = _use_rotation(first, second)
     for name, stream in (('first', first), ('second', second)):
+        _need_sane_stamps(stream, name, config)
         _need_motion(stream, name, angular, config)
     signals = [_signal(stream, angular, config) for stream in (first, second)]
     shorter = min(first.duration, second.duration)
@@ -231,6 +233,16 @@ def _signal(stream: PoseStream, angular: bool, config: TemporalConfig) -> tuple[
     return speed_signal(
         stream, grid, epoch, window=max(config.window, 2.0 * stream.period), max_gap=gap, angular=angular
     )
+
+
+def _need_sane_stamps(stream: PoseStream, name: str, config: TemporalConfig) -> None:
+    longest = _MAX_GRID * config.grid
+    if stream.duration > longest:
+        raise DegenerateGeometryError(
+            f'the {name} stream spans {stream.duration:.3g} s with {len(stream.stamps_ns)} samples, limit '
+            f'{longest:.3g} s: is a stamp wrong, such as 0?',
+            code=REFUSED,
+        )
 
 
 def _need_motion(stream: PoseStream, name: str, angular: bool, config: TemporalConfig) -> None:

@@ -44,6 +44,7 @@ _PATIENT_STEPS = 40  # pairs that go in and out of the limit can keep the last s
 _OPEN = 1e-8
 _TURN_WINDOW = 0.4  # s
 _MOVED, _TURNED, _REST = 0.002, 0.01, 0.25  # m, rad, s
+_MAX_PAIRS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +110,11 @@ def _phase(found: Interpolated, stream: PoseStream) -> float:
 def without_rests(paired: Paired) -> Paired:
     """Leave out pairs in which the hand has not moved since the one before, but for four each second.
 
-    A body at rest gives many samples of one and the same systematic error, which would pass for precision.
+    A body at rest gives many samples of one and the same systematic error, which would pass for precision. Of long
+    recordings 10,000 pairs at most are kept, evenly.
     """
+    if len(paired.stamps_ns) == 0:
+        return paired
     motion = inverse(paired.base_T_hand[:-1]) @ paired.base_T_hand[1:]
     steps = (
         np.linalg.norm(motion[:, :3, 3], axis=1) / _MOVED
@@ -118,7 +122,8 @@ def without_rests(paired: Paired) -> Paired:
         + np.diff(paired.stamps_ns) / (_REST * NANOSECONDS)
     )
     path = np.floor(np.concatenate([[0.0], np.cumsum(steps)]))
-    keep = np.concatenate([[True], np.diff(path) > 0.0])
+    keep = np.nonzero(np.concatenate([[True], np.diff(path) > 0.0]))[0]
+    keep = keep[:: -(-len(keep) // _MAX_PAIRS)]
     twists = paired.eye_twists
     return Paired(
         paired.base_T_hand[keep],
