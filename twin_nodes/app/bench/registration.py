@@ -1,7 +1,7 @@
 """Bench `registration`: paired points. Time beside numpy and scipy, bad fiducials found, target errors foretold.
 
 Fiducials lie on the upper part of a head, 0.15 to 0.19 m across. Noise of 0.3 mm is meant per axis, the harder reading;
-that of 0.3 mm RMS over three axes is told beside it. open3d is not installed; its times in one run are in the docs.
+that of 0.3 mm RMS over three axes is told beside it. open3d is in no default install and is not measured here.
 """
 
 import time
