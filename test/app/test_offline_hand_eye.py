@@ -76,6 +76,20 @@ def test_known_offset_is_taken(recorded):
     assert '(given)' in report.text
 
 
+def test_check_knows_tables_and_offsets(recorded, tmp_path, capsys):
+    _, hand, _ = recorded
+    assert main(['check', str(hand)]) == 0
+    assert 'table of poses, good: hand.csv, 1500 poses over 15.0 s at 100 Hz' in capsys.readouterr().out
+    out = tmp_path / 'offset.yaml'
+    calibrate_time(open_stream(hand), open_stream(hand), output=out)
+    assert main(['check', str(out)]) == 0
+    assert 'time offset, accept: 0.000 ms' in capsys.readouterr().out
+    other = tmp_path / 'other.csv'
+    other.write_text('a,b\n1,2\n')
+    assert main(['check', str(other)]) == 1
+    assert 'nor a table of poses' in capsys.readouterr().err
+
+
 def test_errors_are_one_line(recorded, tmp_path, capsys):
     _, hand, _ = recorded
     assert main(['calibrate', 'hand-eye', str(hand), str(tmp_path / 'none.csv')]) == 1

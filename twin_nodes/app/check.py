@@ -15,6 +15,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp')
 VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
 RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
+POSE_TABLES = ('.zip', '.tum')
 MAX_YAML_BYTES = 16_000_000
 OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 RESULT_KEYS = {'format', 'kind', 'parent_frame', 'child_frame'}
@@ -45,6 +46,7 @@ def inspect(file: Path) -> str:
         (('.yaml', '.yml'), _yaml),
         (('.launch.xml', '.launch'), _launch),
         (RECORDINGS, _recording),
+        (POSE_TABLES, _pose_table),
         (('.mcap',), _bag),
         (MESHES, _mesh),
         (VOLUMES, _volume),
@@ -87,11 +89,31 @@ def _xml(file: Path) -> str:
 def _recording(file: Path) -> str:
     from twin_nodes.io.recordings import open_recording
 
-    recording = open_recording(file)
+    try:
+        recording = open_recording(file)
+    except InputError as refusal:
+        if file.suffix.lower() != '.csv':
+            raise
+        try:
+            return _pose_table(file)
+        except InputError as other:
+            raise InputError(f'{refusal}; nor a table of poses: {other}') from None
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
     return (
         f'recording ({recording.kind}), good: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
         f'devices {", ".join(recording.devices)}{notes}'
+    )
+
+
+def _pose_table(file: Path) -> str:
+    from twin_nodes.io.recordings.pose_csv import read_pose_csv
+
+    table = read_pose_csv(file)
+    stream = table.stream
+    notes = f'; {"; ".join(table.notes)}' if table.notes else ''
+    return (
+        f'table of poses, good: {table.name}, {len(stream.stamps_ns)} poses over {stream.duration:.1f} s at '
+        f'{1.0 / stream.period:.0f} Hz, {stream.merged} stamps repeated, {stream.reordered} out of order{notes}'
     )
 
 
