@@ -13,6 +13,7 @@ from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.clouds import array_from_cloud, surface_marker
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.ties import withdrawal
 
 RADIUS = 0.02
 BALLS = {'nerve': np.zeros(3), 'artery': np.array([0.06, 0.0, 0.0])}
@@ -260,3 +261,16 @@ def test_anatomy_said_again_and_again_makes_no_new_publishers(start, probe, cach
 def test_a_wrong_configuration_does_not_start(start, settings, match):
     with pytest.raises(ConfigError, match=match):
         start(GuidanceNode, tool='drill', **settings)
+
+
+def test_a_withdrawn_registration_ends_the_advice_and_a_new_one_brings_it_back(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    guided.ready(tip_at(0.0, 0.032, 0.0))
+    probe.say_latched('registration', withdrawal(guided.streams.stamp_ns, 'patient'))
+    counters = guided.node.health
+    guided.until(lambda: counters.counters.get('NOT_REGISTERED', 0) > 0, tip_at(0.0, 0.032, 0.0), 'the withdrawal')
+    told, refused = len(guided.clouds), counters.counters['NOT_REGISTERED']
+    guided.until(lambda: counters.counters['NOT_REGISTERED'] > refused + 5, tip_at(0.0, 0.032, 0.0), 'more poses')
+    assert len(guided.clouds) == told and probe.code('guidance: chain') in ('NOT_REGISTERED', 'GUIDANCE_STALE')
+    guided.streams.say_ties()
+    guided.until(lambda: len(guided.clouds) > told, tip_at(0.0, 0.032, 0.0), 'advice again')

@@ -13,6 +13,7 @@ from twin_nodes.io.landmarks import write_landmarks
 from twin_nodes.io.results import read_result
 from twin_nodes.nodes.registration_node import RegistrationNode
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance
+from twin_nodes.ros.ties import tie_from
 
 LANDMARKS = {
     'mastoid': np.array([0.03, 0.0, 0.0]),
@@ -143,6 +144,8 @@ def test_reset_starts_again(start, probe, tmp_path):
     answer = client.call_async(Trigger.Request())
     probe.until(answer.done, what='the answer')
     assert answer.result().success and touching.node._session.dwells == ()
+    probe.until(lambda: touching.latched, what='the withdrawal')
+    assert tie_from(touching.latched[-1], frame='patient').withdrawn
 
 
 @pytest.mark.parametrize('topic', ['calibration/drill', 'patient/filtered_cp', 'drill/filtered_cp'])

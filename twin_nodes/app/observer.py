@@ -12,9 +12,11 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.ros.clouds import array_from_cloud
 from twin_nodes.ros.conversions import StampedPose, pose_from, stamp_to_ns
 from twin_nodes.ros.qos import DIAGNOSTICS, EVENTS, LATCHED, REPLAY_SUBSCRIPTION
+from twin_nodes.ros.ties import tie_from
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Observations:
     filtered: dict[str, list[StampedPose]] = field(default_factory=lambda: defaultdict(list))
     tips: list[StampedPose] = field(default_factory=list)
     clearances: list[tuple[int, np.ndarray]] = field(default_factory=list)
-    calibration: StampedPose | None = None
-    registration: StampedPose | None = None
+    calibration: Tie | None = None
+    registration: Tie | None = None
     room_start_ns: int | None = None
     latest: dict[str, Said] = field(default_factory=dict)
     changes: list[Said] = field(default_factory=list)
@@ -85,10 +87,12 @@ class Observer(Node):
         self.seen.clearances.append((stamp_to_ns(message.header.stamp), array_from_cloud(message)))
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        self.seen.calibration = pose_from(message, frame=None, timeless=True)
+        tie = tie_from(message, frame=None)
+        self.seen.calibration = None if tie.withdrawn else tie
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
-        self.seen.registration = pose_from(message, frame=None, timeless=True)
+        tie = tie_from(message, frame=None)
+        self.seen.registration = None if tie.withdrawn else tie
 
     def _on_room_start(self, message: Header) -> None:
         self.seen.room_start_ns = stamp_to_ns(message.stamp)

@@ -25,6 +25,7 @@ from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.ties import withdrawal
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class CalibrationNode(Node):
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
+        self._calibration.publish(withdrawal(int(self.get_clock().now().nanoseconds), self.config.tool))
         self.health.set('state', WARN, 'CALIBRATING', 'started again: put the tip into a dimple and tilt the tool')
         response.success, response.message = True, 'tilt the tool about its tip'
         return response

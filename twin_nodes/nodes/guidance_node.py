@@ -33,6 +33,7 @@ from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.ties import tie_from
 
 _ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
 _WATCH_S = 0.05
@@ -99,13 +100,18 @@ class GuidanceNode(Node):
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
 
-    def _checked(
-        self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False
-    ) -> StampedCovariance | None:
+    def _checked_tie(self, message: PoseWithCovarianceStamped, frame: str) -> Tie | None:
+        try:
+            return tie_from(message, frame=frame, now_ns=self._now_ns())
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
+            return None
+
+    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedCovariance | None:
         if self._replay:
             self._heard_ns = self._steady.now().nanoseconds
         try:
-            record = pose_from(message, frame=frame, timeless=timeless, now_ns=self._now_ns())
+            record = pose_from(message, frame=frame, now_ns=self._now_ns())
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None
@@ -128,9 +134,9 @@ class GuidanceNode(Node):
         self._newest_ns, self._heard_ns = stamp_ns, self._steady.now().nanoseconds
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        pose = self._checked(message, self.config.tool, timeless=True)
-        if pose is not None:
-            self._publish(self._advisor.set_tip(Tie(pose.stamp_ns, pose.pose, pose.covariance)))
+        tie = self._checked_tie(message, self.config.tool)
+        if tie is not None:
+            self._publish(self._advisor.set_tip(tie))
 
     def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._advisor.tip.progress(done_ns, newest_ns)
@@ -141,9 +147,9 @@ class GuidanceNode(Node):
         self._publish(self._advisor.drain())
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
-        pose = self._checked(message, self.config.patient, timeless=True)
-        if pose is not None:
-            self._publish(self._advisor.set_registration(Tie(pose.stamp_ns, pose.pose, pose.covariance)))
+        tie = self._checked_tie(message, self.config.patient)
+        if tie is not None:
+            self._publish(self._advisor.set_registration(tie))
 
     def _on_surface(self, message: MarkerArray) -> None:
         names = [marker.ns for marker in message.markers]

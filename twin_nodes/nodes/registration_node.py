@@ -37,6 +37,7 @@ from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import ALL_NS, ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.ties import tie_from, withdrawal
 
 
 @dataclass(frozen=True)
@@ -115,20 +116,24 @@ class RegistrationNode(Node):
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
 
-    def _checked(self, message: PoseWithCovarianceStamped, frame: str, *, timeless: bool = False) -> StampedPose | None:
+    def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedPose | None:
         try:
-            return pose_from(message, frame=frame, timeless=timeless, now_ns=self._now_ns())
+            return pose_from(message, frame=frame, now_ns=self._now_ns())
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return None
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
-        record = self._checked(message, self.config.tool, timeless=True)
-        if record is None or record.covariance is None:
+        try:
+            tie = tie_from(message, frame=self.config.tool, now_ns=self._now_ns())
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
             return
-        self._tip.add(Tie(record.stamp_ns, record.pose, record.covariance))
+        self._tip.add(tie)
         self._drain()
-        if not self._done and not self._session.dwells:
+        if tie.withdrawn and not self._done:
+            self.health.set('state', WARN, 'NOT_CALIBRATED', f'waiting for the calibration of {self.config.tool}')
+        elif not self._done and not self._session.dwells:
             names = ', '.join(self._session.names)
             self.health.set('state', WARN, 'NOT_REGISTERED', f'touch the landmarks: {names}', self._values(None))
 
@@ -260,6 +265,7 @@ class RegistrationNode(Node):
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
+        self._registration.publish(withdrawal(int(self.get_clock().now().nanoseconds), self.config.patient))
         self.health.set('state', WARN, 'NOT_REGISTERED', 'started again: touch the landmarks', self._values(None))
         response.success, response.message = True, 'touch the landmarks again'
         return response

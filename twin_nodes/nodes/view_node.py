@@ -27,6 +27,7 @@ from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.qos import DIAGNOSTICS, EVENTS, LATCHED, MEASUREMENT_SUBSCRIPTION
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.ties import tie_from
 
 
 class ViewNode(Node):
@@ -85,9 +86,11 @@ class ViewNode(Node):
         self.state.on_tool_sample(tool, pose.frame, pose.pose, pose.covariance, pose.stamp_ns)
 
     def _on_tie(self, parent: str, child: str, message: PoseWithCovarianceStamped) -> None:
-        pose = pose_from(message, frame=parent, timeless=True)
-        assert pose.covariance is not None
-        self.state.on_link(Link(parent, child, pose.covariance, pose.stamp_ns), pose.pose)
+        tie = tie_from(message, frame=parent)
+        if tie.withdrawn:
+            self.state.forget_link(parent, child)
+        else:
+            self.state.on_link(Link(parent, child, tie.covariance, tie.stamp_ns), tie.pose)
 
     def _on_surface(self, message: MarkerArray) -> None:
         self.state.on_surfaces(surfaces_of(message, anatomy_frame=self._config.anatomy_frame))

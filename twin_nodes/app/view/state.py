@@ -96,6 +96,10 @@ class ViewState:
         ):
             self._links[link.parent, link.child] = (link, parent_T_child)
 
+    def forget_link(self, parent: str, child: str) -> None:
+        """Show a tie no longer: its maker has withdrawn it."""
+        self._links.pop((parent, child), None)
+
     def on_surfaces(self, surfaces: Iterable[Surface]) -> None:
         """Take the structures of the anatomy, all at once."""
         self._surfaces = tuple(surfaces)

@@ -14,11 +14,15 @@ TIES_KEPT = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tie:
-    """A pose that holds from a stamp on, until a newer one; pose (4, 4), covariance (6, 6)."""
+    """A pose that holds from a stamp on, until a newer one; pose (4, 4), covariance (6, 6).
+
+    A withdrawn tie says that none holds from its stamp on; its pose and covariance mean nothing.
+    """
 
     stamp_ns: int
     pose: Array
     covariance: Array
+    withdrawn: bool = False
 
 
 class TieStream:
@@ -69,8 +73,10 @@ class TieStream:
     def at(self, stamp_ns: int) -> Tie | None:
         """Return the tie to use for a sample of this stamp, or None."""
         if not self._ordered:
-            return self._ties[-1] if self._ties else self._timeless
-        return next((tie for tie in reversed(self._ties) if tie.stamp_ns <= stamp_ns), self._timeless)
+            tie = self._ties[-1] if self._ties else self._timeless
+        else:
+            tie = next((tie for tie in reversed(self._ties) if tie.stamp_ns <= stamp_ns), self._timeless)
+        return None if tie is None or tie.withdrawn else tie
 
     def reset(self) -> None:
         """Forget what was measured, after a jump of the clock; what is from a file stays, and live the newest too."""
