@@ -307,7 +307,7 @@ def robust_scale(residuals: Any) -> float:
     magnitudes = np.abs(residuals)
     scale = TO_SIGMA * np.median(magnitudes)
     kept = magnitudes[magnitudes <= 2.5 * scale]
-    return TO_SIGMA * np.median(kept) if len(kept) else scale
+    return float(TO_SIGMA * np.median(kept) if len(kept) else scale)
 
 
 @njit(cache=True)

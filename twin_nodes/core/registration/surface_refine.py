@@ -1,7 +1,7 @@
 """Refinement of a surface registration: a coarse subset on the grid, then all points on the triangles themselves.
 
-Robust Gauss–Newton with the flat-topped weight of Geman and McClure, whose scale follows the residuals' spread; the normal
-equations come from signed distances (Fitzgibbon 2003), so that no correspondences are searched.
+Robust Gauss–Newton with a flat-topped weight of Geman and McClure, whose scale follows the residuals' spread; the
+normal equations come from signed distances (Fitzgibbon 2003), so that no correspondences are searched.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class RefineConfig:
 
     coarse_points: int = setting('points of the coarse descent', 400, minimum=20)
     middle_points: int = setting('points of the step between coarse and all', 1500, minimum=20)
-    exact_points: int = setting('points whose distances to the triangles correct the grid', 1200, minimum=20)
+    exact_points: int = setting('points whose distances to the triangles correct the grid', 800, minimum=20)
     max_iterations: int = setting('steps of the coarse descent, at most', 40, minimum=1)
     max_polish: int = setting('steps with all points, at most', 6, minimum=1)
     tuning: float = setting('scale of the robust weight over the spread of the residuals', 4.0, minimum=1.0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -29,7 +30,7 @@ class SphereFit:
     radius: float
     covariance: Array
     sigma: float
-    inliers: Array
+    inliers: NDArray[np.bool_]
 
 
 def fit_sphere(points: Array, *, radius: float | None = None) -> SphereFit:

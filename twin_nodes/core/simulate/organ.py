@@ -48,7 +48,7 @@ def sample_organ(count: int, rng: np.random.Generator, *, view: Array | None = N
     if view is not None:
         depth = points @ (np.asarray(view, float) / np.linalg.norm(view))
         points = points[depth >= np.quantile(depth, 0.65)]
-    return points[:count]
+    return np.asarray(points[:count])
 
 
 def _sphere(parts: int) -> tuple[Array, NDArray[np.int32]]:
