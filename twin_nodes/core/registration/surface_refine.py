@@ -118,15 +118,15 @@ def polish(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) 
     stride = max(1, len(points) // config.exact_points)
     steps, size = 0, np.inf
     while steps < config.max_polish and size > min(config.tolerance, 0.1 * sigma):
-        cut = config.tuning * sigma
+        cut = config.tuning * float(np.hypot(sigma, grid.near_sigma))
         kernels.grid_pass(
             grid.values, grid.origin, grid.spacing, points, turn, offset, cloud.length, cut, normal, right, sums,
             residuals,
         )  # fmt: skip
         if stride == 1 or size > _CORRECTION_HOLDS * config.tolerance:
             kernels.grid_error(
-                grid.values, target.nearest, grid.origin, grid.spacing, target.corners, target.normals, points, turn,
-                offset, cloud.length, cut, stride, residuals, error,
+                grid.values, target.nearest, grid.origin, grid.spacing, target.corners, target.normals, target.across,
+                points, turn, offset, cloud.length, cut, stride, residuals, error,
             )  # fmt: skip
         kernels.solve(normal, right + error, step)
         size = kernels.move(turn, offset, step, cloud.length)

@@ -25,6 +25,7 @@ class SurfaceTarget:
         nearest: Nearest triangle of each node of the grid within 4 cells of the surface, -1 elsewhere.
         corners: Triangles [m], shape (m, 3, 3).
         normals: Pseudo-normals as of `feature_normals`, shape (m, 7, 3).
+        across: Triangle beyond each edge ab bc ca, shape (m, 3).
     """
 
     surface: Surface
@@ -32,6 +33,7 @@ class SurfaceTarget:
     nearest: NDArray[np.int32]
     corners: Array
     normals: Array
+    across: NDArray[np.int32]
 
     @classmethod
     def from_surface(cls, surface: Surface, *, spacing: float = SPACING, margin: float = MARGIN) -> 'SurfaceTarget':
@@ -55,4 +57,14 @@ class SurfaceTarget:
         squared = np.full(grid.values.shape, np.inf)
         nearest = np.full(grid.values.shape, -1, np.int32)
         fill_band(squared, nearest, grid.origin, grid.spacing, corners, _BAND_CELLS * grid.spacing)
-        return cls(surface, grid, nearest, corners, np.ascontiguousarray(feature_normals(surface)))
+        normals = np.ascontiguousarray(feature_normals(surface))
+        return cls(surface, grid, nearest, corners, normals, _across(surface.triangles))
+
+
+def _across(triangles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the triangle beyond each edge of a closed surface, shape (m, 3)."""
+    start, end = triangles.ravel().astype(np.int64), np.roll(triangles, -1, axis=1).ravel().astype(np.int64)
+    count = int(triangles.max()) + 1
+    order = np.argsort(start * count + end)
+    twin = order[np.searchsorted((start * count + end)[order], end * count + start)]
+    return np.ascontiguousarray((twin // 3).reshape(-1, 3), dtype=np.int32)
