@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin_nodes.core.registration import surface_kernels as kernels
+from twin_nodes.core.registration import surface_cloud_kernels as kernels
 from twin_nodes.core.registration.surface_refine import Cloud, Fit, RefineConfig, descend_coarsely
 from twin_nodes.core.registration.surface_start import best_basins, starts_anywhere, starts_near
 from twin_nodes.core.registration.surface_target import SurfaceTarget

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, make_transform
+from twin_nodes.core.registration import surface_cloud_kernels as cloud_kernels
+from twin_nodes.core.registration import surface_exact_kernels as exact_kernels
 from twin_nodes.core.registration import surface_kernels as kernels
 from twin_nodes.core.registration.surface_target import SurfaceTarget
 
@@ -53,7 +55,7 @@ class Cloud:
         """Centre and sort points [m], shape (n, 3) with n ≥ 1, C-contiguous."""
         centroid, points = np.empty(3), np.empty(points_patient.shape)
         order = np.empty(len(points), np.int64)
-        length = float(kernels.centre_and_sort(points_patient, _CELLS, centroid, points, order))
+        length = float(cloud_kernels.centre_and_sort(points_patient, _CELLS, centroid, points, order))
         return cls(points, centroid, length, order)
 
     def part(self, count: int) -> Array:
@@ -124,7 +126,7 @@ def polish(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) 
             residuals,
         )  # fmt: skip
         if stride == 1 or size > _CORRECTION_HOLDS * config.tolerance:
-            kernels.grid_error(
+            exact_kernels.grid_error(
                 grid.values, target.nearest, grid.origin, grid.spacing, target.corners, target.normals, target.across,
                 points, turn, offset, cloud.length, cut, stride, residuals, error,
             )  # fmt: skip
