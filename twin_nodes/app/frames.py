@@ -1,4 +1,4 @@
-"""`twin frames`: the tree of frames as text, with the rate and the age of each link."""
+"""`twin frames`: the tree of frames as text, with the rate and the age of each link, and what each costs at the tip."""
 
 from __future__ import annotations
 
@@ -122,19 +122,49 @@ def subscribe(node: Any, tree: Tree) -> None:
     )
 
 
+def _follow_chain(node: Any, chain: dict[str, str]) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    def on_diagnostics(message: Any) -> None:
+        for status in message.status:
+            if status.name == 'guidance: chain':
+                chain.clear()
+                chain.update({item.key: item.value for item in status.values})
+
+    node.create_subscription(DiagnosticArray, '/diagnostics', on_diagnostics, 10)
+
+
+def chain_text(values: Mapping[str, str]) -> str:
+    """Say from the diagnostic `guidance: chain` how sure the tip is and which link costs most; '' without a chain."""
+    if 'tip_sigma_mm' not in values:
+        return ''
+    costs = {
+        key.removesuffix('_mm').replace('_', ' '): float(value)
+        for key, value in values.items()
+        if key.endswith('_mm') and key != 'tip_sigma_mm'
+    }
+    parts = ', '.join(f'{name} {cost:.2f}' for name, cost in sorted(costs.items(), key=lambda item: -item[1]))
+    total = float(values['tip_sigma_mm'])
+    return f'tip in the anatomy: σ {total:.2f} mm ({parts}); {values["costs_most"]} costs most'
+
+
 def frames(*, seconds: float, json: bool = False) -> int:
     """Listen for some seconds and print the tree; 1 when nothing was heard."""
     from twin_nodes.app.listening import Listener
 
     tree = Tree()
+    chain: dict[str, str] = {}
     with Listener('twin_frames') as listener:
         subscribe(listener.node, tree)
+        _follow_chain(listener.node, chain)
         listener.spin(seconds)
     if json:
         for record in as_records(tree):
             print(json_module.dumps(record))
     elif tree.links:
         print(tree.text())
+        if error := chain_text(chain):
+            print(error)
     else:
         print(f'no transform on /tf or /tf_static within {seconds:g} s; is a launch running? (`twin launch`)')
     return 0 if tree.links else 1
