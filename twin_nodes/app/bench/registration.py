@@ -1,4 +1,6 @@
-"""Bench `registration`: paired points. Time beside numpy and scipy, bad fiducials found, target errors foretold.
+"""Bench `registration`: surfaces (see registration_surface.py) and paired points.
+
+Paired points: time beside numpy and scipy, bad fiducials found, target errors foretold.
 
 Fiducials lie on the upper part of a head, 0.15 to 0.19 m across. Noise of 0.3 mm is meant per axis, the harder reading;
 that of 0.3 mm RMS over three axes is told beside it. open3d is in no default install and is not measured here.
@@ -10,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from twin_nodes.app.bench import registration_surface
 from twin_nodes.core.geometry.se3 import Array, make_transform, random_transform, rotation_from_quat, transform_points
 from twin_nodes.core.registration.batch import fit_rigid_batch
 from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
@@ -161,6 +164,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     limit, harm_limit = (0.01 + 3.0 * float(np.sqrt(0.01 * 0.99 / count)) for count in (runs, few))
     worst = max(errors.values())
     return [
+        *registration_surface.run(quick),
         *_times(quick),
         {'figure': 'bad_fiducial_found_rate', 'value': found, 'unit': '', 'goal': '>= 0.99', 'ok': found >= 0.99},
         {'figure': 'bad_fiducial_found_rate_rms_noise', 'value': found_rms, 'unit': '', 'goal': '>= 0.99',
