@@ -26,6 +26,7 @@ from twin_nodes.core.geometry.se3 import (
     transform_points,
 )
 from twin_nodes.core.registration.surface import register_surface
+from twin_nodes.core.registration.surface_refine import RefineConfig
 from twin_nodes.core.registration.surface_target import SurfaceTarget
 from twin_nodes.core.simulate.organ import organ, sample_organ
 
@@ -126,7 +127,8 @@ def _compare(count: int, vertices: int, starts: int, repeats: int, gicp: ModuleT
 
 
 def _own(points: Array, target: SurfaceTarget, start: Array) -> Array:
-    return register_surface(points, target, start=start).patient_T_anatomy
+    # All methods may rely on the vertices: those lie on the body, its facets do not.
+    return register_surface(points, target, start=start, refinement=RefineConfig(smooth=True)).patient_T_anatomy
 
 
 def _prepared(gicp: ModuleType, points: Array) -> tuple[object, object]:

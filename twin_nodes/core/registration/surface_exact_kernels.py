@@ -69,9 +69,21 @@ def exact_residual(
 
 
 @njit(cache=True)
+def laplacian(values: Any, origin: Any, spacing: float, px: float, py: float, pz: float) -> float:
+    """Return the sum of both principal curvatures [1/m] of the distance at the inner node next to a point."""
+    i = min(max(int((px - origin[0]) / spacing + 0.5), 1), values.shape[0] - 2)
+    j = min(max(int((py - origin[1]) / spacing + 0.5), 1), values.shape[1] - 2)
+    k = min(max(int((pz - origin[2]) / spacing + 0.5), 1), values.shape[2] - 2)
+    around = float(values[i - 1, j, k]) + float(values[i + 1, j, k]) + float(values[i, j - 1, k])
+    around += float(values[i, j + 1, k]) + float(values[i, j, k - 1]) + float(values[i, j, k + 1])
+    return (around - 6.0 * float(values[i, j, k])) / (spacing * spacing)
+
+
+@njit(cache=True)
 def grid_error(
     values: Any, nearest: Any, origin: Any, spacing: float, corners: Any, feature_normals: Any, across: Any,
-    points: Any, turn: Any, offset: Any, length: float, cut: float, stride: int, residuals: Any, error: Any,
+    points: Any, turn: Any, offset: Any, length: float, cut: float, stride: int, bulge: float, residuals: Any,
+    error: Any,
 ) -> None:  # fmt: skip
     """Estimate what the grid's rounding of the surface does to the right side of `grid_pass`.
 
@@ -92,6 +104,8 @@ def grid_error(
         length: As in `grid_pass`.
         cut: As in `grid_pass`.
         stride: 1 for all points.
+        bulge: Variance of the points' noise along each axis [m²]. Noise along a surface of curvature κ lifts a point
+            off it by κ/2 times this on average, in each of two directions: half the Laplacian of the distance.
         residuals: The exact ones are written over those of the grid [m], shape (n,).
         error: Gets the sum to be added to the right side, shape (6,).
     """
@@ -108,7 +122,7 @@ def grid_error(
         r, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, px, py, pz)
         u = (r / cut) ** 2
         w = 1.0 / (1.0 + u * u)
-        w *= w * stride * (e - r)
+        w *= w * stride * (e - 0.5 * bulge * laplacian(values, origin, spacing, px, py, pz) - r)
         fx, fy, fz = w * gx, w * gy, w * gz
         error[0] -= fx
         error[1] -= fy

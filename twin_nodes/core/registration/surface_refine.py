@@ -27,6 +27,7 @@ class RefineConfig:
     coarse_points: int = setting('points of the coarse descent', 400, minimum=20)
     middle_points: int = setting('points of the step between coarse and all', 1500, minimum=20)
     exact_points: int = setting('points whose distances to the triangles correct the grid', 800, minimum=20)
+    smooth: bool = setting('the true surface is round between the vertices and passes through them', False)
     max_iterations: int = setting('steps of the coarse descent, at most', 40, minimum=1)
     max_polish: int = setting('steps with all points, at most', 6, minimum=1)
     tuning: float = setting('scale of the robust weight over the spread of the residuals', 4.0, minimum=1.0)
@@ -125,10 +126,11 @@ def polish(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) 
             grid.values, grid.origin, grid.spacing, points, turn, offset, cloud.length, cut, normal, right, sums,
             residuals,
         )  # fmt: skip
+        bulge = sigma * sigma + (target.facet_bulge if config.smooth else 0.0)
         if stride == 1 or size > _CORRECTION_HOLDS * config.tolerance:
             exact_kernels.grid_error(
                 grid.values, target.nearest, grid.origin, grid.spacing, target.corners, target.normals, target.across,
-                points, turn, offset, cloud.length, cut, stride, residuals, error,
+                points, turn, offset, cloud.length, cut, stride, bulge, residuals, error,
             )  # fmt: skip
         kernels.solve(normal, right + error, step)
         size = kernels.move(turn, offset, step, cloud.length)

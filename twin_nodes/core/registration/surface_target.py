@@ -26,6 +26,8 @@ class SurfaceTarget:
         corners: Triangles [m], shape (m, 3, 3).
         normals: Pseudo-normals as of `feature_normals`, shape (m, 7, 3).
         across: Triangle beyond each edge ab bc ca, shape (m, 3).
+        facet_bulge: Mean of (a² + b² + c²)/24 over the triangles' edges [m²]: times the mean curvature, the height of a
+            smooth surface above its triangles.
     """
 
     surface: Surface
@@ -34,6 +36,7 @@ class SurfaceTarget:
     corners: Array
     normals: Array
     across: NDArray[np.int32]
+    facet_bulge: float
 
     @classmethod
     def from_surface(cls, surface: Surface, *, spacing: float = SPACING, margin: float = MARGIN) -> 'SurfaceTarget':
@@ -58,7 +61,9 @@ class SurfaceTarget:
         nearest = np.full(grid.values.shape, -1, np.int32)
         fill_band(squared, nearest, grid.origin, grid.spacing, corners, _BAND_CELLS * grid.spacing)
         normals = np.ascontiguousarray(feature_normals(surface))
-        return cls(surface, grid, nearest, corners, normals, _across(surface.triangles))
+        edges = corners - np.roll(corners, 1, axis=1)
+        bulge = float(np.mean(np.sum(edges**2, axis=(1, 2))) / 24.0)
+        return cls(surface, grid, nearest, corners, normals, _across(surface.triangles), bulge)
 
 
 def _across(triangles: NDArray[np.int32]) -> NDArray[np.int32]:
