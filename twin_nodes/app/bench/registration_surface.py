@@ -3,9 +3,8 @@
 A body without symmetry, about 0.2 m long; points on 35 % of it with 0.5 mm of noise on each axis, on the smooth body
 and not on its mesh; a view, noise and start of its own each time, the start 5–30° and 5–30 mm away. The error is that
 of targets inside, RMS. Times: ours is the whole call (sorting the points, refinement, covariance, verdict); that of
-small_gicp is `align` alone, its trees and covariances being made beforehand. Methods take turns; each is called twice
-in a row, as for a stream of swabs, and the least time counts. The first call after another method finds the
-caches full of that one's data and takes longer: surface_…_first_call_ms.
+small_gicp is `align` alone, its trees and covariances being made beforehand. Methods take turns, so that each call finds
+the caches full of another's data; a second call in a row is quicker and told as surface_…_repeated_call_ms.
 """
 
 import time
@@ -216,16 +215,16 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 
 def _times(label: str, goal: float, own: Tally, peer: Tally | None) -> list[dict[str, object]]:
     figures: list[dict[str, object]] = [
-        {'figure': f'surface_{label}_ms', 'value': 1e3 * float(np.median(own.times)), 'unit': 'ms', 'ok': True},
+        {'figure': f'surface_{label}_ms', 'value': 1e3 * float(np.median(own.first)), 'unit': 'ms', 'ok': True},
         {
-            'figure': f'surface_{label}_first_call_ms',
-            'value': 1e3 * float(np.median(own.first)),
+            'figure': f'surface_{label}_repeated_call_ms',
+            'value': 1e3 * float(np.median(own.times)),
             'unit': 'ms',
             'ok': True,
         },
     ]
     if peer is not None:
-        ratio = float(np.median(own.times) / np.median(peer.times))
+        ratio = float(np.median(own.first) / np.median(peer.first))
         figures.append(
             {'figure': f'surface_{label}_time_ratio_to_small_gicp', 'value': ratio, 'unit': '', 'goal': f'<= {goal:g}',
              'peer': 'GICP of small_gicp, one thread', 'ratio': ratio, 'ok': ratio <= goal}
