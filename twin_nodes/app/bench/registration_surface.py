@@ -3,8 +3,8 @@
 A body without symmetry, about 0.2 m long; points on 35 % of it with 0.5 mm of noise on each axis, on the smooth body
 and not on its mesh; a view, noise and start of its own each time, the start 5–30° and 5–30 mm away. The error is that
 of targets inside, RMS. Times: ours is the whole call (sorting the points, refinement, covariance, verdict); that of
-small_gicp is `align` alone, its trees and covariances being made beforehand. Methods take turns, so that each call finds
-the caches full of another's data; a second call in a row is quicker and told as surface_…_repeated_call_ms.
+small_gicp is `align` alone, its trees and covariances being made beforehand. Methods take turns, so that each call
+finds the caches full of another's data; a second call in a row is quicker and told as surface_…_repeated_call_ms.
 """
 
 import time
@@ -144,7 +144,7 @@ def _align(gicp: ModuleType, fixed: object, source: object, start: Array, kind: 
 
 
 def _taken(calls: dict[str, Callable[[], Array]], repeats: int) -> dict[str, tuple[float, float, Array]]:
-    """Return the least time [s], that of a first call, and the pose; by turns: a busy machine slows all alike."""
+    """Return the least time [s] of all calls and of those after another method, and the pose; by turns: a busy machine slows all alike."""
     least: dict[str, float] = dict.fromkeys(calls, np.inf)
     first: dict[str, float] = dict.fromkeys(calls, np.inf)
     poses: dict[str, Array] = {}
