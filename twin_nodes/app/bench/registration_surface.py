@@ -144,7 +144,7 @@ def _align(gicp: ModuleType, fixed: object, source: object, start: Array, kind: 
 
 
 def _taken(calls: dict[str, Callable[[], Array]], repeats: int) -> dict[str, tuple[float, float, Array]]:
-    """Return the least time [s] of all calls and of those after another method, and the pose; by turns: a busy machine slows all alike."""
+    """Return the least time [s] of all calls, the least of those after another method, and the pose; by turns."""
     least: dict[str, float] = dict.fromkeys(calls, np.inf)
     first: dict[str, float] = dict.fromkeys(calls, np.inf)
     poses: dict[str, Array] = {}
