@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geometry_msgs.msg import TransformStamped
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from tf_transformations import euler_matrix
@@ -29,6 +28,7 @@ from twin_nodes.io.openigtlink.client import OpenIGTLinkSource, OpenIGTLinkSourc
 from twin_nodes.ros.conversions import transform_stamped
 from twin_nodes.ros.crtk_source import CrtkSource
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.pose_output import PoseOutput
 from twin_nodes.ros.progress import is_replay
@@ -143,10 +143,7 @@ class TrackerNode(Node):
         self._timer = self.create_timer(1.0, self._report, clock=steady)
         # in a replay a pause is no silence
         self._watch_timer = None if replay else self.create_timer(WATCH_S, self._watch, clock=steady)
-        self._jump = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=self._on_clock_jump,
-        )
+        self._jump = on_jump_back(self, self._on_clock_jump)
         self._source = self._make_source()
         self._thread = threading.Thread(target=self._run_source, name='source', daemon=True)
         self._thread.start()
@@ -251,7 +248,7 @@ class TrackerNode(Node):
         else:  # what the device said of itself is worth more
             self._lose_all(reason)
 
-    def _on_clock_jump(self, _jump: object) -> None:
+    def _on_clock_jump(self) -> None:
         with self._lock:
             self._pipeline.clear()
         self.health.warn('CLOCK_JUMP', 'time jumped back: all buffers were cleared')

@@ -5,7 +5,7 @@ import pytest
 from igtl_samples import pose_at
 
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.openigtlink.playback import FramePlayback, repeated, serve_frames
+from twin_nodes.io.openigtlink.playback import FramePlayback, repeated
 
 MS = 1_000_000
 
@@ -89,8 +89,8 @@ def test_stop_while_waiting_for_a_client(in_thread):
 
 
 def test_plays_to_nobody_when_told_so():
-    assert serve_frames(recording(5, 1000), port=0, wait_for_client=False, rate=100.0).frames == 5
-    assert serve_frames([], port=0, wait_for_client=False).frames == 0
+    assert FramePlayback(recording(5, 1000), port=0, wait_for_client=False, rate=100.0).run().frames == 5
+    assert FramePlayback([], port=0, wait_for_client=False).run().frames == 0
 
 
 def test_one_frame_loops_at_a_pace():
@@ -100,7 +100,7 @@ def test_one_frame_loops_at_a_pace():
 
 def test_stamps_out_of_order_are_refused():
     with pytest.raises(InputError, match='sort the frames'):
-        serve_frames([(5, {}), (5, {})], port=0, wait_for_client=False)
+        FramePlayback([(5, {}), (5, {})], port=0, wait_for_client=False).run()
 
 
 @pytest.mark.parametrize(

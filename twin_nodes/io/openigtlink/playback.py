@@ -206,32 +206,3 @@ async def _stopped_before(due_s: float, stop: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def serve_frames(
-    frames: Iterable[Frame],
-    *,
-    host: str = '127.0.0.1',
-    port: int = DEFAULT_PORT,
-    rate: float = 1.0,
-    loop: bool = False,
-    wait_for_client: bool = True,
-    stamp_mode: str = 'recorded',
-    now_ns: Callable[[], int] = time.time_ns,
-    version: int = 1,
-    on_listening: Callable[[int], None] | None = None,
-) -> PlaybackSummary:
-    """Play frames to OpenIGTLink clients and return when they end; see `FramePlayback`, which can also be stopped."""
-    playback = FramePlayback(
-        frames,
-        host=host,
-        port=port,
-        rate=rate,
-        loop=loop,
-        wait_for_client=wait_for_client,
-        stamp_mode=stamp_mode,
-        now_ns=now_ns,
-        version=version,
-        on_listening=on_listening,
-    )
-    return playback.run()
