@@ -148,6 +148,11 @@ CODES: dict[str, CodeEntry] = {
     'CALIBRATION_REFUSED': CodeEntry(
         'the calibration data do not carry an answer', 'See the message for the reason.', 'Follow the message.'
     ),
+    'CAMERA_UNUSABLE': CodeEntry(
+        'the camera calibration cannot be used',
+        'A CameraInfo, calibration file or point that the camera model cannot take; the message says which value.',
+        'Calibrate the camera (`twin calibrate camera`), or give the calibration of this camera and image size.',
+    ),
     'NOT_REGISTERED': CodeEntry(
         'patient and anatomy are not tied',
         'No registration yet, so no distance to the anatomy is published.',
