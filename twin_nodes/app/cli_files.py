@@ -58,6 +58,25 @@ def calibrate_pivot(
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
 
 
+@calibrate.command('spin')
+def calibrate_spin(
+    recording: Annotated[Path, typer.Argument(help='Recording in which the tool turns about its own shaft.')],
+    tip: Annotated[Path | None, typer.Option(help='Result of `twin calibrate pivot` for the same tool.')] = None,
+    device: Annotated[str, typer.Option(help='The tool; may be left out when there is only one.')] = '',
+    reference: Annotated[str, typer.Option(help='Device in whose frame the shaft rests; else the tracker.')] = '',
+    robust: Annotated[bool, typer.Option('--robust/--least-squares', help='Leave out and name outliers.')] = True,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find the axis of a tool, and with its tip the whole frame of the tip, with its error."""
+    from twin_nodes.app.offline_spin import calibrate_spin as run
+    from twin_nodes.io.results import read_result
+
+    known = read_result(tip, kind='tool_tip', usable=True) if tip is not None else None
+    report = run(recording, tip=known, device=device, reference=reference, robust=robust, output=output)
+    print(report.text)
+    raise typer.Exit(1 if report.result.verdict == 'refuse' else 0)
+
+
 Member = Annotated[str, typer.Option(help='Table within a zip archive: its name, or a pattern.')]
 Device = Annotated[str, typer.Option(help='Tool in a tracker recording; else a table of poses is read.')]
 MaxOffset = Annotated[float, typer.Option(min=0.0, help='Largest offset looked for [s]; 0 for any.')]

@@ -93,8 +93,8 @@ def calibrate_pivot(
         ConfigError: The result cannot be written.
     """
     recording = open_recording(path)
-    device = _choose_device(recording, device, reference)
-    stamps_ns, poses = _poses_in(recording, device, reference)
+    device = choose_device(recording, device, reference)
+    stamps_ns, poses = poses_in(recording, device, reference)
     result = solve_pivot(poses, config, robust=robust)
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = result.tip_covariance
@@ -163,7 +163,7 @@ def register_landmarks(
     recording = open_recording(recording_path)
     plus = _find_config(recording, config_path)
     stylus_T_tip = tip.parent_T_child if tip is not None else plus.stylus_T_tip
-    stamps_ns, poses = _poses_in(recording, plus.stylus_device, plus.reference_device)
+    stamps_ns, poses = poses_in(recording, plus.stylus_device, plus.reference_device)
     dwells = find_dwells(stamps_ns, (poses @ stylus_T_tip)[:, :3, 3], dwell)
     touched = np.array([d.position_patient for d in dwells]).reshape(-1, 3)
     match = match_landmarks(touched, plus.landmarks_phantom, plus.landmark_names, tolerance=tolerance)
@@ -204,7 +204,12 @@ def _rotations_at(stamps_ns: tuple[int, ...], poses: Array, dwells: list[Dwell])
     return np.asarray(poses[middle, :3, :3])
 
 
-def _choose_device(recording: Recording, device: str, reference: str) -> str:
+def choose_device(recording: Recording, device: str, reference: str) -> str:
+    """Return the tool meant: the one named, or the only one that is no reference.
+
+    Raises:
+        InputError: No such device, or several.
+    """
     for name in (device, reference):
         if name and name not in recording.devices:
             names = ', '.join(recording.devices)
@@ -219,9 +224,13 @@ def _choose_device(recording: Recording, device: str, reference: str) -> str:
     return rest[0]
 
 
-def _poses_in(recording: Recording, device: str, reference: str) -> tuple[tuple[int, ...], Array]:
-    """Return stamps and poses (n, 4, 4) of a device in the frame of a reference, where both were seen."""
-    _choose_device(recording, device, reference)
+def poses_in(recording: Recording, device: str, reference: str) -> tuple[tuple[int, ...], Array]:
+    """Return stamps and poses (n, 4, 4) of a device in the frame of a reference, where both were seen.
+
+    Raises:
+        InputError: No such device, or never seen.
+    """
+    choose_device(recording, device, reference)
     stamps, poses = [], []
     for frame in recording.frames:
         tracker_T_tool = frame.poses[device].tracker_T_tool
