@@ -172,6 +172,22 @@ CODES: dict[str, CodeEntry] = {
     'ANATOMY_REFUSED': CodeEntry(
         'a surface or volume cannot be used', 'See the message for the reason and the counts.', 'Repair the file.'
     ),
+    'LOADS_REFUSED': CodeEntry(
+        'what acts on the soft body cannot be used',
+        'Held nodes, springs, pressure or forces do not fit the mesh, or are not finite. The last good state stays.',
+        'See the message; nodes are counted from 0 in the mesh of the case.',
+    ),
+    'MATERIAL_MISSING': CodeEntry(
+        'a label of the mesh has no material',
+        'Each label of the tetrahedra needs a law; the message names those without.',
+        'Add the labels to the materials of the case.',
+    ),
+    'NOT_POSITIVE_DEFINITE': CodeEntry(
+        'the soft body is held by nothing',
+        'Its stiffness matrix has no Cholesky factor: no node is fixed, held, tied or supported, or the state is '
+        'unstable.',
+        'Fix some nodes, or give the body a soft support.',
+    ),
     'STRUCTURE_NEAR': CodeEntry(
         'the tool is near a protected structure',
         'Distance below the zone `near`.',
