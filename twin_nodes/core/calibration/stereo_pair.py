@@ -200,7 +200,7 @@ def matched(pair: Pair) -> tuple[Array, Array, Array]:
 
 
 def board_fit(points: Array, board: Array) -> tuple[Array, float]:
-    """Lay a board (n, 3) onto points (n, 3) [m]: distances (n,) [m], and the size of the points over that of the board."""
+    """Lay a board (n, 3) onto points (n, 3) [m]: distances (n,) [m], and their size over that of the board."""
     a, b = points - points.mean(axis=0), board - board.mean(axis=0)
     rotation = nearest_rotation(a.T @ b)
     return np.linalg.norm(a - b @ rotation.T, axis=1), float(np.sqrt((a**2).sum() / (b**2).sum()))
