@@ -1,0 +1,247 @@
+"""The live solver: a few quasi-Newton steps each frame from where the last one ended, refactored in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin_nodes.core.anatomy.elastic.foresight import Foresight
+from twin_nodes.core.anatomy.elastic.loads import Loads
+from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
+from twin_nodes.core.anatomy.elastic.objective import Objective
+from twin_nodes.core.anatomy.elastic.preconditioner import Preconditioner
+from twin_nodes.core.anatomy.elastic.quasi_newton import History
+from twin_nodes.core.config import setting
+from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.se3 import Array
+
+SUFFICIENT = 1e-4
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class LiveConfig:
+    """How the live solver spends its time."""
+
+    tolerance: float = setting(
+        'unbalanced forces, as a share of those that act, at which a frame is solved', 1e-4, minimum=1e-9, maximum=0.1
+    )
+    min_iterations: int = setting('steps of each frame at least, unless the residual is met', 2, minimum=1, maximum=100)
+    max_iterations: int = setting('steps of each frame at most', 12, minimum=1, maximum=1000)
+    history: int = setting('pairs of the quasi-Newton method', 5, minimum=1, maximum=50)
+    foresight: int = setting(
+        'last movements from which the next frame is foretold; 0 for none', 3, minimum=0, maximum=10
+    )
+    max_rank: int = setting(
+        'rows by which a factor follows new contacts; beyond, the next factor is waited for',
+        96,
+        minimum=0,
+        maximum=2000,
+    )
+    refactor: bool = setting('whether the stiffness is factored anew in the background', True)
+    refactor_lag: int = setting(
+        'frames after which a new factor is taken, waited for if need be, so that replays are alike bit for bit; '
+        '0 takes it when it is there', 0, minimum=0, maximum=1000,
+    )  # fmt: skip
+    refactor_motion: float = setting(
+        'movement since the last factor, as a share of the edge of a tetrahedron, that asks for a new one',
+        0.02, minimum=0.0, maximum=100.0,
+    )  # fmt: skip
+
+
+class LiveSolver:
+    """Follows a body frame by frame.
+
+    Args:
+        model: The body.
+        config: How time is spent.
+    """
+
+    def __init__(self, model: ElasticModel, config: LiveConfig | None = None) -> None:
+        self.config = config if config is not None else LiveConfig()
+        self.model = model
+        self.x = model.rest.copy()
+        self.preconditioner: Preconditioner | None = None
+        self.factors, self.refused = 0, 0
+        self._history = History(3 * len(model.pattern.points), self.config.history)
+        self._foresight = Foresight(self.config.foresight)
+        self._edge = float(np.cbrt(6.0 * model.volume.mean()))
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: Future[Preconditioner] | None = None
+        self._pending_model = model
+        self._age = 0
+        self._stale = False
+
+    def close(self) -> None:
+        """End the background thread; the next frame starts a new one."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread = self._pending = None
+
+    def __enter__(self) -> LiveSolver:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the background thread."""
+        self.close()
+
+    def reset(self, x: Array | None = None) -> None:
+        """Start again from rest or a given state, as when time jumps back."""
+        self._drop_pending()
+        self.x = self.model.rest.copy() if x is None else np.array(x, np.float64)
+        self.preconditioner = None
+        self._history.clear()
+        self._foresight.clear()
+
+    def change(self, model: ElasticModel) -> None:
+        """Go on with another body on the same mesh: carved, resected, or of other materials.
+
+        The old factor serves until a new one is there.
+
+        Raises:
+            InputError: where the mesh or the fixed nodes are not the same.
+        """
+        if model.pattern is not self.model.pattern:
+            raise InputError('the other body has another mesh or other fixed nodes: make a new solver')
+        self.model = model
+        self._history.clear()
+        self._foresight.clear()
+        self._stale = True
+
+    def update(self, loads: Loads, out_of_time: Callable[[], bool] | None = None) -> Solution:
+        """Bring the body to the loads of this frame.
+
+        Args:
+            loads: What acts now.
+            out_of_time: Asked after each step; the best answer so far is returned once it says so.
+
+        Returns:
+            The state and how good it is; with status 'failed' the last good one.
+
+        Raises:
+            InputError: LOADS_REFUSED; the state stays as it was.
+            DegenerateGeometryError: NOT_POSITIVE_DEFINITE where nothing holds the body at the first frame.
+        """
+        objective = Objective(self.model, loads, self.x)
+        self._swap()
+        if self.preconditioner is None:
+            self.preconditioner = Preconditioner(objective, self.x)
+            self.factors += 1
+        if self.preconditioner.match(loads, self.config.max_rank):
+            self._history.clear()
+        solution = self._solve(objective, self._foresight.start(loads, self.x), out_of_time)
+        if solution.status != 'failed':
+            self.x = solution.positions
+            self._foresight.keep(loads, self.x)
+        else:
+            self._history.clear()
+            self._foresight.clear()
+        self._refactor(objective)
+        return solution
+
+    def _solve(self, objective: Objective, x: Array, out_of_time: Callable[[], bool] | None) -> Solution:
+        config, loads = self.config, objective.loads
+        energy, gradient = objective(x)
+        if not np.isfinite(energy):  # what was foretold is no state: start from where the body is
+            x = self.x
+            energy, gradient = objective(x)
+        status, moved, iteration = 'not_converged', 0.0, 0
+        while True:
+            missing = loads.held_at - x[loads.held]
+            is_there = not np.any(missing)
+            if is_there and objective.residual(gradient) <= config.tolerance:
+                status = 'converged'
+                break
+            if iteration >= config.max_iterations:
+                break
+            if is_there and iteration >= config.min_iterations and out_of_time is not None and out_of_time():
+                status = 'out_of_time'
+                break
+            found = self._step(objective, x, energy, gradient, missing)
+            if found is None:
+                status = 'failed' if not is_there else 'not_converged'
+                break
+            x, energy, gradient, moved = found
+            iteration += 1
+        if status == 'failed':
+            x = self.x
+            energy, gradient = objective(x)
+        return objective.solution(x, status, objective.residual(gradient), iteration, energy, moved)
+
+    def _step(
+        self, objective: Objective, x: Array, energy: float, gradient: Array, missing: Array
+    ) -> tuple[Array, float, Array, float] | None:
+        lifted = bool(np.any(missing))
+        direction = self._direction(objective, gradient, missing)
+        slope = float(np.vdot(gradient, direction))
+        if not lifted and not slope < 0.0 and len(self._history):
+            self._history.clear()
+            direction = self._direction(objective, gradient, missing)
+            slope = float(np.vdot(gradient, direction))
+        share, norm = 1.0, float(np.linalg.norm(gradient))
+        for _ in range(10):
+            tried = x + share * direction
+            if share == 1.0:
+                tried[objective.loads.held] = objective.loads.held_at
+            after, there = objective(tried)
+            is_less = after <= energy + SUFFICIENT * share * slope
+            is_rounding = abs(share * slope) <= ROUNDING * abs(energy) and float(np.linalg.norm(there)) < norm
+            if np.isfinite(after) and (lifted or is_less or is_rounding):
+                if not lifted:
+                    free = self.model.free
+                    self._history.add((tried - x)[free].ravel(), (there - gradient)[free].ravel())
+                return tried, after, there, float(np.abs(tried - x).max())
+            share *= 0.5
+        self._history.clear()
+        return None
+
+    def _direction(self, objective: Objective, gradient: Array, missing: Array) -> Array:
+        model, loads = self.model, objective.loads
+        preconditioner = self.preconditioner
+        assert preconditioner is not None
+        right = -gradient[model.free]
+        held = model.number[loads.held]
+        right[held] = preconditioner.now.stiff[:, None] * missing
+        direction = np.zeros_like(gradient)
+        direction[model.free] = self._history.apply(preconditioner.solve, right.ravel()).reshape(-1, 3)
+        direction[~objective.active] = 0.0
+        direction[loads.held] = missing
+        return direction
+
+    def _swap(self) -> None:
+        """Take the new factor when it is there, or when it is due."""
+        self._age += 1
+        pending, lag = self._pending, self.config.refactor_lag
+        if pending is None or not (self._age >= lag if lag else pending.done()):
+            return
+        self._pending = None
+        try:
+            self.preconditioner = pending.result()
+        except (DegenerateGeometryError, InputError):
+            self.refused += 1  # never an indefinite factor: the old one stays
+            return
+        self.factors += 1
+        self._stale = self._pending_model is not self.model
+        self._history.clear()
+
+    def _refactor(self, objective: Objective) -> None:
+        """Ask for a new factor when the body has moved on from the old one."""
+        if not self.config.refactor or self._pending is not None or self.preconditioner is None:
+            return
+        moved = float(np.abs(self.x - self.preconditioner.at).max())
+        is_new = self.preconditioner.now is not self.preconditioner.made_for
+        if not (self._stale or is_new or moved > self.config.refactor_motion * self._edge):
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, 'refactor')
+        self._age, self._pending_model = 0, self.model
+        self._pending = self._thread.submit(Preconditioner, objective, self.x)
+
+    def _drop_pending(self) -> None:
+        if self._pending is not None and not self._pending.cancel():
+            self._pending.exception()
+        self._pending = None

@@ -1,0 +1,154 @@
+"""A cached factor of the stiffness that follows changing contacts and springs without a new factorisation.
+
+K + Bᵀ D B has the inverse L⁻ᵀ (1 - Yᵀ (D⁻¹ + Y Yᵀ)⁻¹ Y) L⁻¹ with Yᵀ = L⁻¹ Bᵀ (Woodbury 1950): new springs have D = 1,
+those that were let go D = -1, and held nodes are stiff springs. Y needs half a solve for each row, along the few
+branches of the elimination that the contact touches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lu_factor, lu_solve
+
+from twin_nodes.core.anatomy.elastic.exact import factor_at
+from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
+from twin_nodes.core.anatomy.elastic.loads import Loads, Springs
+from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.elastic.objective import Objective
+from twin_nodes.core.geometry.se3 import Array
+
+PENALTY = 1e3  # of a held node's own stiffness: f32 leaves four digits of it
+
+
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """What a factor knows of the loads: springs by their nodes, weights and stiffness, and held nodes.
+
+    Args:
+        springs: The springs.
+        held: The held nodes, shape (h,).
+        stiff: Stiffness that stands for holding each [N/m], shape (h,).
+    """
+
+    springs: Springs
+    held: NDArray[np.int64]
+    stiff: Array
+
+
+class Preconditioner:
+    """A factor made at one state, brought up to date for the contacts and springs of another.
+
+    Args:
+        objective: Body and loads at the time.
+        x: State for which the stiffness is factored [m], shape (n, 3).
+
+    Raises:
+        DegenerateGeometryError: NOT_POSITIVE_DEFINITE.
+    """
+
+    def __init__(self, objective: Objective, x: Array) -> None:
+        self.model: ElasticModel = objective.model
+        self.factor: CholeskyFactor
+        self.factor, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=True)
+        self.at = x
+        self.made_for = Ties(objective.loads.springs, objective.loads.held, stiff)
+        self.now = self.made_for
+        self._rows: NDArray[np.float32] | None = None
+        self._small: tuple[Array, NDArray[np.int32]] | None = None
+
+    @property
+    def rank(self) -> int:
+        """Rows by which the factor was brought up to date."""
+        return 0 if self._rows is None else len(self._rows)
+
+    def match(self, loads: Loads, most: int) -> bool:
+        """Bring the factor up to date for other springs and held nodes, if that takes at most so many rows.
+
+        Returns:
+            Whether anything changed.
+        """
+        if _same(self.now, loads):
+            return False
+        rows, signs, stiff = self._difference(loads)
+        self._rows = self._small = None
+        if len(rows) > most:  # held nodes that the factor does not know are moved alone
+            stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
+        elif len(rows):
+            half = self.factor.forward(rows)
+            small = np.diag(signs) + np.asarray(half @ half.T, np.float64)
+            self._rows, self._small = half, lu_factor(small)
+        self.now = Ties(loads.springs, loads.held, stiff)
+        return True
+
+    def solve(self, right: Array) -> Array:
+        """Apply the inverse to (3 f,) forces [N]."""
+        half = self.factor.forward(right)
+        if self._rows is not None and self._small is not None:
+            half -= (lu_solve(self._small, np.asarray(self._rows @ half, np.float64)).astype(np.float32)) @ self._rows
+        return self.factor.backward(half)
+
+    def _difference(self, loads: Loads) -> tuple[Array, Array, Array]:
+        old, model = self.made_for, self.model
+        rows: list[Array] = []
+        signs: list[float] = []
+        gone, come = _exchanged(old.springs, loads.springs)
+        for springs, which, sign in ((old.springs, gone, -1.0), (loads.springs, come, 1.0)):
+            for s in which:
+                value, axes = np.linalg.eigh(springs.stiffness[s])
+                for k in np.flatnonzero(value > 1e-9 * max(value[-1], 1e-300)):
+                    rows.append(self._row(springs.nodes[s], springs.weights[s], np.sqrt(value[k]) * axes[:, k]))
+                    signs.append(sign)
+        known = dict(zip(old.held.tolist(), old.stiff, strict=True))
+        typical = float(old.stiff.mean()) if len(old.stiff) else PENALTY * _own_stiffness(model)
+        stiff = np.array([known.get(int(node), typical) for node in loads.held])
+        kept = set(loads.held.tolist())
+        let_go = [(node, value, -1.0) for node, value in known.items() if node not in kept]
+        taken = [(int(node), typical, 1.0) for node in loads.held if int(node) not in known]
+        for node, value, sign in (*let_go, *taken):
+            if model.number[node] < 0:
+                continue
+            for axis in np.eye(3):
+                rows.append(self._row(np.array([node]), np.ones(1), np.sqrt(value) * axis))
+                signs.append(sign)
+        return np.array(rows).reshape(len(rows), -1), np.array(signs), stiff
+
+    def _row(self, nodes: NDArray[np.int64], weights: Array, axis: Array) -> Array:
+        row = np.zeros((len(self.model.pattern.points), 3))
+        for node, weight in zip(self.model.number[nodes], weights, strict=True):
+            if node >= 0:
+                row[node] += weight * axis
+        return row.ravel()
+
+
+def _same(ties: Ties, loads: Loads) -> bool:
+    springs, others = ties.springs, loads.springs
+    if len(springs) != len(others) or len(ties.held) != len(loads.held):
+        return False
+    pairs = (
+        (springs.nodes, others.nodes),
+        (springs.weights, others.weights),
+        (springs.stiffness, others.stiffness),
+        (ties.held, loads.held),
+    )
+    return all(a is b or np.array_equal(a, b) for a, b in pairs)
+
+
+def _exchanged(old: Springs, new: Springs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which of the old springs are gone and which of the new ones have come; targets do not count."""
+    a, b = _keys(old), _keys(new)
+    return np.flatnonzero(~np.isin(a, b)), np.flatnonzero(~np.isin(b, a))
+
+
+def _keys(springs: Springs) -> NDArray[np.void]:
+    flat = np.concatenate(
+        [springs.nodes.astype(float), springs.weights, springs.stiffness.reshape(len(springs), 9)], axis=1
+    )
+    return np.ascontiguousarray(flat).view(np.dtype((np.void, 17 * 8))).ravel()
+
+
+def _own_stiffness(model: ElasticModel) -> float:
+    """Return about how stiff a node is by itself [N/m]: shear modulus times the length of an edge."""
+    return float(model.shear.mean() * np.cbrt(6.0 * model.volume.mean())) * 10.0
