@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from twin_nodes.app import cli_camera
+
 igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
 calibrate = typer.Typer(help='Calibrate a tool from a recording.', no_args_is_help=True)
 register = typer.Typer(help='Register anatomy to patient from a recording.', no_args_is_help=True)
@@ -142,6 +144,42 @@ def calibrate_time(
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
 
 
+@calibrate.command('distortion')
+def calibrate_distortion(
+    measured: Annotated[Path, typer.Argument(help='Poses of the sensor as the electromagnetic tracker says.')],
+    reference: Annotated[Path, typer.Argument(help='What is true: poses of a marker on the sensor, or known points.')],
+    measured_member: Member = '',
+    reference_member: Member = '',
+    measured_device: Device = '',
+    reference_device: Device = '',
+    ties: Annotated[
+        str,
+        typer.Option(help="'solve': marker and frame of the reference are its own; 'same': as measured; 'points'."),
+    ] = 'solve',
+    model: Annotated[str, typer.Option(help="'auto', 'bernstein' or 'spline'.")] = 'auto',
+    offset_ms: Annotated[float | None, typer.Option(help='Offset of the measured clock; found when left out.')] = None,
+    sensor: Annotated[str, typer.Option(help='Name of the sensor, for the file.')] = '',
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find the field that corrects an electromagnetic tracker near metal, with its held-out residual."""
+    from twin_nodes.app.offline_distortion import calibrate_distortion as run
+    from twin_nodes.app.offline_hand_eye import open_stream
+    from twin_nodes.core.calibration.distortion_fit import DistortionConfig
+    from twin_nodes.core.config import build_config
+
+    report = run(
+        open_stream(measured, member=measured_member, device=measured_device),
+        open_stream(reference, member=reference_member, device=reference_device),
+        ties=ties,
+        config=build_config(DistortionConfig, {'model': model}),
+        offset=None if offset_ms is None else offset_ms * 1e-3,
+        sensor=sensor,
+        output=output,
+    )
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
 @register.command('points')
 def register_points(
     recording: Annotated[Path, typer.Argument(help='Recording in which a stylus touches the landmarks.')],
@@ -159,3 +197,6 @@ def register_points(
     report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, targets=targets, output=output)
     print(report.text)
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
+cli_camera.add_to(calibrate)

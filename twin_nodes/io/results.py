@@ -18,7 +18,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, quat_from_rotation, rotation_from_quat
 
 FORMAT = 1
-KINDS = ('tool_tip', 'registration', 'hand_eye', 'robot_world')
+KINDS = ('tool_tip', 'registration', 'hand_eye', 'robot_world', 'stereo', 'pattern')
 VERDICTS = ('accept', 'warn', 'refuse')
 MAX_FILE_BYTES = 1 << 20
 _REQUIRED = (
@@ -26,7 +26,7 @@ _REQUIRED = (
     'verdict',
 )  # fmt: skip
 _OPTIONAL = ('tool', 'reasons', 'data_sha256', 'data_file', 'software_version')
-_UNIT_ENDINGS = ('_m', '_rad', '_s', '_ns', '_count', '_ratio')
+_UNIT_ENDINGS = ('_m', '_rad', '_s', '_ns', '_px', '_count', '_ratio')
 
 
 def software_version() -> str:
@@ -47,13 +47,13 @@ class StoredResult:
     """A measured tie between two frames.
 
     Args:
-        kind: 'tool_tip' (marker to tip), 'registration' (patient to anatomy), 'hand_eye' (hand to eye) or 'robot_world'
-            (base to target).
+        kind: 'tool_tip' (marker to tip), 'registration' (patient to anatomy), 'hand_eye' (hand to eye), 'robot_world'
+            (base to target), 'stereo' (right camera to left) or 'pattern' (marker to calibration pattern).
         parent_frame: Such as the marker of the tool, or the patient.
         child_frame: Such as the tip of the tool, or the anatomy.
         parent_T_child: Pose [m], shape (4, 4).
         covariance: Of the pose, in the convention of `core.geometry.covariance`, shape (6, 6).
-        errors: Error figures; each key ends in its unit: _m, _rad, _s, _ns, _count, _ratio.
+        errors: Error figures; each key ends in its unit: _m, _rad, _s, _ns, _px, _count, _ratio.
         verdict: accept, warn or refuse.
         date: When it was measured, ISO 8601 with its time zone.
         tool: Name of the tool, or ''.

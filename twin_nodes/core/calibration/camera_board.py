@@ -1,0 +1,133 @@
+"""Calibration boards and their corners in an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin_nodes.core.calibration.camera_views import LEAST_POINTS, BoardView
+from twin_nodes.core.config import nearest, setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import Array
+
+Image = NDArray[np.uint8]
+CHESSBOARD, CHARUCO = 'chessboard', 'charuco'
+
+
+@dataclass(frozen=True)
+class BoardConfig:
+    """What the board looks like."""
+
+    columns: int = setting(
+        'Inner corners in a row of a chessboard; squares in a row of a ChArUco board.', minimum=2, maximum=200
+    )
+    rows: int = setting(
+        'Inner corners in a column of a chessboard; squares in a column of ChArUco.', minimum=2, maximum=200
+    )
+    square: float = setting('Side of a square.', unit='m', minimum=1e-5, maximum=1.0)
+    kind: str = setting('Kind of board.', CHESSBOARD, choices=(CHESSBOARD, CHARUCO))
+    marker: float = setting('Side of a ChArUco marker; 0 for a chessboard.', 0.0, unit='m', minimum=0.0, maximum=1.0)
+    dictionary: str = setting('ArUco dictionary of the markers.', 'DICT_4X4_250')
+    legacy: bool = setting('ChArUco boards printed by OpenCV before 4.6 begin with a marker in even rows.', False)
+
+    def __post_init__(self) -> None:
+        if self.kind == CHARUCO and not 0.0 < self.marker < self.square:
+            raise ConfigError(
+                f'marker={self.marker} m must be above 0 and below square={self.square} m for a ChArUco board'
+            )
+
+    @property
+    def points(self) -> Array:
+        """All inner corners on the board [m], shape (n, 3), row by row; z points away from who looks at it."""
+        columns, rows = self.inner
+        grid = np.mgrid[0:columns, 0:rows].T.reshape(-1, 2).astype(np.float64)
+        offset = 1.0 if self.kind == CHARUCO else 0.0  # OpenCV puts the origin of ChArUco at the outer corner
+        return np.column_stack([(grid + offset) * self.square, np.zeros(len(grid))])
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Inner corners in a row and in a column."""
+        less = 1 if self.kind == CHARUCO else 0
+        return self.columns - less, self.rows - less
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the board looks the same when turned by half a turn."""
+        return self.kind == CHESSBOARD and (self.columns + self.rows) % 2 == 0
+
+
+def find_board(image: Image, config: BoardConfig, *, name: str = '') -> BoardView | None:
+    """Find a board in an image; None where it is not seen.
+
+    Chessboards by `findChessboardCornersSB` (Duda and Frese 2018), ChArUco by OpenCV's detector.
+
+    Args:
+        image: Grey (h, w) or BGR (h, w, 3).
+        config: The board.
+        name: Of the view.
+
+    Raises:
+        InputError: No image.
+        ConfigError: No such dictionary, or one with too few markers for the board.
+    """
+    if image.ndim not in (2, 3) or image.dtype != np.uint8 or min(image.shape[:2]) < 16:
+        raise InputError(f'view {name}: expected an 8-bit image, got {image.dtype} of shape {image.shape}')
+    import cv2
+
+    grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    found = _charuco(grey, config) if config.kind == CHARUCO else _chessboard(grey, config)
+    if found is None or len(found[0]) < LEAST_POINTS:
+        return None
+    ids, pixels = found
+    points = config.points[ids]
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if spread[1] < 1e-3 * spread[0]:  # one row of a ChArUco board is no view
+        return None
+    return BoardView(name, ids, points, pixels, (grey.shape[1], grey.shape[0]))
+
+
+def turned_alike(left: BoardView, right: BoardView, config: BoardConfig) -> BoardView:
+    """Return the right view with its corners numbered as the left ones are, where half a turn would not be seen.
+
+    Args:
+        left: Seen by the left camera.
+        right: Seen by the right camera at the same instant; both cameras stand about upright to one another.
+        config: The board.
+    """
+    if not config.is_ambiguous:
+        return right
+    along = [view.pixels[-1] - view.pixels[0] for view in (left, right)]
+    if float(along[0] @ along[1]) >= 0.0:
+        return right
+    return BoardView(right.name, right.ids, right.points_board, right.pixels[::-1].copy(), right.size)
+
+
+def _chessboard(grey: Image, config: BoardConfig) -> tuple[NDArray[np.int64], Array] | None:
+    import cv2
+
+    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
+    for extra in (0, cv2.CALIB_CB_EXHAUSTIVE):
+        seen, corners = cv2.findChessboardCornersSB(grey, (config.columns, config.rows), flags=flags | extra)
+        if seen:
+            return np.arange(len(corners), dtype=np.int64), np.asarray(corners, np.float64).reshape(-1, 2)
+    return None
+
+
+def _charuco(grey: Image, config: BoardConfig) -> tuple[NDArray[np.int64], Array] | None:
+    import cv2
+
+    names = [name for name in dir(cv2.aruco) if name.startswith('DICT_')]
+    if config.dictionary not in names:
+        raise ConfigError(f'dictionary={config.dictionary!r} is not known{nearest(config.dictionary, names)}')
+    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, config.dictionary))
+    if len(dictionary.bytesList) < config.columns * config.rows // 2:
+        raise ConfigError(
+            f'{config.dictionary} has {len(dictionary.bytesList)} markers, a board of {config.columns}x{config.rows} '
+            f'squares needs {config.columns * config.rows // 2}'
+        )
+    board = cv2.aruco.CharucoBoard((config.columns, config.rows), config.square, config.marker, dictionary)
+    board.setLegacyPattern(config.legacy)
+    corners, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(grey)
+    if ids is None:
+        return None
+    return np.asarray(ids, np.int64).ravel(), np.asarray(corners, np.float64).reshape(-1, 2)
