@@ -14,6 +14,7 @@ BENCHES = {
     'replay': 'twin_nodes.app.bench.replay',
     'time': 'twin_nodes.app.bench.time',
     'chain': 'twin_nodes.app.bench.chain',
+    'respiration': 'twin_nodes.app.bench.respiration',
     'registration': 'twin_nodes.app.bench.registration',
 }
 # benches that hold the figures of others, which then do not run again

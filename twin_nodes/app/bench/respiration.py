@@ -1,0 +1,179 @@
+"""Bench `respiration`: how far ahead a breath can be told, and whether the band holds.
+
+Each trace is fed sample by sample; a prediction uses nothing after its own stamp. Peers in the same run: the last
+position held, linear extrapolation, and normalised least mean squares on the same lags (its step size the best of
+three). With the recordings of `resp_extmarker` beside the repository these are measured, else simulated breathing.
+`skill` is 1 − RMSE / RMSE of hold-last over all traces.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import chi2
+
+from twin_nodes.app.bench.recordings import recordings
+from twin_nodes.app.figures import Figure, judge
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.respiration.band import REGION
+from twin_nodes.core.guidance.respiration.config import BreathingConfig, RespirationConfig
+from twin_nodes.core.guidance.respiration.predictor import BreathingPredictor
+from twin_nodes.core.guidance.respiration.session import RespirationSession
+from twin_nodes.core.simulate.breathing import breathing_trace
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.recordings.marker_csv import read_marker_csv
+
+LMS_STEPS = (0.01, 0.03, 0.1)
+FOLDER = 'resp_extmarker'
+
+
+@dataclass
+class _Errors:
+    """Squared errors of one horizon, of each predictor, and hits of the band."""
+
+    squared: dict[str, list[float]] = field(default_factory=dict)
+    hits: list[bool] = field(default_factory=list)
+    axis_hits: list[float] = field(default_factory=list)
+
+    def add(self, name: str, error: Array) -> None:
+        self.squared.setdefault(name, []).append(float(error @ error))
+
+    def rmse(self, name: str) -> float:
+        return float(np.sqrt(np.mean(self.squared[name])))
+
+
+def run(quick: bool = False) -> list[dict[str, object]]:
+    """Measure the prediction of breathing.
+
+    Args:
+        quick: Fewer traces, the same figures.
+
+    Returns:
+        Figures as mappings of figure, value, unit, goal, peer, ratio, ok.
+    """
+    config = BreathingConfig()
+    errors = [_Errors() for _ in config.horizons]
+    source = 'simulated'
+    for source, times, positions in _traces(quick):  # noqa: B007
+        _follow(config, times, positions, errors)
+    figures = [
+        figure for horizon, error in zip(config.horizons, errors, strict=True) for figure in _judged(horizon, error)
+    ]
+    hits = float(np.mean([np.mean(error.hits) for error in errors]))
+    figures += [
+        judge('coverage95', hits, '', at_least=0.93, at_most=0.97, peer=source),
+        judge('coverage95_axis', float(np.mean([np.mean(error.axis_hits) for error in errors])), '', at_least=0.93,
+              at_most=0.97),
+        *_target(2 if quick else 10),
+    ]  # fmt: skip
+    return [vars(figure) for figure in figures]
+
+
+def _judged(horizon: float, error: _Errors) -> Iterator[Figure]:
+    name = f'{round(1e3 * horizon)}ms'
+    own, hold = error.rmse('own'), error.rmse('hold-last')
+    lms = min(error.rmse(f'lms {step}') for step in LMS_STEPS)
+    yield judge(f'skill_{name}', 1.0 - own / hold, '', at_least=0.0, peer='hold-last', ratio=own / hold)
+    yield judge(f'rmse_{name}_mm', 1e3 * own, 'mm', peer='least mean squares', ratio=own / lms)
+    yield judge(
+        f'rmse_{name}_linear_mm', 1e3 * error.rmse('linear'), 'mm', peer='ours', ratio=error.rmse('linear') / own
+    )
+    yield judge(f'coverage95_{name}', float(np.mean(error.hits)), '', at_least=0.93, at_most=0.97)
+
+
+def _traces(quick: bool) -> Iterator[tuple[str, Array, Array]]:
+    folder = recordings(FOLDER)
+    if folder:
+        for path in sorted(folder.glob('*.csv'))[:: 4 if quick else 1]:
+            trace = read_marker_csv(path)
+            yield FOLDER, trace.stamps_ns / NANOSECONDS, trace.positions
+        return
+    for seed in range(3 if quick else 15):
+        simulated = breathing_trace(np.random.default_rng(seed), markers=1)
+        yield 'simulated', simulated.times, simulated.markers[:, 0]
+
+
+def _follow(config: BreathingConfig, times: Array, positions: Array, errors: list[_Errors]) -> None:
+    predictor = BreathingPredictor(config)
+    peers = [[_LeastMeanSquares(config.short_lags, step) for step in LMS_STEPS] for _ in config.horizons]
+    for index, (time, position) in enumerate(zip(times, positions, strict=True)):
+        forecast = predictor.add(round(time * NANOSECONDS), position)
+        velocity = (position - positions[index - 1]) / (time - times[index - 1]) if index else np.zeros(3)
+        past = _lags(times, positions, index, config)
+        for at, horizon in enumerate(config.horizons):
+            if time + horizon > times[-1]:
+                continue
+            change = _truth(times, positions, time + horizon) - position
+            for peer in peers[at]:
+                guess = peer.follow(time, time + horizon, past, change)
+                if forecast is not None:
+                    errors[at].add(f'lms {peer.step}', change - guess)
+            if forecast is None:
+                continue
+            miss = position + change - forecast.positions[at]
+            errors[at].add('own', miss)
+            errors[at].add('hold-last', change)
+            errors[at].add('linear', change - velocity * horizon)
+            errors[at].hits.append(bool(miss @ np.linalg.solve(forecast.covariances[at], miss) <= REGION))
+            errors[at].axis_hits.append(float(np.mean(np.abs(miss) <= forecast.bands[at])))
+
+
+def _truth(times: Array, positions: Array, instant: float) -> Array:
+    return np.array([np.interp(instant, times, positions[:, axis]) for axis in range(3)])
+
+
+def _lags(times: Array, positions: Array, index: int, config: BreathingConfig) -> Array:
+    instants = times[index] - config.step * np.arange(1.0, config.short_lags + 1.0)
+    known = slice(0, index + 1)
+    past = [np.interp(instants, times[known], positions[known, axis]) for axis in range(3)]
+    return (positions[index] - np.array(past).T) * 1e3
+
+
+class _LeastMeanSquares:
+    """Normalised least mean squares per axis on the changes since earlier instants (Haykin 2002, chapter 6)."""
+
+    def __init__(self, lags: int, step: float) -> None:
+        self.step = step
+        self._weights = np.zeros((lags, 3))
+        self._waiting: list[tuple[float, Array, Array]] = []
+
+    def follow(self, now: float, due: float, past: Array, change: Array) -> Array:
+        """Learn from what is due by now, then predict; `change` is kept until it is due."""
+        while self._waiting and self._waiting[0][0] <= now:
+            _, lags, seen = self._waiting.pop(0)
+            error = 1e3 * seen - np.sum(lags * self._weights, axis=0)
+            self._weights += self.step * lags * error / (1.0 + np.sum(lags**2, axis=0))
+        self._waiting.append((due, past, change))
+        guess: Array = 1e-3 * np.sum(past * self._weights, axis=0)
+        return guess
+
+
+def _target(runs: int) -> list[Figure]:
+    """Error of a hidden target 0.5 s ahead, a fix every 5 s, skin markers with hysteresis; and its 95 % region."""
+    config = RespirationConfig()
+    ahead = 1 + list(config.breathing.horizons).index(0.5)
+    misses, held, hits = [], [], []
+    for seed in range(runs):
+        rng = np.random.default_rng(1000 + seed)
+        trace = breathing_trace(rng)
+        session = RespirationSession(config, tuple(f'm{i}' for i in range(trace.markers.shape[1])))
+        fix = trace.target[0]
+        for index, time in enumerate(trace.times):
+            for marker, position in enumerate(trace.markers[index]):
+                session.add_marker(f'm{marker}', round(time * NANOSECONDS), position)
+            if index > 50 and index % 50 == 0:
+                fix = trace.target[index] + rng.normal(0.0, config.correlation.noise, 3)
+                session.add_fix(round(time * NANOSECONDS), fix)
+            forecast = session.forecast()
+            if forecast is None or time + 0.5 > trace.times[-1]:
+                continue
+            truth = _truth(trace.times, trace.target, time + 0.5)
+            miss = truth - forecast.positions[ahead]
+            misses.append(miss @ miss)
+            held.append((truth - fix) @ (truth - fix))
+            hits.append(miss @ np.linalg.solve(forecast.covariances[ahead], miss) <= chi2.ppf(0.95, 3))
+    own, last = np.sqrt(np.mean(misses)), np.sqrt(np.mean(held))
+    return [
+        judge('target_500ms_rmse_mm', 1e3 * float(own), 'mm', peer='last fix', ratio=float(own / last)),
+        judge('target_coverage95', float(np.mean(hits)), ''),
+    ]
