@@ -153,6 +153,11 @@ CODES: dict[str, CodeEntry] = {
         'A CameraInfo, calibration file or point that the camera model cannot take; the message says which value.',
         'Calibrate the camera (`twin calibrate camera`), or give the calibration of this camera and image size.',
     ),
+    'OUTSIDE_CALIBRATION': CodeEntry(
+        'the sensor is outside the volume in which the distortion was measured',
+        'The electromagnetic correction is known only there, so the sample was dropped and not extrapolated.',
+        'Move back into the volume, or measure the distortion there too (`twin calibrate distortion`).',
+    ),
     'NOT_REGISTERED': CodeEntry(
         'patient and anatomy are not tied',
         'No registration yet, so no distance to the anatomy is published.',
@@ -164,7 +169,22 @@ CODES: dict[str, CodeEntry] = {
         'Touch the named landmarks again.',
     ),
     'REGISTRATION_POOR': CodeEntry(
-        'the registration is above its warning limit', 'FRE above `warn_fre`.', 'Re-touch the worst landmark.'
+        'the registration is above its warning limit',
+        'Residuals, free motions or the gap between landmarks and surface are above a warning limit; see the message.',
+        'Touch the worst landmark again, or swab where the surface curves otherwise.',
+    ),
+    'REGISTRATION_SUSPECT': CodeEntry(
+        'a landmark or a swab does not fit the registration any more',
+        'One observation lies farther off than the stated errors explain; it may be a slip of the hand. The '
+        'registration is used unchanged.',
+        'Touch another landmark, or swab again, to tell a slip from a drift.',
+    ),
+    'REGISTRATION_DRIFTED': CodeEntry(
+        'the registration has drifted',
+        'Several landmarks or swabs lie where the registration does not put them: the patient has moved against its '
+        'reference body, or the body, the tip or the tracker has changed. Nothing is corrected by itself: all '
+        'distances are still those of the old registration.',
+        'Stop, check the reference body, and register anew (`~/reset` of registration_node).',
     ),
     'NO_TRANSFORM': CodeEntry(
         'a transform of the chain is missing at the stamp', 'The sample was dropped.', 'Run `twin why TOPIC`.'

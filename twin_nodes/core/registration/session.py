@@ -1,6 +1,6 @@
 """A registration while it happens: the tip is followed, dwells are assigned to landmarks, the pose gets better."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from twin_nodes.core.registration.paired_points import (
     PairedPointResult,
     Verdict,
 )
+from twin_nodes.core.registration.tip_share import tip_in_points
 
 MAX_DWELLS = 64
 
@@ -47,6 +48,7 @@ class SessionUpdate:
         result: The registration; None while there are too few landmarks or none can be given.
         message: What was found and what to do next, for a person.
         provisional: Whether a dwell that is still running takes part.
+        shared: How one sigma of each part of the tip's error moves the registration, shape (6, k).
     """
 
     stamp_ns: int
@@ -55,6 +57,7 @@ class SessionUpdate:
     result: PairedPointResult | None
     message: str
     provisional: bool = False
+    shared: Array = field(default_factory=lambda: np.zeros((6, 3)))
 
     @property
     def complete(self) -> bool:
@@ -91,7 +94,7 @@ class LandmarkSession:
             raise ConfigError(f'{len(names)} names and {len(self._landmarks)} positions: give at least 3 landmarks')
         if config.minimum > len(names):
             raise ConfigError(f'minimum={config.minimum} landmarks is above their number, {len(names)}')
-        self._config = config
+        self.config = self._config = config
         self._detector = DwellDetector(config.dwell)
         self.reset()
 
@@ -102,6 +105,11 @@ class LandmarkSession:
         self._tip_errors: list[Array] = []  # one per dwell
         self._tip_error = np.zeros((3, 3))
         self._looked_samples = 0
+
+    @property
+    def landmarks(self) -> Array:
+        """Positions of the landmarks in the anatomy [m], shape (n, 3)."""
+        return self._landmarks
 
     @property
     def dwells(self) -> tuple[Dwell, ...]:
@@ -173,4 +181,6 @@ class LandmarkSession:
         said = '; '.join([said, *result.reasons])
         if match.missing:
             said += f'; missing: {", ".join(match.missing)}'
-        return SessionUpdate(stamp_ns, match, found, result, said, provisional)
+        kept = [found.index(name) for name in result.names]
+        moved = tip_in_points(result.patient_T_anatomy, result.points_anatomy, shared[kept])
+        return SessionUpdate(stamp_ns, match, found, result, said, provisional, moved)
