@@ -181,7 +181,7 @@ def stereo_lines(result: StereoResult) -> list[str]:
         f'{result.pair_rms[worst]:.3f} px',
         f'intrinsics held     RMS {result.held_rms:.3f} px, baseline {held:.3f} mm',
         f'epipolar lines      RMS {result.epipolar_rms:.3f} px',
-        f'reconstruction      RMS {result.reconstruction_rms * 1e3:.3f} mm, sizes {result.length_ratio:.4f} of the true',
+        f'reconstruction      RMS {result.reconstruction_rms * 1e3:.3f} mm, size ratio {result.length_ratio:.4f}',
     ]
 
 

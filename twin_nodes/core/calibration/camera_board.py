@@ -1,11 +1,12 @@
 """Calibration boards and their corners in an image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.calibration.camera_views import LEAST_POINTS, BoardView
+from twin_nodes.core.calibration.camera_views import LEAST_POINTS, BoardView, Ids
 from twin_nodes.core.config import nearest, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -102,18 +103,46 @@ def turned_alike(left: BoardView, right: BoardView, config: BoardConfig) -> Boar
     return BoardView(right.name, right.ids, right.points_board, right.pixels[::-1].copy(), right.size)
 
 
-def _chessboard(grey: Image, config: BoardConfig) -> tuple[NDArray[np.int64], Array] | None:
+def _chessboard(grey: Image, config: BoardConfig) -> tuple[Ids, Array] | None:
+    """Find a chessboard; one amid other patterns is found by the classic detector first, then measured in its part."""
+    import cv2
+
+    size = (config.columns, config.rows)
+    corners = _sharp(grey, size)
+    if corners is None:
+        flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+        seen, rough = cv2.findChessboardCorners(grey, size, flags=flags)
+        if not seen:
+            return None
+        corners = _within(grey, np.asarray(rough, np.float64).reshape(-1, 2), size)
+    return np.arange(len(corners), dtype=np.int64), corners
+
+
+def _sharp(grey: Image, size: tuple[int, int]) -> Array | None:
     import cv2
 
     flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
-    for extra in (0, cv2.CALIB_CB_EXHAUSTIVE):
-        seen, corners = cv2.findChessboardCornersSB(grey, (config.columns, config.rows), flags=flags | extra)
-        if seen:
-            return np.arange(len(corners), dtype=np.int64), np.asarray(corners, np.float64).reshape(-1, 2)
-    return None
+    seen, corners = cv2.findChessboardCornersSB(grey, size, flags=flags)
+    return np.asarray(corners, np.float64).reshape(-1, 2) if seen else None
 
 
-def _charuco(grey: Image, config: BoardConfig) -> tuple[NDArray[np.int64], Array] | None:
+def _within(grey: Image, rough: Array, size: tuple[int, int]) -> Array:
+    """Measure corners that are known roughly (n, 2), in the part of the image around them."""
+    import cv2
+
+    square = float(np.median(np.linalg.norm(np.diff(rough.reshape(size[1], size[0], 2), axis=1), axis=2)))
+    low = np.maximum(np.floor(rough.min(axis=0) - 2.5 * square), 0).astype(int)
+    high = np.ceil(rough.max(axis=0) + 2.5 * square).astype(int)
+    part = _sharp(np.ascontiguousarray(grey[low[1] : high[1], low[0] : high[0]]), size)
+    if part is not None and np.median(np.linalg.norm(part + low - rough, axis=1)) < 0.25 * square:
+        return np.asarray(part + low)
+    half = max(2, int(0.3 * square))
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
+    fine = cv2.cornerSubPix(grey, rough.astype(np.float32)[:, None], (half, half), (-1, -1), stop)
+    return np.asarray(fine, np.float64).reshape(-1, 2)
+
+
+def _charuco(grey: Image, config: BoardConfig) -> tuple[Ids, Array] | None:
     import cv2
 
     names = [name for name in dir(cv2.aruco) if name.startswith('DICT_')]
@@ -127,7 +156,8 @@ def _charuco(grey: Image, config: BoardConfig) -> tuple[NDArray[np.int64], Array
         )
     board = cv2.aruco.CharucoBoard((config.columns, config.rows), config.square, config.marker, dictionary)
     board.setLegacyPattern(config.legacy)
-    corners, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(grey)
+    found: Any = cv2.aruco.CharucoDetector(board).detectBoard(grey)  # its stubs do not know that there may be none
+    corners, ids = found[:2]
     if ids is None:
         return None
     return np.asarray(ids, np.int64).ravel(), np.asarray(corners, np.float64).reshape(-1, 2)
