@@ -181,7 +181,20 @@ def _yaml(file: Path) -> str:
         return _bag(file.parent)
     if content.get('kind') == 'time_offset':
         return _offset(file)
+    if content.get('kind') == 'distortion':
+        return _distortion(file)
     return _result(file, content)
+
+
+def _distortion(file: Path) -> str:
+    from twin_nodes.io.distortion_fields import read_distortion
+
+    stored = read_distortion(file)
+    return (
+        f'distortion field, {stored.verdict}: {stored.field.basis.name}, '
+        f'{stored.errors.get("raw_m", 0.0) * 1e3:.2f} mm before, {stored.errors.get("held_out_m", 0.0) * 1e3:.2f} mm '
+        f'after (held out), {stored.date}'
+    )
 
 
 def _offset(file: Path) -> str:

@@ -212,9 +212,9 @@ def hand_eye_text(result: HandEyeResult, hand: NamedStream, eye: NamedStream) ->
         f' ± {result.offset_sigma * 1e3:.3f}' if result.offset_sigma else ' (given)'
     )
     lines = [
-        *_stream_lines(hand, eye),
-        *_pose_lines('eye in the hand', result.hand_T_eye, result.covariance),
-        *_pose_lines('target in the base', result.base_T_target, result.target_covariance),
+        *stream_lines(hand, eye),
+        *pose_lines('eye in the hand', result.hand_T_eye, result.covariance),
+        *pose_lines('target in the base', result.base_T_target, result.target_covariance),
         f'clock of the eye    {offset}, to be added; stamps jitter by {result.jitter * 1e3:.1f} ms',
         f'residual            median {np.median(position):.2f} mm, {np.median(rotation):.3f}°; '
         f'RMS of those used {np.sqrt(np.mean(position[used] ** 2)):.2f} mm, '
@@ -241,7 +241,7 @@ def offset_text(result: OffsetResult, first: NamedStream, second: NamedStream) -
         else f'{result.residual_position * 1e3:.2f} mm'
     )
     lines = [
-        *_stream_lines(first, second),
+        *stream_lines(first, second),
         f'offset              {result.offset_ns * 1e-6:.3f} ms, to be added to the stamps of {second.name}',
         f'95 % interval       {low:.3f} … {high:.3f} ms (sigma {result.sigma * 1e3:.3f} ms)',
         f'speeds              correlate by {result.correlation:.3f} over {result.overlap:.1f} s, '
@@ -253,7 +253,8 @@ def offset_text(result: OffsetResult, first: NamedStream, second: NamedStream) -
     return '\n'.join(lines)
 
 
-def _stream_lines(*streams: NamedStream) -> list[str]:
+def stream_lines(*streams: NamedStream) -> list[str]:
+    """Return how many poses each stream has, how fast, and what was mended, for a terminal."""
     lines = []
     for named in streams:
         stream = named.stream
@@ -265,7 +266,8 @@ def _stream_lines(*streams: NamedStream) -> list[str]:
     return lines
 
 
-def _pose_lines(label: str, pose: Array, covariance: Array) -> list[str]:
+def pose_lines(label: str, pose: Array, covariance: Array) -> list[str]:
+    """Return a pose with its sigma as two lines for a terminal, in millimetres and degrees."""
     position, sigma = pose[:3, 3] * 1e3, np.sqrt(np.diag(covariance))
     quat = quat_from_rotation(pose[:3, :3])
     return [

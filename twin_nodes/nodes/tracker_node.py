@@ -19,10 +19,17 @@ from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from tf_transformations import euler_matrix
 
 from twin_nodes.core.codes import CODES
-from twin_nodes.core.config import group, setting
+from twin_nodes.core.config import group, nearest, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
-from twin_nodes.core.tracking.pipeline import ToolLost, ToolState, TrackedPose, TrackingConfig, TrackingPipeline
+from twin_nodes.core.tracking.pipeline import (
+    PoseCorrection,
+    ToolLost,
+    ToolState,
+    TrackedPose,
+    TrackingConfig,
+    TrackingPipeline,
+)
 from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame, TrackerSource
 from twin_nodes.io.openigtlink.client import OpenIGTLinkSource, OpenIGTLinkSourceConfig
 from twin_nodes.ros.conversions import transform_stamped
@@ -76,6 +83,19 @@ class MountConfig:
 
 
 @dataclass(frozen=True)
+class DistortionConfig:
+    """Electromagnetic distortion that is corrected before the gate and the filter."""
+
+    tools: tuple[str, ...] = setting('Tools whose poses are corrected.', ())
+    files: tuple[str, ...] = setting('Result of `twin calibrate distortion` for each of them, in the same order.', ())
+
+    def __post_init__(self) -> None:
+        """Check that both pair up."""
+        if len(self.tools) != len(self.files):
+            raise ConfigError(f'tools has {len(self.tools)} entries, files has {len(self.files)}: they must pair up')
+
+
+@dataclass(frozen=True)
 class TrackerNodeConfig:
     """Settings of tracker_node."""
 
@@ -91,6 +111,7 @@ class TrackerNodeConfig:
     )
     mount: MountConfig = group(MountConfig)
     tracking: TrackingConfig = group(TrackingConfig)
+    distortion: DistortionConfig = group(DistortionConfig)
     openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
     crtk: CrtkConfig = group(CrtkConfig)
     recording: RecordingConfig = group(RecordingConfig)
@@ -109,6 +130,11 @@ class TrackerNodeConfig:
                 f"recording.rate={self.recording.rate} needs tracking.clock.mode='device': the stamps are as recorded, "
                 'so a clock cannot be tied to them at another speed'
             )
+        for tool in self.distortion.tools:
+            if tool not in self.tracking.tools:
+                raise ConfigError(
+                    f'distortion.tools: {tool!r} is no tool of tracking.tools{nearest(tool, self.tracking.tools)}'
+                )
         if self.tracker_frame in self.tracking.tools:
             raise ConfigError(f'tracker_frame={self.tracker_frame!r} is also a tool: frames need names of their own')
         if self.world_frame in (self.tracker_frame, *self.tracking.tools):
@@ -133,7 +159,7 @@ class TrackerNode(Node):
         if self.config.world_frame:
             self._fixed_tf.sendTransform(self._mount())
         # after the publishers: their discovery goes on while the kernels load, a third of a second
-        self._pipeline = TrackingPipeline(self.config.tracking)
+        self._pipeline = TrackingPipeline(self.config.tracking, read_corrections(self.config.distortion))
         self._said: dict[str, str] = {}
         self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
         for tool in self.config.tracking.tools:
@@ -304,6 +330,20 @@ class TrackerNode(Node):
             self._thread.join(timeout=2.0)
             self._jump.unregister()
         super().destroy_node()
+
+
+def read_corrections(config: DistortionConfig) -> dict[str, PoseCorrection]:
+    """Read the corrections by tool; a file that several tools share is read once.
+
+    Raises:
+        ConfigError: A file is no usable distortion field.
+    """
+    if not config.tools:
+        return {}
+    from twin_nodes.io.distortion_fields import read_distortion
+
+    fields = {file: read_distortion(file, usable=True).field for file in set(config.files)}
+    return {tool: fields[file] for tool, file in zip(config.tools, config.files, strict=True)}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """The way of a sample: status → finite → unit → gate → filter, for all tools of one tracker."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 
+from twin_nodes.core.calibration.distortion import CorrectedPose
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -18,6 +20,20 @@ from twin_nodes.core.tracking.rate import RateConfig, RateMeter, RateReport
 from twin_nodes.core.tracking.reading import ToolReading, TrackerFrame
 
 NAMES_KEPT = 32
+
+
+class PoseCorrection(Protocol):
+    """What mends a systematic error of the source, such as electromagnetic distortion."""
+
+    def correct(self, tracker_T_sensor: Array) -> CorrectedPose:
+        """Return the corrected pose (4, 4) and the covariance (6, 6) that this adds.
+
+        Raises:
+            InputError: The correction is not known there.
+        """
+        ...
+
+
 JUMP_FRAMES = 3
 
 
@@ -153,11 +169,14 @@ class ToolTracker:
     Args:
         tool: ROS name.
         config: Settings shared by all tools.
+        correction: Applied to each checked pose before the filter, or None.
     """
 
-    def __init__(self, tool: str, config: TrackingConfig) -> None:
+    def __init__(self, tool: str, config: TrackingConfig, correction: PoseCorrection | None = None) -> None:
         self.tool = tool
         self.config = config
+        self.correction = correction
+        self._added = np.zeros((6, 6))
         self.gate = PoseGate(config.gate)
         self.filter = PoseFilter(config.filter)
         self.rate = RateMeter(config.rate)
@@ -186,6 +205,18 @@ class ToolTracker:
             self.state = ToolState.LOST
         self._note(code, reason)
         return SampleDropped(self.tool, stamp_ns, code, reason)
+
+    def corrected(self, pose: Array) -> Array:
+        """Return a checked pose without the systematic error of the source, as far as it is known.
+
+        Raises:
+            InputError: The correction is not known there.
+        """
+        if self.correction is None:
+            return pose
+        found = self.correction.correct(pose)
+        self._added = found.covariance
+        return found.pose
 
     def take(self, stamp_ns: int, pose: Array, warning: GateWarning | None) -> TrackingResult | None:
         """Filter a checked pose; None for one that came late and was placed in the past."""
@@ -235,7 +266,7 @@ class ToolTracker:
             result.stamp_ns,
             pose,
             result.tracker_T_tool,
-            result.covariance,
+            result.covariance if self.correction is None else result.covariance + self._added,
             result.velocity,
             restarted,
             warning,
@@ -252,15 +283,17 @@ class TrackingPipeline:
 
     Args:
         config: Settings.
+        corrections: What mends the systematic errors of a source, by tool.
     """
 
     config: TrackingConfig
+    corrections: Mapping[str, PoseCorrection] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter, init=False)
     counts: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         names = self.config.device_names or self.config.tools
-        self.tools = {tool: ToolTracker(tool, self.config) for tool in self.config.tools}
+        self.tools = {tool: ToolTracker(tool, self.config, self.corrections.get(tool)) for tool in self.config.tools}
         self._by_device = {device: self.tools[tool] for device, tool in zip(names, self.config.tools, strict=True)}
         self.clock = DeviceClock(self.config.clock)
         self._last_arrival_ns = 0
@@ -317,6 +350,7 @@ class TrackingPipeline:
         try:
             pose, warning = tool.gate.check(item)
             tool.gate.check_stamp(stamp_ns, arrival_ns)
+            pose = tool.corrected(pose)
         except InputError as error:
             if error.code == 'TOOL_LOST':
                 return tool.lost(stamp_ns, str(error))
