@@ -134,11 +134,15 @@ def _within(grey: Image, rough: Array, size: tuple[int, int]) -> Array:
     low = np.maximum(np.floor(rough.min(axis=0) - 2.5 * square), 0).astype(int)
     high = np.ceil(rough.max(axis=0) + 2.5 * square).astype(int)
     part = _sharp(np.ascontiguousarray(grey[low[1] : high[1], low[0] : high[0]]), size)
-    if part is not None and np.median(np.linalg.norm(part + low - rough, axis=1)) < 0.25 * square:
-        return np.asarray(part + low)
+    if part is not None:
+        # the two detectors may begin at opposite corners
+        apart = [np.median(np.linalg.norm(part + low - order, axis=1)) for order in (rough, rough[::-1])]
+        if min(apart) < 0.25 * square:
+            return np.asarray(part + low)
     half = max(2, int(0.3 * square))
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
-    fine = cv2.cornerSubPix(grey, rough.astype(np.float32)[:, None], (half, half), (-1, -1), stop)
+    start = np.ascontiguousarray(rough.reshape(-1, 1, 2), np.float32)
+    fine = cv2.cornerSubPix(grey, start, (half, half), (-1, -1), stop)
     return np.asarray(fine, np.float64).reshape(-1, 2)
 
 

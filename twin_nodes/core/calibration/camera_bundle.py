@@ -113,7 +113,9 @@ def covariance_of(information: Array, *, what: str, rcond: float = 1e-13) -> Arr
     scale = np.sqrt(diagonal)
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     if values[0] < rcond * values[-1]:
-        raise DegenerateGeometryError(f'the views leave {what} open: turn the board about two axes', code=REFUSED)
+        raise DegenerateGeometryError(
+            f'the views leave {what} open: turn the board about two axes, fill the image', code=REFUSED
+        )
     return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from twin_nodes.core.calibration.camera_bundle import BundleFit, adjust, covariance_of, memory_of_views
 from twin_nodes.core.calibration.camera_coverage import CameraCoverage, measure_coverage
-from twin_nodes.core.calibration.camera_distortion import COEFFICIENTS, EQUIDISTANT, PLUMB_BOB
+from twin_nodes.core.calibration.camera_distortion import COEFFICIENTS, EQUIDISTANT, PLUMB_BOB, RATIONAL
 from twin_nodes.core.calibration.camera_model import CameraModel
 from twin_nodes.core.calibration.camera_rig import Indices, RigProblem, RigState, rms, view_errors
 from twin_nodes.core.calibration.camera_start import start_camera
@@ -142,9 +142,7 @@ def calibrate_camera(
     variance = float(sum((error**2).sum() for error in errors)) / max(freedom, 1)
     memory = memory_of_views(fit.information / variance, fit.scores / variance)
     covariance = np.zeros((4 + len(state.cameras[0].distortion),) * 2)
-    covariance[np.ix_(free, free)] = (
-        covariance_of(fit.information, what='the focal length and the lens') * variance * memory
-    )
+    covariance[np.ix_(free, free)] = covariance_of(fit.information, what=_what(config)) * variance * memory
     coverage = measure_coverage(used, size, state.first_T_boards)
     left_out = (*left, *dropped)
     verdict, reasons = judge_camera(
@@ -164,6 +162,12 @@ def calibrate_camera(
         verdict=verdict,
         reasons=reasons,
     )
+
+
+def _what(config: CameraConfig) -> str:
+    if config.model == RATIONAL:
+        return 'the eight coefficients of rational_polynomial (plumb_bob has five)'
+    return 'the focal length and the lens'
 
 
 def select_views(views: Sequence[BoardView], least: int, *, facing: int = 0) -> tuple[list[BoardView], list[LeftOut]]:
