@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from twin_nodes.core.config import setting
+from twin_nodes.core.geometry.covariance import pose_error
 from twin_nodes.core.geometry.se3 import Array, interpolate
 from twin_nodes.core.stamps import NANOSECONDS as NANOSECONDS
 
@@ -76,9 +77,12 @@ class StreamPairing:
     Args:
         config: Limits.
         capacity: Samples and references kept at most.
+        offset_sigma: How well the clock of the reference is tied to that of the samples, one sigma [s]; the reference
+            moves so long by its speed, which widens what is interpolated. May be set anew at any time.
     """
 
-    def __init__(self, config: PairingConfig, *, capacity: int = 2048) -> None:
+    def __init__(self, config: PairingConfig, *, capacity: int = 2048, offset_sigma: float = 0.0) -> None:
+        self.offset_sigma = offset_sigma
         self._max_wait_ns = round(config.max_wait * NANOSECONDS)
         self._max_gap_ns = round(config.max_gap * NANOSECONDS)
         self._accelerations = np.repeat([config.acceleration, config.angular_acceleration], 3)
@@ -122,6 +126,13 @@ class StreamPairing:
             settled.append(Unpaired(late.stamp_ns, f'the reference is more than {self._max_wait_ns / 1e6:.0f} ms late'))
         return settled
 
+    def give_up(self, stamp_ns: int, reason: str) -> list[Unpaired]:
+        """Give up what waits with stamps up to this one; live, a monotonic clock says when a reference has stopped."""
+        late = []
+        while self._waiting and self._waiting[0].stamp_ns <= stamp_ns:
+            late.append(Unpaired(self._waiting.popleft().stamp_ns, reason))
+        return late
+
     def _notice_jump(self, stamp_ns: int, newest_ns: int | None) -> None:
         if newest_ns is not None and stamp_ns < newest_ns - JUMP_NS:
             self.reset()
@@ -136,7 +147,7 @@ class StreamPairing:
         stamp = sample.stamp_ns
         after = bisect_left(self._stamps, stamp)
         if self._stamps[after] == stamp:
-            return Pair(stamp, sample, self._references[after])
+            return Pair(stamp, sample, self._widened(after))
         if after == 0:
             return Unpaired(stamp, 'older than every reference')
         first, second = self._references[after - 1], self._references[after]
@@ -147,8 +158,25 @@ class StreamPairing:
         pose = interpolate(first.pose, second.pose, fraction)
         # The two errors may be wholly correlated (a smooth filter), so the mean of the covariances is the safe bound.
         covariance = (1.0 - fraction) * first.covariance + fraction * second.covariance
-        covariance = covariance + self._unseen_motion(gap / NANOSECONDS, fraction)
+        covariance = covariance + self._unseen_motion(gap / NANOSECONDS, fraction) + self._mistimed(first, second)
         return Pair(stamp, sample, StampedCovariance(stamp, pose, covariance))
+
+    def _widened(self, index: int) -> StampedCovariance:
+        """Return a reference at its own stamp, with the error of its clock."""
+        reference = self._references[index]
+        if self.offset_sigma == 0.0 or len(self._references) < 2:
+            return reference
+        first, second = self._references[max(index - 1, 0) : max(index - 1, 0) + 2]
+        covariance = reference.covariance + self._mistimed(first, second)
+        return StampedCovariance(reference.stamp_ns, reference.pose, covariance)
+
+    def _mistimed(self, first: StampedCovariance, second: StampedCovariance) -> Array:
+        """Return the covariance (6, 6) of reading a motion too early or too late by the error of the clocks."""
+        if self.offset_sigma == 0.0:
+            return np.zeros((6, 6))
+        duration = (second.stamp_ns - first.stamp_ns) / NANOSECONDS
+        moved = pose_error(first.pose, second.pose) * (self.offset_sigma / duration)
+        return np.outer(moved, moved)
 
     def _unseen_motion(self, gap_s: float, fraction: float) -> Array:
         """Return the covariance (6, 6) of interpolating linearly what accelerates: error a·Δt²·f·(1 − f)/2."""
