@@ -35,6 +35,7 @@ ROOM: dict[str, dict[str, Any]] = {
         'advisor.guidance.tool.shaft_radius': 0.001,
         'advisor.guidance.tool.shaft_direction': [0.0, 0.0, 1.0],
     },
+    'respiration': {'markers': ['chest', 'belly']},
     'room': {'port': 18944},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }

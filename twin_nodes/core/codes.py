@@ -142,6 +142,16 @@ CODES: dict[str, CodeEntry] = {
         'No calibration for the tool has been published yet, so nothing that needs the tip is computed.',
         'Pivot the tool (calibration_node says how) or give a calibration file.',
     ),
+    'LEARNING': CodeEntry(
+        'the breath or the target is still being learned',
+        'respiration_node has not seen enough of the markers, or not enough fixes of the target; it publishes none.',
+        'Let the markers run, and send fixes of the target on `respiration/fix`, spread over the breath.',
+    ),
+    'FIX_UNUSED': CodeEntry(
+        'a fix of the target was not used',
+        'The markers were not seen at its stamp, or hardly moved over all fixes; the message says which.',
+        'Stamp fixes with the time of measurement, and take them in all phases of the breath.',
+    ),
     'CALIBRATING': CodeEntry(
         'a calibration is being collected', 'Progress and what is missing are in the message.', 'Follow the message.'
     ),
@@ -218,6 +228,27 @@ CODES: dict[str, CodeEntry] = {
     ),
     'GUIDANCE_STALE': CodeEntry(
         'the guidance has no fresh pose', 'The tool or the patient is lost; the advice was withdrawn.', 'See tracker.'
+    ),
+    'CARVE_PATH_BROKEN': CodeEntry(
+        'the path of the drill was broken',
+        'The drill was off, not seen, or jumped by more than `carving.max_gap` or `carving.max_step`. Nothing between '
+        'the two poses was carved; a new path began.',
+        'Keep the drill in sight while it cuts; bone that was cut unseen is still shown.',
+    ),
+    'CARVE_UNSURE': CodeEntry(
+        'the drill is not known well enough to carve',
+        'σ of the tip is above `carving.max_sigma`. The pose carved nothing.',
+        'See which link costs most (`twin frames`), calibrate or register anew.',
+    ),
+    'STRUCTURE_CUT': CodeEntry(
+        'the drill has cut a protected structure',
+        'Voxels of a structure named in `protected` were covered by the burr.',
+        'Stop; check the registration.',
+    ),
+    'REMOVED_BEHIND': CodeEntry(
+        'messages about removed voxels were lost',
+        'A delta of `anatomy/removed` is missing. What arrived is used; the next snapshot closes the gap.',
+        'Nothing, if it goes away within `snapshot_period`.',
     ),
     'RECORDER_BEHIND': CodeEntry(
         'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'

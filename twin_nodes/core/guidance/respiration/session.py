@@ -31,6 +31,14 @@ class TargetForecast:
     covariances: Array
     gate: GateState | None
 
+    def at(self, ahead: float) -> tuple[Array, Array]:
+        """Position [m], shape (3,), and covariance [m²], (3, 3), at a time ahead [s] within the horizons."""
+        after = int(np.clip(np.searchsorted(self.horizons, ahead), 1, len(self.horizons) - 1))
+        share = (ahead - self.horizons[after - 1]) / (self.horizons[after] - self.horizons[after - 1])
+        position: Array = (1.0 - share) * self.positions[after - 1] + share * self.positions[after]
+        covariance: Array = (1.0 - share) * self.covariances[after - 1] + share * self.covariances[after]
+        return position, covariance
+
 
 class RespirationSession:
     """Follows one target through the breath.
