@@ -218,6 +218,11 @@ CODES: dict[str, CodeEntry] = {
         'unstable.',
         'Fix some nodes, or give the body a soft support.',
     ),
+    'TRAINING_REFUSED': CodeEntry(
+        'the reduced model cannot be learned from these states',
+        'Too few solved states, some that did not converge, a contact that never moves, or loads it does not know.',
+        'Solve more states with the contact moved as it will be, then learn again.',
+    ),
     'STRUCTURE_NEAR': CodeEntry(
         'the tool is near a protected structure',
         'Distance below the zone `near`.',

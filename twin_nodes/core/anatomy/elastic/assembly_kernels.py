@@ -131,6 +131,33 @@ def energy_gradient(
 
 
 @njit(cache=True, nogil=True)
+def element_gradients(
+    x: Any, tets: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any, out: Any
+) -> bool:
+    """Write each tetrahedron's own part of ∂E/∂x (m, 4, 3) [N]; return whether all laws have a value.
+
+    The arguments are those of `energy_gradient`.
+    """
+    f, p, work = np.empty((3, 3)), np.empty((3, 3)), room()
+    fine = True
+    for t in range(len(tets)):
+        out[t] = 0.0
+        share = weight[t] * volume[t]
+        if share == 0.0:
+            continue
+        gradients(x, tets, inverse, t, f)
+        if not stress(laws[t], parameters[t], f, p, work) < 1e300:
+            fine = False
+            continue
+        for a in range(3):
+            for i in range(3):
+                force = p[i, 0] * inverse[t, a, 0] + p[i, 1] * inverse[t, a, 1] + p[i, 2] * inverse[t, a, 2]
+                out[t, a + 1, i] += share * force
+                out[t, 0, i] -= share * force
+    return fine
+
+
+@njit(cache=True, nogil=True)
 def hessian_blocks(
     x: Any, tets: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any, project: bool, slots: Any,
     blocks: Any,
@@ -196,13 +223,12 @@ def hessian_blocks(
 
 
 @njit(cache=True, nogil=True)
-def volume_ratios(x: Any, tets: Any, inverse: Any, out: Any) -> None:
-    """Write J of each tetrahedron, shape (m,)."""
-    f = np.empty((3, 3))
+def volumes(x: Any, tets: Any, out: Any) -> None:
+    """Write the signed volume of each tetrahedron [m³], shape (m,)."""
     for t in range(len(tets)):
-        gradients(x, tets, inverse, t, f)
-        out[t] = (
-            f[0, 0] * (f[1, 1] * f[2, 2] - f[1, 2] * f[2, 1])
-            - f[0, 1] * (f[1, 0] * f[2, 2] - f[1, 2] * f[2, 0])
-            + f[0, 2] * (f[1, 0] * f[2, 1] - f[1, 1] * f[2, 0])
-        )
+        n0, n1, n2, n3 = tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]
+        ox, oy, oz = x[n0, 0], x[n0, 1], x[n0, 2]
+        ax, ay, az = x[n1, 0] - ox, x[n1, 1] - oy, x[n1, 2] - oz
+        bx, by, bz = x[n2, 0] - ox, x[n2, 1] - oy, x[n2, 2] - oz
+        cx, cy, cz = x[n3, 0] - ox, x[n3, 1] - oy, x[n3, 2] - oz
+        out[t] = (ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)) / 6.0

@@ -20,6 +20,7 @@ from twin_nodes.core.geometry.se3 import Array
 
 SUFFICIENT = 1e-4
 ROUNDING = 1e-12
+MOST_HALVES = 8
 
 
 @dataclass(frozen=True)
@@ -175,29 +176,47 @@ class LiveSolver:
     def _step(
         self, objective: Objective, x: Array, energy: float, gradient: Array, missing: Array
     ) -> tuple[Array, float, Array, float] | None:
-        lifted = bool(np.any(missing))
+        """Take one step; when none helps, try without the pairs, then with a factor made for this very state."""
+        found = self._try(objective, x, energy, gradient, missing)
+        if found is None and len(self._history):
+            self._history.clear()
+            found = self._try(objective, x, energy, gradient, missing)
+        if found is None and self.config.refactor and self._renew(objective, x):
+            found = self._try(objective, x, energy, gradient, missing)
+        return found
+
+    def _try(
+        self, objective: Objective, x: Array, energy: float, gradient: Array, missing: Array
+    ) -> tuple[Array, float, Array, float] | None:
         direction = self._direction(objective, gradient, missing)
         slope = float(np.vdot(gradient, direction))
-        if not lifted and not slope < 0.0 and len(self._history):
-            self._history.clear()
-            direction = self._direction(objective, gradient, missing)
-            slope = float(np.vdot(gradient, direction))
+        if not np.isfinite(slope):
+            return None
+        lifted = bool(np.any(missing))
+        if not lifted and not slope < 0.0:
+            return None
+        limit = self._most_energy(objective, energy, missing)
         share, norm = 1.0, float(np.linalg.norm(gradient))
-        for _ in range(10):
+        for _ in range(MOST_HALVES):
             tried = x + share * direction
             if share == 1.0:
                 tried[objective.loads.held] = objective.loads.held_at
             after, there = objective(tried)
-            is_less = after <= energy + SUFFICIENT * share * slope
+            is_less = after <= (limit if lifted else energy + SUFFICIENT * share * slope)
             is_rounding = abs(share * slope) <= ROUNDING * abs(energy) and float(np.linalg.norm(there)) < norm
-            if np.isfinite(after) and (lifted or is_less or is_rounding):
+            if is_less or (is_rounding and not lifted):
                 if not lifted:
                     free = self.model.free
                     self._history.add((tried - x)[free].ravel(), (there - gradient)[free].ravel())
                 return tried, after, there, float(np.abs(tried - x).max())
             share *= 0.5
-        self._history.clear()
         return None
+
+    def _most_energy(self, objective: Objective, energy: float, missing: Array) -> float:
+        """Return the energy [J] above which a step that moves held nodes is no good: that of moving them alone."""
+        assert self.preconditioner is not None
+        own = np.dot(self.preconditioner.now.own, (missing**2).sum(axis=1))
+        return energy + float(own) + objective.scale * float(np.linalg.norm(missing))
 
     def _direction(self, objective: Objective, gradient: Array, missing: Array) -> Array:
         model, loads = self.model, objective.loads
@@ -240,6 +259,18 @@ class LiveSolver:
             self._thread = ThreadPoolExecutor(1, 'refactor')
         self._age, self._pending_model = 0, self.model
         self._pending = self._thread.submit(Preconditioner, objective, self.x)
+
+    def _renew(self, objective: Objective, x: Array) -> bool:
+        """Factor at this state and wait for it: the frame is late, but the body is not lost."""
+        self._drop_pending()
+        try:
+            self.preconditioner = Preconditioner(objective, x)
+        except (DegenerateGeometryError, InputError):
+            self.refused += 1
+            return False
+        self.factors += 1
+        self._stale = False
+        return True
 
     def _drop_pending(self) -> None:
         if self._pending is not None and not self._pending.cancel():

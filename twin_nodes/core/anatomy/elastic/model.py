@@ -223,8 +223,8 @@ class ElasticModel:
     def volume_ratios(self, x: Array) -> Array:
         """Return J of each tetrahedron, shape (m,)."""
         ratio = np.empty(len(self.tets))
-        assembly_kernels.volume_ratios(x, self.tets, self.inverse, ratio)
-        return ratio
+        assembly_kernels.volumes(x, self.tets, ratio)
+        return np.asarray(ratio / self.volume)
 
     def frozen(self, loads: Loads) -> NDArray[np.bool_]:
         """Return which nodes nothing holds, as in a part that was cut off, shape (n,)."""

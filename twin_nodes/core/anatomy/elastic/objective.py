@@ -70,10 +70,12 @@ class Objective:
     def solution(self, x: Array, status: str, residual: float, iterations: int, energy: float, step: float) -> Solution:
         """Put an answer together."""
         model = self.model
-        ratio, left = model.volume_ratios(x), model.weight > 0.0
-        volume = float(model.volume[left].sum())
-        change = float(np.dot(ratio[left] - 1.0, model.volume[left])) / volume if volume > 0.0 else 0.0
-        least = float(ratio[left].min()) if left.any() else 1.0
+        ratio, there = model.volume_ratios(x), model.volume
+        if not model.weight.all():
+            ratio, there = ratio[model.weight > 0.0], there[model.weight > 0.0]
+        volume = float(there.sum())
+        change = float(np.dot(ratio, there)) / volume - 1.0 if volume > 0.0 else 0.0
+        least = float(ratio.min()) if len(ratio) else 1.0
         return Solution(
             x, x - model.rest, status, residual, iterations, energy, change, least, step, int(self.frozen.sum())
         )

@@ -30,12 +30,14 @@ class Ties:
     Args:
         springs: The springs.
         held: The held nodes, shape (h,).
-        stiff: Stiffness that stands for holding each [N/m], shape (h,).
+        stiff: Stiffness that stands for holding each [N/m], shape (h,); 0 where the factor does not know it.
+        own: About the stiffness of each held node itself [N/m], shape (h,).
     """
 
     springs: Springs
     held: NDArray[np.int64]
     stiff: Array
+    own: Array
 
 
 class Preconditioner:
@@ -54,7 +56,7 @@ class Preconditioner:
         self.factor: CholeskyFactor
         self.factor, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=True)
         self.at = x
-        self.made_for = Ties(objective.loads.springs, objective.loads.held, stiff)
+        self.made_for = Ties(objective.loads.springs, objective.loads.held, stiff, stiff / PENALTY)
         self.now = self.made_for
         self._rows: NDArray[np.float32] | None = None
         self._small: tuple[Array, NDArray[np.int32]] | None = None
@@ -73,6 +75,7 @@ class Preconditioner:
         if _same(self.now, loads):
             return False
         rows, signs, stiff = self._difference(loads)
+        own = stiff / PENALTY
         self._rows = self._small = None
         if len(rows) > most:  # held nodes that the factor does not know are moved alone
             stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
@@ -80,7 +83,7 @@ class Preconditioner:
             half = self.factor.forward(rows)
             small = np.diag(signs) + np.asarray(half @ half.T, np.float64)
             self._rows, self._small = half, lu_factor(small)
-        self.now = Ties(loads.springs, loads.held, stiff)
+        self.now = Ties(loads.springs, loads.held, stiff, own)
         return True
 
     def solve(self, right: Array) -> Array:
