@@ -93,9 +93,9 @@ class Procedure:
         if self.session is None:
             self.monitor.about(target.surface.vertices.mean(axis=0))
 
-    def watch(self, watched: Watched) -> None:
-        """Watch a registration that is known beforehand."""
-        self.swabbed = True
+    def watch(self, watched: Watched, *, swabbed: bool) -> None:
+        """Watch a registration that is known beforehand; a further swab is a check of it when it was swabbed itself."""
+        self.swabbed = swabbed
         self.monitor.watch(watched)
 
     @property

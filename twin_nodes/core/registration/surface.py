@@ -37,7 +37,7 @@ class SurfaceConfig:
     warn_sigma: float = setting('sigma of the cloud along its worst motion: doubt', 0.0005, unit='m', minimum=0.0)
     refuse_sigma: float = setting('the same, above which it is refused', 0.002, unit='m', minimum=0.0)
     free_share: float = setting('information of a motion over the best, below which it is free', 2e-3, minimum=0.0)
-    surface_sigma: float = setting('error of the surface itself that all points share', 1e-5, unit='m', minimum=0.0)
+    surface_sigma: float = setting('error of the surface itself that all points share', 2e-6, unit='m', minimum=0.0)
     inlier_sigmas: float = setting('a point farther off than so many sigmas is an outlier', 4.0, minimum=1.0)
 
     def __post_init__(self) -> None:
@@ -175,11 +175,13 @@ def _poor(fitness: Fitness, config: SurfaceConfig) -> bool:
 
 def _covariance(fit: Fit, cloud: Cloud, surface_sigma: float) -> tuple[Array, Array]:
     """Return the covariances (6, 6) of the scaled motion in the anatomy's axes [m²] and of patient_T_anatomy."""
-    assert fit.normal is not None and fit.sums is not None
+    assert fit.normal is not None and fit.sums is not None and fit.facets is not None
     weight, _, squares, slope = fit.sums
     count = len(cloud.points)
     factor = squares / slope**2 * weight * count / max(count - 6.0, 1.0)
-    scaled = np.asarray(np.linalg.inv(fit.normal) * factor, float)
+    inverse = np.linalg.inv(fit.normal)
+    shift = inverse @ fit.facets * (weight / slope)
+    scaled = np.asarray(inverse * factor + np.outer(shift, shift), float)
     scaled[:3, :3] += surface_sigma**2 * np.eye(3)
     turned, scale = fit.turn.T, np.diag([1.0] * 3 + [1.0 / cloud.length] * 3)
     jacobian = np.zeros((6, 6))

@@ -61,10 +61,10 @@ def explain_misfit(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: Refine
 def _scaled(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig, scale: float) -> float:
     changed = Cloud(cloud.points * scale, cloud.centroid, cloud.length * scale, cloud.order)
     best = min(
-        (descend_coarsely(near, changed.part(150), changed, target, config) for near in starts_near(fit)[::8]),
+        (descend_coarsely(near, 150, changed, target, config) for near in starts_near(fit)[::8]),
         key=lambda near: near.sigma,
     )
-    return descend_coarsely(best, changed.part(config.coarse_points), changed, target, config).sigma
+    return descend_coarsely(best, config.coarse_points, changed, target, config, fine=True).sigma
 
 
 def _mirrored(cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> float:

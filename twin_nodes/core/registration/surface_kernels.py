@@ -15,99 +15,173 @@ from twin_nodes.core.anatomy.distance_kernels import look_up
 
 TO_SIGMA = 1.4826  # of a normal distribution over the median of its absolute values
 DAMPING = 1e-9
+BLOCK = 128
+THREE, SIX, SEVEN = np.uint64(3), np.uint64(6), np.uint64(7)  # unsigned: no check of negative places
 _MAX_TURN = 0.6
 
 
-@njit(cache=True)
-def add_row(normal: Any, right: Any, sums: Any, g: Any, y: Any, length: float, r: float, cut: float) -> None:
-    """Add one point to the normal equations with the weight 1/(1 + (r/cut)⁴)².
+@njit(cache=True, fastmath={'reassoc', 'contract', 'nsz', 'arcp'})
+def sum_block(rows: Any, count: int, length: float, cut: float, normal: Any, right: Any, sums: Any) -> None:
+    """Add a block of points to the normal equations with the weight 1/(1 + (r/cut)⁴)².
 
     That is the weight of Geman and McClure (1987) with a flatter top: it wastes 1 % of normal residuals' information at
     a cut of 4 σ, where theirs wastes 3 %.
 
     Args:
+        rows: Gradient of the distance, point relative to the centroid in the axes of the anatomy [m], residual [m];
+            the rest is room for work; shape (9, block).
+        count: Points in the block.
+        length: L [m].
+        cut: Scale of the weight [m].
         normal: Σ w a aᵀ, lower triangle, shape (6, 6).
         right: −Σ w a r, shape (6,).
         sums: Σ w, Σ w r², Σ (w r)², Σ d(w r)/dr, shape (4,).
-        g: Gradient of the distance, 3 numbers.
-        y: The point relative to the centroid, in the axes of the anatomy [m], 3 numbers.
-        length: L [m].
-        r: Residual [m].
-        cut: Scale of the weight [m].
     """
-    u = (r / cut) ** 2
-    u = 1.0 / (1.0 + u * u)
-    w = u * u
-    a0, a1, a2 = g
-    inverse = 1.0 / length
-    a3, a4, a5 = (y[1] * a2 - y[2] * a1) * inverse, (y[2] * a0 - y[0] * a2) * inverse, (y[0] * a1 - y[1] * a0) * inverse
-    w0, w1, w2, w3, w4, w5 = w * a0, w * a1, w * a2, w * a3, w * a4, w * a5
-    normal[0, 0] += w0 * a0
-    normal[1, 0] += w1 * a0
-    normal[1, 1] += w1 * a1
-    normal[2, 0] += w2 * a0
-    normal[2, 1] += w2 * a1
-    normal[2, 2] += w2 * a2
-    normal[3, 0] += w3 * a0
-    normal[3, 1] += w3 * a1
-    normal[3, 2] += w3 * a2
-    normal[3, 3] += w3 * a3
-    normal[4, 0] += w4 * a0
-    normal[4, 1] += w4 * a1
-    normal[4, 2] += w4 * a2
-    normal[4, 3] += w4 * a3
-    normal[4, 4] += w4 * a4
-    normal[5, 0] += w5 * a0
-    normal[5, 1] += w5 * a1
-    normal[5, 2] += w5 * a2
-    normal[5, 3] += w5 * a3
-    normal[5, 4] += w5 * a4
-    normal[5, 5] += w5 * a5
-    right[0] -= w0 * r
-    right[1] -= w1 * r
-    right[2] -= w2 * r
-    right[3] -= w3 * r
-    right[4] -= w4 * r
-    right[5] -= w5 * r
-    sums[0] += w
-    sums[1] += w * r * r
-    sums[2] += w * w * r * r
-    sums[3] += w * (8.0 * u - 7.0)
+    inverse, scale = 1.0 / length, 1.0 / cut
+    total, squares, influence, slope = 0.0, 0.0, 0.0, 0.0
+    for m in range(count):
+        g0, g1, g2 = rows[0, m], rows[1, m], rows[2, m]
+        y0, y1, y2 = rows[3, m], rows[4, m], rows[5, m]
+        rows[3, m] = (y1 * g2 - y2 * g1) * inverse
+        rows[4, m] = (y2 * g0 - y0 * g2) * inverse
+        rows[5, m] = (y0 * g1 - y1 * g0) * inverse
+        r = rows[6, m]
+        u = (r * scale) ** 2
+        u = 1.0 / (1.0 + u * u)
+        w = u * u
+        rows[7, m] = w
+        total += w
+        squares += w * r * r
+        influence += w * w * r * r
+        slope += w * (8.0 * u - 7.0)
+    sums[0] += total
+    sums[1] += squares
+    sums[2] += influence
+    sums[3] += slope
+    for i in range(6):
+        total = 0.0
+        for m in range(count):
+            rows[8, m] = rows[7, m] * rows[i, m]
+            total += rows[8, m] * rows[6, m]
+        right[i] -= total
+        for j in range(i + 1):
+            total = 0.0
+            for m in range(count):
+                total += rows[8, m] * rows[j, m]
+            normal[i, j] += total
 
 
 @njit(cache=True)
 def grid_pass(
-    values: Any, origin: Any, spacing: float, points: Any, turn: Any, offset: Any, length: float, cut: float,
-    normal: Any, right: Any, sums: Any, residuals: Any,
+    values: Any, origin: Any, spacing: float, points: Any, stride: int, turn: Any, offset: Any, length: float,
+    cut: float, normal: Any, right: Any, sums: Any, residuals: Any,
 ) -> None:  # fmt: skip
-    """Sum the normal equations of all points over the distance grid; all outputs are overwritten.
+    """Sum the normal equations of points over a distance grid; all outputs are overwritten.
 
     Args:
         values: The grid [m], shape (nx, ny, nz).
         origin: Position of node (0, 0, 0) [m], shape (3,).
         spacing: Distance between nodes [m].
         points: The cloud relative to its centroid, patient axes [m], shape (n, 3).
+        stride: Every so manieth point is taken.
         turn: anatomy_R_patient, shape (3, 3).
         offset: Centroid in the anatomy [m], shape (3,).
         length: L [m].
         cut: Scale of the weight [m].
-        normal: As in `add_row`.
-        right: As in `add_row`.
-        sums: As in `add_row`.
-        residuals: Gets d(q) [m], shape (n,).
+        normal: As in `sum_block`.
+        right: As in `sum_block`.
+        sums: As in `sum_block`.
+        residuals: Gets the distances of the points that are taken [m], shape (⌈n / stride⌉,).
     """
     normal[:] = 0.0
     right[:] = 0.0
     sums[:] = 0.0
+    rows = np.empty((9, BLOCK))
     ox, oy, oz = origin[0], origin[1], origin[2]
-    for m in range(len(points)):
-        x0, x1, x2 = points[m, 0], points[m, 1], points[m, 2]
-        y0 = turn[0, 0] * x0 + turn[0, 1] * x1 + turn[0, 2] * x2
-        y1 = turn[1, 0] * x0 + turn[1, 1] * x1 + turn[1, 2] * x2
-        y2 = turn[2, 0] * x0 + turn[2, 1] * x1 + turn[2, 2] * x2
-        r, gx, gy, gz, _ = look_up(values, ox, oy, oz, spacing, y0 + offset[0], y1 + offset[1], y2 + offset[2])
-        residuals[m] = r
-        add_row(normal, right, sums, (gx, gy, gz), (y0, y1, y2), length, r, cut)
+    total = (len(points) + stride - 1) // stride
+    for first in range(0, total, BLOCK):
+        count = min(BLOCK, total - first)
+        for b in range(count):
+            m = (first + b) * stride
+            x0, x1, x2 = points[m, 0], points[m, 1], points[m, 2]
+            y0 = turn[0, 0] * x0 + turn[0, 1] * x1 + turn[0, 2] * x2
+            y1 = turn[1, 0] * x0 + turn[1, 1] * x1 + turn[1, 2] * x2
+            y2 = turn[2, 0] * x0 + turn[2, 1] * x1 + turn[2, 2] * x2
+            r, gx, gy, gz, _ = look_up(values, ox, oy, oz, spacing, y0 + offset[0], y1 + offset[1], y2 + offset[2])
+            residuals[first + b] = r
+            rows[0, b], rows[1, b], rows[2, b] = gx, gy, gz
+            rows[3, b], rows[4, b], rows[5, b] = y0, y1, y2
+            rows[6, b] = r
+        sum_block(rows, count, length, cut, normal, right, sums)
+
+
+@njit(cache=True, fastmath={'reassoc', 'contract', 'nsz', 'arcp'})
+def cell_pass(
+    index: Any, cells: Any, values: Any, origin: Any, spacing: float, points: Any, stride: int, turn: Any, offset: Any,
+    length: float, cut: float, bulge: float, share: float, normal: Any, right: Any, sums: Any, residuals: Any,
+) -> None:  # fmt: skip
+    """Sum the normal equations of points over the planes of the cells, and over the grid where there is none.
+
+    Args:
+        index: As of `number_bricks`.
+        cells: As of `fill_cells`.
+        values: The grid [m], shape (nx, ny, nz).
+        origin: Position of node (0, 0, 0) [m], shape (3,).
+        spacing: Distance between nodes [m].
+        points: The cloud relative to its centroid, patient axes [m], shape (n, 3).
+        stride: Every so manieth point is taken.
+        turn: anatomy_R_patient, shape (3, 3).
+        offset: Centroid in the anatomy [m], shape (3,).
+        length: L [m].
+        cut: Scale of the weight [m].
+        bulge: Variance of the points' noise along each axis [m²]. Noise along a surface of curvature κ lifts a point
+            off it by κ/2 times this on average, in each of two directions: half the Laplacian of the distance.
+        share: Of the height of a smooth surface above the triangles that is taken for the truth.
+        normal: As in `sum_block`; overwritten, as are the next two.
+        right: As in `sum_block`, of distances without the lift and that height.
+        sums: As in `sum_block`.
+        residuals: Gets the distances of the points that are taken [m], shape (⌈n / stride⌉,).
+    """
+    normal[:] = 0.0
+    right[:] = 0.0
+    sums[:] = 0.0
+    rows = np.empty((9, BLOCK))
+    t00, t01, t02, t10, t11, t12 = turn[0, 0], turn[0, 1], turn[0, 2], turn[1, 0], turn[1, 1], turn[1, 2]
+    t20, t21, t22 = turn[2, 0], turn[2, 1], turn[2, 2]
+    inverse = 1.0 / spacing
+    sx, sy, sz = (offset[0] - origin[0]) * inverse, (offset[1] - origin[1]) * inverse, (offset[2] - origin[2]) * inverse
+    nx, ny, nz = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
+    total = (len(points) + stride - 1) // stride
+    for first in range(0, total, BLOCK):
+        count = min(BLOCK, total - first)
+        for b in range(count):
+            m = (first + b) * stride
+            x0, x1, x2 = points[m, 0], points[m, 1], points[m, 2]
+            rows[3, b] = t00 * x0 + t01 * x1 + t02 * x2
+            rows[4, b] = t10 * x0 + t11 * x1 + t12 * x2
+            rows[5, b] = t20 * x0 + t21 * x1 + t22 * x2
+        for b in range(count):
+            fx, fy, fz = rows[3, b] * inverse + sx, rows[4, b] * inverse + sy, rows[5, b] * inverse + sz
+            r, lift = math.nan, 0.0
+            if fx >= 0.0 and fy >= 0.0 and fz >= 0.0 and fx < nx and fy < ny and fz < nz:
+                i, j, k = np.uint64(fx), np.uint64(fy), np.uint64(fz)
+                brick = index[i >> THREE, j >> THREE, k >> THREE]
+                if brick >= 0:
+                    place = ((i & SEVEN) << SIX) + ((j & SEVEN) << THREE) + (k & SEVEN)
+                    cell = cells[np.uint64(brick), place]
+                    gx, gy, gz = float(cell[1]), float(cell[2]), float(cell[3])
+                    along = (fx - i - 0.5) * gx + (fy - j - 0.5) * gy + (fz - k - 0.5) * gz
+                    r, lift = float(cell[0]) + spacing * along, 0.5 * bulge * float(cell[4]) + share * float(cell[6])
+                    rows[0, b], rows[1, b], rows[2, b] = gx, gy, gz
+            if math.isnan(r):
+                qx, qy, qz = origin[0] + spacing * fx, origin[1] + spacing * fy, origin[2] + spacing * fz
+                r, rows[0, b], rows[1, b], rows[2, b], _ = look_up(
+                    values, origin[0], origin[1], origin[2], spacing, qx, qy, qz
+                )
+                lift = 0.0
+            residuals[first + b] = r
+            rows[6, b] = r - lift
+        sum_block(rows, count, length, cut, normal, right, sums)
 
 
 @njit(cache=True)
@@ -168,40 +242,3 @@ def robust_scale(residuals: Any) -> float:
     scale = TO_SIGMA * np.median(magnitudes)
     kept = magnitudes[magnitudes <= 2.5 * scale]
     return float(TO_SIGMA * np.median(kept) if len(kept) else scale)
-
-
-@njit(cache=True)
-def descend(
-    values: Any, origin: Any, spacing: float, points: Any, turn: Any, offset: Any, length: float, tuning: float,
-    floor: float, iterations: int, tolerance: float,
-) -> tuple[int, float, float]:  # fmt: skip
-    """Gauss–Newton on the grid with the weight's scale following the residuals; the pose is changed in place.
-
-    Args:
-        values: As in `grid_pass`, and so on down to length.
-        origin: Of the grid.
-        spacing: Of the grid.
-        points: The cloud or a part of it.
-        turn: Changed in place.
-        offset: Changed in place.
-        length: L [m].
-        tuning: Scale of the weight over σ of the residuals.
-        floor: Least σ [m].
-        iterations: Most steps.
-        tolerance: Ends below this step [m].
-
-    Returns:
-        Steps made, σ of the residuals [m] and size of the last step [m].
-    """
-    normal, right, sums, step = np.empty((6, 6)), np.empty(6), np.empty(4), np.empty(6)
-    residuals = np.empty(len(points))
-    scale, size, cut = np.inf, np.inf, 1e3
-    for number in range(iterations):
-        grid_pass(values, origin, spacing, points, turn, offset, length, cut, normal, right, sums, residuals)
-        scale = max(robust_scale(residuals), floor)
-        cut = tuning * scale
-        solve(normal, right, step)
-        size = move(turn, offset, step, length)
-        if size < tolerance:
-            return number + 1, scale, size
-    return iterations, scale, size

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from twin_nodes.core.config import setting
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.registration import surface_cloud_kernels as cloud_kernels
-from twin_nodes.core.registration import surface_exact_kernels as exact_kernels
-from twin_nodes.core.registration import surface_kernels as kernels
+from twin_nodes.core.registration import surface_descent_kernels as kernels
 from twin_nodes.core.registration.surface_target import SurfaceTarget
 
 _CELLS = 24
-_CORRECTION_HOLDS = 10.0  # tolerances; after a shorter step the grid's rounding is about the same as before it
+_COARSE_STEP = 5e-3  # of the length of a cloud: a step that ends the coarse descent
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class RefineConfig:
 
     coarse_points: int = setting('points of the coarse descent', 400, minimum=20)
     middle_points: int = setting('points of the step between coarse and all', 1500, minimum=20)
-    exact_points: int = setting('points whose distances to the triangles correct the grid', 800, minimum=20)
-    smooth: bool = setting('the true surface is round between the vertices and passes through them', False)
+    exact_points: int = setting('points whose distances to the triangles correct the grid, at least', 200, minimum=20)
+    smooth: bool = setting('the true surface is round between the vertices and passes through them; else it may', False)
     max_iterations: int = setting('steps of the coarse descent, at most', 40, minimum=1)
     max_polish: int = setting('steps with all points, at most', 6, minimum=1)
     tuning: float = setting('scale of the robust weight over the spread of the residuals', 4.0, minimum=1.0)
@@ -59,10 +58,9 @@ class Cloud:
         length = float(cloud_kernels.centre_and_sort(points_patient, _CELLS, centroid, points, order))
         return cls(points, centroid, length, order)
 
-    def part(self, count: int) -> Array:
-        """Return about so many points, evenly spread; all when there are fewer."""
-        stride = max(1, len(self.points) // count)
-        return np.ascontiguousarray(self.points[::stride]) if stride > 1 else self.points
+    def stride(self, count: int) -> int:
+        """Return k so that every k-th point makes about so many, evenly spread; 1 when there are fewer."""
+        return max(1, len(self.points) // count)
 
 
 @dataclass(eq=False)
@@ -78,6 +76,7 @@ class Fit:
         normal: Σ w a aᵀ, rotations scaled by the cloud's length, shape (6, 6).
         sums: Σ w, Σ w r², Σ (w r)², Σ d(w r)/dr, shape (4,).
         residuals: Signed distances [m] before the last step, shape (n,).
+        facets: Σ w a e with the error e of the triangles' height at each point [m], shape (6,).
     """
 
     turn: Array
@@ -88,6 +87,7 @@ class Fit:
     normal: Array | None = None
     sums: Array | None = None
     residuals: Array | None = None
+    facets: Array | None = None
 
     def pose(self, cloud: Cloud) -> Array:
         """Return patient_T_anatomy, shape (4, 4)."""
@@ -101,66 +101,36 @@ def start_at(patient_T_anatomy: Array, cloud: Cloud) -> Fit:
     return Fit(turn, turn @ (cloud.centroid - patient_T_anatomy[:3, 3]))
 
 
-def descend_coarsely(fit: Fit, points: Array, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> Fit:
-    """Return the fit after the descent of some points over the grid."""
+def descend_coarsely(
+    fit: Fit, count: int, cloud: Cloud, target: SurfaceTarget, config: RefineConfig, *, fine: bool = False
+) -> Fit:
+    """Return the fit after the descent of about so many points over the coarse grid, or over the fine one."""
     grid = target.grid
+    values, spacing = (grid.values, grid.spacing) if fine else (target.coarse, target.coarse_spacing)
     turn, offset = fit.turn.copy(), fit.offset.copy()
+    tolerance = max(config.tolerance, (1e-5 if fine else _COARSE_STEP) * cloud.length)
     steps, sigma, size = kernels.descend(
-        grid.values, grid.origin, grid.spacing, points, turn, offset, cloud.length, config.tuning,
-        config.floor, config.max_iterations, max(config.tolerance, 1e-4 * cloud.length * 0.1),
+        values, grid.origin, spacing, cloud.points, cloud.stride(count), turn, offset, cloud.length, config.tuning,
+        config.floor, config.max_iterations, tolerance,
     )  # fmt: skip
     return Fit(turn, offset, sigma, fit.iterations + steps, size)
 
 
 def polish(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> Fit:
     """Return the fit after steps with all points, corrected by exact distances, until they are short."""
-    points, grid = cloud.points, target.grid
-    turn, offset, sigma = fit.turn.copy(), fit.offset.copy(), fit.sigma
-    normal, right, sums, step, error = np.empty((6, 6)), np.empty(6), np.empty(4), np.empty(6), np.empty(6)
-    residuals = np.empty(len(points))
-    stride = max(1, len(points) // config.exact_points)
-    steps, size = 0, np.inf
-    while steps < config.max_polish and size > min(config.tolerance, 0.1 * sigma):
-        cut = config.tuning * float(np.hypot(sigma, grid.near_sigma))
-        kernels.grid_pass(
-            grid.values, grid.origin, grid.spacing, points, turn, offset, cloud.length, cut, normal, right, sums,
-            residuals,
-        )  # fmt: skip
-        bulge = sigma * sigma + (target.facet_bulge if config.smooth else 0.0)
-        if stride == 1 or size > _CORRECTION_HOLDS * config.tolerance:
-            exact_kernels.grid_error(
-                grid.values, target.nearest, grid.origin, grid.spacing, target.corners, target.normals, target.across,
-                points, turn, offset, cloud.length, cut, stride, bulge, residuals, error,
-            )  # fmt: skip
-        kernels.solve(normal, right + error, step)
-        size = kernels.move(turn, offset, step, cloud.length)
-        sigma = max(_spread(residuals), config.floor)
-        steps += 1
-    normal = np.tril(normal) + np.tril(normal, -1).T
-    return Fit(turn, offset, sigma, fit.iterations + steps, float(size), normal, sums, residuals)
+    grid = target.grid
+    turn, offset = fit.turn.copy(), fit.offset.copy()
+    normal, sums, residuals = np.empty((6, 6)), np.empty(4), np.empty(len(cloud.points))
+    facets = np.empty(6)
+    steps, sigma, size = kernels.polish(
+        target.bricks, target.cells, target.cells.view(np.int32), target.misfit, grid.values, grid.origin, grid.spacing,
+        target.corners, target.normals, target.across, cloud.points, turn, offset, cloud.length,
+        min(fit.sigma, cloud.length), target.facet_height, config.smooth, config.middle_points, config.exact_points,
+        config.tuning, config.floor, config.max_polish, config.tolerance, normal, sums, residuals, facets,
+    )  # fmt: skip
+    return Fit(turn, offset, sigma, fit.iterations + steps, size, normal, sums, residuals, facets)
 
 
 def refine(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> Fit:
-    """Refine from a start: coarse descent, one step with more points, then the polish."""
-    fit = descend_coarsely(fit, cloud.part(config.coarse_points), cloud, target, config)
-    if len(cloud.points) > 2 * config.middle_points:
-        fit = _middle(fit, cloud.part(config.middle_points), cloud, target, config)
-    return polish(fit, cloud, target, config)
-
-
-def _middle(fit: Fit, points: Array, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> Fit:
-    grid = target.grid
-    turn, offset = fit.turn.copy(), fit.offset.copy()
-    normal, right, sums, step = np.empty((6, 6)), np.empty(6), np.empty(4), np.empty(6)
-    kernels.grid_pass(
-        grid.values, grid.origin, grid.spacing, points, turn, offset, cloud.length, config.tuning * fit.sigma,
-        normal, right, sums, np.empty(len(points)),
-    )  # fmt: skip
-    kernels.solve(normal, right, step)
-    size = kernels.move(turn, offset, step, cloud.length)
-    return Fit(turn, offset, fit.sigma, fit.iterations + 1, float(size))
-
-
-def _spread(residuals: Array) -> float:
-    """Return the robust σ [m] of some thousand residuals: enough for a scale."""
-    return float(kernels.robust_scale(np.ascontiguousarray(residuals[:: max(1, len(residuals) // 1000)])))
+    """Refine from a start: coarse descent with few points, then the polish."""
+    return polish(descend_coarsely(fit, config.coarse_points, cloud, target, config), cloud, target, config)

@@ -43,16 +43,15 @@ def starts_anywhere(target: SurfaceTarget) -> list[Fit]:
 
 def best_basins(starts: list[Fit], cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> list[Fit]:
     """Descend from all starts with few points, from the best with more, and return these by their residuals' spread."""
-    few, more = cloud.part(_POINTS), cloud.part(config.coarse_points)
     quick = RefineConfig(max_iterations=_STEPS, tolerance=1e-3, floor=config.floor, tuning=config.tuning)
-    found = sorted((descend_coarsely(fit, few, cloud, target, quick) for fit in starts), key=lambda fit: fit.sigma)
+    found = sorted((descend_coarsely(fit, _POINTS, cloud, target, quick) for fit in starts), key=lambda fit: fit.sigma)
     kept: list[Fit] = []
     for fit in found:
         if len(kept) == _BEST:
             break
         if not any(apart(fit, other, cloud.length) < 0.1 * cloud.length for other in kept):
             kept.append(fit)
-    refined = [descend_coarsely(fit, more, cloud, target, config) for fit in kept]
+    refined = [descend_coarsely(fit, config.coarse_points, cloud, target, config, fine=True) for fit in kept]
     return sorted(refined, key=lambda fit: fit.sigma)
 
 

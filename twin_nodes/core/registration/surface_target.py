@@ -1,4 +1,4 @@
-"""The surface that clouds are registered to: its distance grid and the triangles next to each node."""
+"""The surface that clouds are registered to: its distance grid, fine and coarse, and the planes near it."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid, feature_normals
-from twin_nodes.core.anatomy.distance_kernels import fill_band
+from twin_nodes.core.anatomy.distance_kernels import fill_band, look_up_many
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.registration.surface_cell_kernels import BRICK, fill_cells, number_bricks
 
 SPACING = 0.001
 MARGIN = 0.03
 _BAND_CELLS = 4.0
+_PLANE_CELLS = 3.0
+_CREASE = np.cos(np.radians(30.0))
+_COARSE_NODES = 100_000  # half a megabyte: stays in the cache of a core
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +26,30 @@ class SurfaceTarget:
     Args:
         surface: The surface in the anatomy frame.
         grid: Signed distances to it.
-        nearest: Nearest triangle of each node of the grid within 4 cells of the surface, -1 elsewhere.
+        coarse: The same distances [m] at far fewer nodes, float32, shape (a, b, c).
+        coarse_spacing: Distance between these [m].
+        bricks: Number of each brick of 8 × 8 × 8 cells near the surface, -1 elsewhere.
+        cells: Of each cell of each brick the distance in its middle [m], the gradient, NaN for none, and the sum of
+            both curvatures there [1/m]; as int32 at 5 a triangle next to it, -1 for none; at 6 how high a smooth
+            surface through the vertices stands above that [m]; shape (m, 512, 8).
+        misfit: Root mean square error of the planes at the surface [m].
         corners: Triangles [m], shape (m, 3, 3).
         normals: Pseudo-normals as of `feature_normals`, shape (m, 7, 3).
         across: Triangle beyond each edge ab bc ca, shape (m, 3).
-        facet_bulge: Mean of (a² + b² + c²)/24 over the triangles' edges [m²]: times the mean curvature, the height of a
-            smooth surface above its triangles.
+        facet_height: Root mean square height of a smooth surface through the vertices above the triangles [m].
     """
 
     surface: Surface
     grid: DistanceGrid
-    nearest: NDArray[np.int32]
+    coarse: NDArray[np.float32]
+    coarse_spacing: float
+    bricks: NDArray[np.int32]
+    cells: NDArray[np.float32]
+    misfit: float
     corners: Array
     normals: Array
     across: NDArray[np.int32]
-    facet_bulge: float
+    facet_height: float
 
     @classmethod
     def from_surface(cls, surface: Surface, *, spacing: float = SPACING, margin: float = MARGIN) -> 'SurfaceTarget':
@@ -60,10 +73,44 @@ class SurfaceTarget:
         squared = np.full(grid.values.shape, np.inf)
         nearest = np.full(grid.values.shape, -1, np.int32)
         fill_band(squared, nearest, grid.origin, grid.spacing, corners, _BAND_CELLS * grid.spacing)
-        normals = np.ascontiguousarray(feature_normals(surface))
-        edges = corners - np.roll(corners, 1, axis=1)
-        bulge = float(np.mean(np.sum(edges**2, axis=(1, 2))) / 24.0)
-        return cls(surface, grid, nearest, corners, normals, _across(surface.triangles), bulge)
+        band = _PLANE_CELLS * grid.spacing
+        bricks, count = number_bricks(grid.values, band)
+        cells = np.empty((count, BRICK**3, 8), np.float32)
+        normals, across = np.ascontiguousarray(feature_normals(surface)), _across(surface.triangles)
+        heights = _facet_heights(corners, normals, across)
+        misfit = fill_cells(
+            grid.values, nearest, grid.origin, grid.spacing, corners, normals, across, heights, band, bricks, cells,
+            cells.view(np.int32),
+        )  # fmt: skip
+        return cls(
+            surface, grid, *_thinned(grid), bricks, cells, misfit, corners, normals, across,
+            float(np.sqrt(np.mean(heights**2))),
+        )  # fmt: skip
+
+
+def _thinned(grid: DistanceGrid) -> tuple[NDArray[np.float32], float]:
+    """Return the distances at fewer nodes [m] and the distance between these [m]."""
+    factor = max(1, round((grid.values.size / _COARSE_NODES) ** (1.0 / 3.0)))
+    spacing = factor * grid.spacing
+    places = [
+        grid.origin[axis] + spacing * np.arange((n - 2) // factor + 2) for axis, n in enumerate(grid.values.shape)
+    ]
+    nodes = np.stack(np.meshgrid(*places, indexing='ij'), axis=-1)
+    distances = look_up_many(grid.values, grid.origin, grid.spacing, nodes.reshape(-1, 3))[0]
+    return np.ascontiguousarray(distances.reshape(nodes.shape[:3]), dtype=np.float32), spacing
+
+
+def _facet_heights(corners: Array, normals: Array, across: NDArray[np.int32]) -> Array:
+    """Return how high a smooth surface through the vertices stands above each triangle on average [m], shape (m,).
+
+    A quadratic stands Σ κ e²/24 above, with the curvature κ along each edge e, which the normals at its ends tell.
+    Triangles at a crease get 0: that edge is meant.
+    """
+    ends = normals[:, 1:4] / np.linalg.norm(normals[:, 1:4], axis=2, keepdims=True)
+    turned = np.roll(ends, -1, axis=1) - ends
+    heights = np.sum(turned * (np.roll(corners, -1, axis=1) - corners), axis=(1, 2)) / 24.0
+    cosines = np.einsum('mk,mek->me', normals[:, 0], normals[across, 0])
+    return np.where(cosines.min(axis=1) > _CREASE, heights, 0.0)
 
 
 def _across(triangles: NDArray[np.int32]) -> NDArray[np.int32]:
