@@ -224,6 +224,18 @@ def compare(
 
 
 @app.command()
+def metrics(
+    bags: Annotated[list[Path], typer.Argument(help='Bags; with several, trials are scored among each other.')],
+    topic: Annotated[list[str] | None, typer.Option(help='Topic with poses or wrenches; all by default.')] = None,
+    json: Json = False,
+) -> None:
+    """Measure motion and force in bags: path, time, smoothness, rest, peaks, and a score."""
+    from twin_nodes.app.metrics import print_metrics
+
+    _end(print_metrics(bags, topics=tuple(topic or ()), as_json=json))
+
+
+@app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,
