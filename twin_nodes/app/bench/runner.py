@@ -16,6 +16,7 @@ BENCHES = {
     'chain': 'twin_nodes.app.bench.chain',
     'respiration': 'twin_nodes.app.bench.respiration',
     'registration': 'twin_nodes.app.bench.registration',
+    'carve': 'twin_nodes.app.bench.carve',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}

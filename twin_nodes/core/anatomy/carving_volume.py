@@ -18,7 +18,6 @@ EDGE = (
 BAND_VOXELS = 5.0
 LEVELS = 65_535
 BRICK_SHIFT = 4
-SKIN_VOXELS = 1.01
 MOST_LABELS = 127
 MOST_VOXELS = 1 << 29
 _SHEAR = 1e-6
@@ -78,6 +77,7 @@ class CarvedVolume:
         self.anatomy_T_index = affine
         self.voxels = np.array(labels, np.uint8, order='C')
         self.band = BAND_VOXELS * float(self.spacing.max())
+        self._skin = 1.01 * float(np.linalg.norm(self.spacing))  # a cell that the wall passes has its corners within
         self._levels = LEVELS / (2.0 * self.band)
         self._field = np.zeros(labels.shape, np.uint16)
         self._found = np.empty(4096, np.int64)
@@ -122,7 +122,7 @@ class CarvedVolume:
         carving_kernels.sweep_ball(self.voxels, self.spacing, start, end, radius + EDGE, self._found, counts, tally)
         carving_field_kernels.stamp_ball(
             self._field, self.spacing, start, end, radius, self.band, self._levels, self.surface.dirty, BRICK_SHIFT,
-            SKIN_VOXELS * float(self.spacing.max()),
+            self._skin,
         )  # fmt: skip
         reach = radius + self.band
         return self._settle(counts, tally, np.minimum(start, end) - reach, np.maximum(start, end) + reach)
@@ -160,7 +160,7 @@ class CarvedVolume:
             now = motion[1] + math.cos(s * angle) * motion[2] + math.sin(s * angle) * motion[3]
             carving_field_kernels.stamp_rod(
                 self._field, self.spacing, base + s * motion[0], now, length, radius, self.band, self._levels,
-                self.surface.dirty, BRICK_SHIFT, SKIN_VOXELS * float(self.spacing.max()),
+                self.surface.dirty, BRICK_SHIFT, self._skin,
             )  # fmt: skip
         around = math.hypot(radius, length) + self.band
         low, high = np.minimum(base, other) - around, np.maximum(base, other) + around
