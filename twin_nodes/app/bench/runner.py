@@ -14,6 +14,7 @@ BENCHES = {
     'replay': 'twin_nodes.app.bench.replay',
     'time': 'twin_nodes.app.bench.time',
     'chain': 'twin_nodes.app.bench.chain',
+    'camera': 'twin_nodes.app.bench.camera',
     'respiration': 'twin_nodes.app.bench.respiration',
     'registration': 'twin_nodes.app.bench.registration',
     'carve': 'twin_nodes.app.bench.carve',

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from twin_nodes.core.errors import DegenerateGeometryError
+from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, skew
 
 REFUSED = 'CALIBRATION_REFUSED'
@@ -86,7 +86,7 @@ def adjust(
         trial = moved(state, shared, views)
         try:
             trial_blocks = blocks_of(trial)
-        except ValueError:  # a point went behind the camera
+        except InputError:  # a point went behind the camera
             damping *= 10.0
             continue
         trial_before = prior(trial) if prior else None

@@ -82,7 +82,7 @@ class RigProblem:
             shared[:, :, -POSE:] = by_point @ point_by_pose(state.second_T_first[:3, :3], points)
         return (
             (pixels - view.pixels).ravel(),
-            shared.reshape(-1, self.shared),
+            shared.reshape(2 * len(view), self.shared),
             (by_point @ by_board).reshape(-1, POSE),
         )
 
