@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from patient_streams import COVARIANCE, MS, PATIENT_T_ANATOMY, TIE_COVARIANCE, TOOL_T_TIP, Streams, tip_at
 from sensor_msgs.msg import PointCloud2
@@ -281,3 +282,16 @@ def test_a_withdrawn_registration_ends_the_advice_and_a_new_one_brings_it_back(s
     assert len(guided.clouds) == told and probe.code('guidance: chain') in ('NOT_REGISTERED', 'GUIDANCE_STALE')
     guided.streams.say_ties()
     guided.until(lambda: len(guided.clouds) > told, tip_at(0.0, 0.032, 0.0), 'advice again')
+
+
+def test_a_drift_of_the_registration_is_said_in_the_events(start, probe):
+    events = probe.listen_events('guidance/events')
+    node = start(GuidanceNode, tool='drill')
+    status = DiagnosticStatus(name='registration: drift', level=DiagnosticStatus.ERROR, message='register anew')
+    for code in ('REGISTRATION_DRIFTED', 'NO_SUCH_CODE'):
+        status.values = [KeyValue(key='code', value=code)]
+        node._on_registration_event(DiagnosticArray(status=[status]))
+    probe.until(lambda: events, node, what='the event')
+    assert events[0].status[0].name == 'guidance: registration'
+    assert events[0].status[0].values[0].value == 'REGISTRATION_DRIFTED'
+    assert node.health.code('registration') == 'REGISTRATION_DRIFTED' and node.health.counters['PROTOCOL'] == 1

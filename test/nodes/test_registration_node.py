@@ -51,7 +51,7 @@ class Touching:
 
         def taken():
             self.streams.say(make_transform(np.eye(3), self._hand))
-            return self.node._pairing.newest_reference_ns is not None
+            return self.node._streams.newest_ns('patient/filtered_cp') is not None
 
         self.probe.until(taken, self.node, what='the match')
 
@@ -67,7 +67,7 @@ class Touching:
         tilt = rotation_exp(0.2 * self._rng.normal(size=3))
         self.streams.say(make_transform(tilt, position + NOISE * self._rng.normal(size=3) / np.sqrt(3.0)))
         node, stamp_ns = self.node, self.streams.stamp_ns
-        self.probe.until(lambda: node._done or node._pairing.newest_reference_ns == stamp_ns, node, what='the sample')
+        self.probe.until(lambda: node._streams.newest_ns('patient/filtered_cp') == stamp_ns, node, what='the sample')
 
     def touch(self, *names):
         for name in names:

@@ -35,8 +35,10 @@ def touch(node, count):
         for step in range(100):
             stamp_ns = (START_MS + 5000 * index + 20 * step) * MS
             tracker_T_tool = TRACKER_T_PATIENT @ make_transform(np.eye(3), point) @ inverse(TOOL_T_TIP)
-            node._on_patient(pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
-            node._on_tool(pose_with_covariance(stamp_ns, 'tracker', tracker_T_tool, COVARIANCE))
+            node._streams.add_reference(
+                'patient/filtered_cp', pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE)
+            )
+            node._streams.add_sample(pose_with_covariance(stamp_ns, 'tracker', tracker_T_tool, COVARIANCE))
 
 
 def test_the_error_of_the_tip_is_in_the_registration(node, probe):
@@ -54,7 +56,9 @@ def test_a_tip_that_moves_beyond_its_error_asks_for_all_landmarks_again(node, of
     touch(node, 3)  # the third place is still held
     calibrate(node, offset)
     stamp_ns = (START_MS + 12_020) * MS
-    node._on_patient(pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
-    node._on_tool(pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+    node._streams.add_reference(
+        'patient/filtered_cp', pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE)
+    )
+    node._streams.add_sample(pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
     assert len(node._session.dwells) == touched
     assert ('calibrated anew' in node.health._checks['state'].message) == (touched == 0)

@@ -17,6 +17,11 @@ VERSION = 1
 _SCALARS = ('spacing', 'near_error', 'far_error', 'near_sigma', 'far_sigma', 'signed')
 
 
+def user_cache() -> Path:
+    """Return the folder for distance grids under the user's cache."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'twin_nodes' / 'grids'
+
+
 def grid_key(surface: Surface, spacing: float, margin: float) -> str:
     """Return the sha256 of all that a grid follows from: geometry, spacing, margin and the version of the method."""
     digest = hashlib.sha256(f'grid {VERSION} {spacing!r} {margin!r} {len(surface.vertices)}\n'.encode())

@@ -1,6 +1,5 @@
 """guidance_node: how near the tool is to each structure, how sure that is, and in which zone."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.clearance import Structure, ToolPart
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent
-from twin_nodes.io.grids import cached_grid
+from twin_nodes.io.grids import cached_grid, user_cache
+from twin_nodes.ros.checked import checked_pose, checked_tie
 from twin_nodes.ros.clouds import CLEARANCE_DTYPE, ZONES, cloud_from_array, surface_from_marker
-from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance
+from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -33,7 +33,6 @@ from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
-from twin_nodes.ros.ties import tie_from
 
 _ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
 _WATCH_S = 0.05
@@ -90,6 +89,7 @@ class GuidanceNode(Node):
         subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
+        subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
         follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         follow_progress(self, 'registration', self._on_registration_progress)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
@@ -101,22 +101,12 @@ class GuidanceNode(Node):
         return None if self._replay else int(self.get_clock().now().nanoseconds)
 
     def _checked_tie(self, message: PoseWithCovarianceStamped, frame: str) -> Tie | None:
-        try:
-            return tie_from(message, frame=frame, now_ns=self._now_ns())
-        except InputError as error:
-            self.health.warn(error.code or 'NOT_FINITE', str(error))
-            return None
+        return checked_tie(message, frame=frame, now_ns=self._now_ns(), health=self.health)
 
     def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedCovariance | None:
         if self._replay:
             self._heard_ns = self._steady.now().nanoseconds
-        try:
-            record = pose_from(message, frame=frame, now_ns=self._now_ns())
-        except InputError as error:
-            self.health.warn(error.code or 'NOT_FINITE', str(error))
-            return None
-        assert record.covariance is not None
-        return StampedCovariance(record.stamp_ns, record.pose, record.covariance)
+        return checked_pose(message, frame=frame, now_ns=self._now_ns(), health=self.health)
 
     def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._checked(message, self.config.tracker_frame)
@@ -150,6 +140,19 @@ class GuidanceNode(Node):
         tie = self._checked_tie(message, self.config.patient)
         if tie is not None:
             self._publish(self._advisor.set_registration(tie))
+
+    def _on_registration_event(self, message: DiagnosticArray) -> None:
+        """Say in the guidance's own name that the registration has drifted; the advice goes on, as it is."""
+        for status in message.status:
+            code = next((pair.value for pair in status.values if pair.key == 'code'), '')
+            if code not in ('OK', 'REGISTRATION_SUSPECT', 'REGISTRATION_DRIFTED'):
+                self.health.warn('PROTOCOL', f'registration/events: {status.name} has no code that is known: {code!r}')
+                continue
+            self.health.set('registration', status.level, code, status.message)
+            if not self._replay:  # in a replay the order of two topics would decide; the event is in the bag already
+                event = DiagnosticStatus(name='guidance: registration', level=status.level, message=status.message)
+                event.values = status.values
+                self._events.publish(DiagnosticArray(header=message.header, status=[event]))
 
     def _on_surface(self, message: MarkerArray) -> None:
         names = [marker.ns for marker in message.markers]
@@ -257,11 +260,6 @@ class GuidanceNode(Node):
             message.header.stamp = ns_to_stamp(event.stamp_ns)
             message.header.frame_id = self.config.anatomy_frame
             self._events.publish(message)
-
-
-def user_cache() -> Path:
-    """Return the folder for distance grids under the user's cache."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'twin_nodes' / 'grids'
 
 
 def _topic_name(structure: str) -> str:

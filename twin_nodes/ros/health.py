@@ -59,6 +59,17 @@ class Health:
         if before is None or before.level != level or before.values[0].value != code:
             self._send([status])
 
+    def code(self, check: str) -> str:
+        """Return the code that a check stands at, '' before it was first set."""
+        with self._lock:
+            status = self._checks.get(check)
+        return status.values[0].value if status is not None else ''
+
+    def clear(self, check: str) -> None:
+        """Say nothing of a check any more."""
+        with self._lock:
+            self._checks.pop(check, None)
+
     def count(self, code: str, amount: int = 1) -> None:
         """Add to the counter of a code."""
         with self._lock:

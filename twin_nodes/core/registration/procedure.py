@@ -83,6 +83,7 @@ class Procedure:
         self.monitor.stop()
         self.swabbing = False
         self.swabbed = False
+        self._newest_ns = 0
         self._looked = 0
         self._tip_error: Array | None = None
         self._landmarks: SessionUpdate | None = None
@@ -117,6 +118,7 @@ class Procedure:
         Raises:
             InputError: The position is not three finite numbers.
         """
+        self._newest_ns = stamp_ns
         if self.swabbing:
             self.cloud.add(stamp_ns, tip_patient, tip_error, sigma)
             return self._running(stamp_ns)
@@ -135,6 +137,7 @@ class Procedure:
         """Take surface points of another sensor (n, 3) [m] while a swab is open; None when none is."""
         if not self.swabbing:
             return None
+        self._newest_ns = stamp_ns
         self.cloud.add_cloud(points_patient)
         return self._running(stamp_ns)
 
@@ -149,7 +152,7 @@ class Procedure:
         self.cloud.reset()
         self.swabbing, self._looked = True, 0
 
-    def end_swab(self, stamp_ns: int) -> SwabUpdate | DriftFinding:
+    def end_swab(self) -> SwabUpdate | DriftFinding:
         """Close the swab: it is a registration, or a check where the surface is in the registration already.
 
         Raises:
@@ -159,6 +162,10 @@ class Procedure:
         if not self.swabbing or self.target is None:
             raise InputError('no swab is open: begin one first', code='NOT_REGISTERED')
         self.swabbing = False
+        stamp_ns = self._newest_ns
+        if not len(self.cloud):
+            why = ', '.join(f'{count} {reason}' for reason, count in self.cloud.left_out.items())
+            raise InputError(f'nothing was swabbed ({why or "no pose of the tip came"})', code='REGISTRATION_REFUSED')
         if self.watching and self.swabbed:
             return self.monitor.swab(stamp_ns, self.cloud.points, self.target, self.cloud.tip_errors)
         update = self._evaluate(stamp_ns, provisional=False)
