@@ -1,4 +1,4 @@
-"""Label volumes from NRRD and NIfTI, brought to the anatomy frame: LPS axes in metres."""
+"""Images and label volumes from NRRD, NIfTI and MetaImage, brought to the anatomy frame: LPS axes in metres."""
 
 import gzip
 import math
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from twin_nodes.core.anatomy.image_volume import ImageVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -23,20 +24,34 @@ _LETTERS = {'L': 'left', 'R': 'right', 'P': 'posterior', 'A': 'anterior', 'S': '
 
 
 @dataclass(frozen=True)
-class _Header:
+class VolumeHeader:
+    """What a header says of the voxels.
+
+    Args:
+        shape: Voxels along each axis, the quickest first.
+        dtype: Of a stored value.
+        anatomy_T_index: Maps voxel indices to the anatomy frame [m], shape (4, 4).
+        data_path: The file that holds the voxels.
+        offset: Where they begin in that file.
+        encoding: raw, gzip (or zlib) or bzip2.
+        skip: Bytes of the unpacked data that come before the voxels.
+        slope: Factor of the stored values.
+        intercept: What is added to them.
+    """
+
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     anatomy_T_index: Array
     data_path: Path
     offset: int
     encoding: str
-    skip: int = 0  # bytes of the unpacked data that come before the voxels
+    skip: int = 0
     slope: float = 1.0
     intercept: float = 0.0
 
 
 def read_label_volume(path: Path | str, *, threshold: float = math.nan) -> LabelVolume:
-    """Read a label volume from .nrrd, .nhdr, .nii or .nii.gz.
+    """Read a label volume from .nrrd, .nhdr, .nii, .nii.gz, .mha or .mhd.
 
     Args:
         path: The file.
@@ -47,20 +62,50 @@ def read_label_volume(path: Path | str, *, threshold: float = math.nan) -> Label
             sheared, or holds no labels.
     """
     path = Path(path)
+    header, values = _read(path)
+    return LabelVolume(as_labels(path, _scaled(values, header), threshold), header.anatomy_T_index)
+
+
+def read_image_volume(path: Path | str) -> ImageVolume:
+    """Read an image from .nrrd, .nhdr, .nii, .nii.gz, .mha or .mhd.
+
+    Raises:
+        InputError: ANATOMY_REFUSED as `read_label_volume`, and for values that are not finite numbers.
+    """
+    path = Path(path)
+    header, stored = _read(path)
+    values = _scaled(stored, header)
+    if values.dtype.kind not in 'iufb':
+        raise _refusal(path, f'values of type {values.dtype} are no image')
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        raise _refusal(path, f'{int(np.sum(~np.isfinite(values)))} voxels are NaN or Inf')
+    return ImageVolume(values.astype(values.dtype.newbyteorder('='), copy=False), header.anatomy_T_index)
+
+
+def _read(path: Path) -> tuple[VolumeHeader, Any]:
+    """Return the header and the stored values; nothing is believed before the bytes are there."""
+    from twin_nodes.io.metaimage import read_metaimage_header
+
     if not path.is_file():
         raise _refusal(path, 'no such file')
-    header = _read_nifti_header(path) if path.name.endswith(('.nii', '.nii.gz')) else _read_nrrd_header(path)
+    readers = {('.nii', '.nii.gz'): _read_nifti_header, ('.mha', '.mhd'): read_metaimage_header}
+    reader = next((read for endings, read in readers.items() if path.name.endswith(endings)), _read_nrrd_header)
+    header = reader(path)
     if len(header.shape) != 3 or min(header.shape) < 1:
         raise _refusal(path, f'expected 3 axes of at least one voxel, got {header.shape}')
     voxels = math.prod(header.shape)
     if voxels > MAX_VOXELS:
         raise _refusal(path, f'{voxels} voxels are announced, limit {MAX_VOXELS}')
-    _check_affine(path, header.anatomy_T_index)
+    check_affine(path, header.anatomy_T_index)
     count = header.skip + voxels * header.dtype.itemsize
     data = read_payload(header.data_path, header.offset, count, header.encoding)
-    values = np.frombuffer(data, header.dtype, offset=header.skip).reshape(header.shape, order='F')
-    labels = _as_labels(path, values, header, threshold)
-    return LabelVolume(labels, header.anatomy_T_index)
+    return header, np.frombuffer(data, header.dtype, offset=header.skip).reshape(header.shape, order='F')
+
+
+def _scaled(values: Any, header: VolumeHeader) -> Any:
+    if header.slope in (0.0, 1.0) and header.intercept == 0.0:
+        return values
+    return values * header.slope + header.intercept
 
 
 def lps_from(axes: str, index_T: ArrayLike, *, unit: str) -> Array:
@@ -86,7 +131,7 @@ def lps_from(axes: str, index_T: ArrayLike, *, unit: str) -> Array:
     return np.asarray(lps_T_space @ np.asarray(index_T, float))
 
 
-def _read_nifti_header(path: Path) -> _Header:
+def _read_nifti_header(path: Path) -> VolumeHeader:
     import nibabel
 
     packed = path.name.endswith('.gz')
@@ -120,10 +165,10 @@ def _read_nifti_header(path: Path) -> _Header:
     anatomy_T_index = lps_from('RAS', affine, unit=unit)
     slope, intercept = (1.0 if slope is None else slope), (0.0 if intercept is None else intercept)
     encoding = 'gzip' if packed else 'raw'
-    return _Header(shape, dtype, anatomy_T_index, path, 0, encoding, offset, slope, intercept)
+    return VolumeHeader(shape, dtype, anatomy_T_index, path, 0, encoding, offset, slope, intercept)
 
 
-def _read_nrrd_header(path: Path) -> _Header:
+def _read_nrrd_header(path: Path) -> VolumeHeader:
     import nrrd
 
     try:
@@ -157,7 +202,7 @@ def _read_nrrd_header(path: Path) -> _Header:
     anatomy_T_index = lps_from(space, index_T, unit=str(units[0]))
     data_path = _nrrd_data_path(path, fields)
     offset = offset if data_path == path else 0
-    return _Header(shape, dtype, anatomy_T_index, data_path, offset, encoding)
+    return VolumeHeader(shape, dtype, anatomy_T_index, data_path, offset, encoding)
 
 
 def _check_header_length(path: Path, stream: Any) -> None:
@@ -183,7 +228,8 @@ def _nrrd_data_path(path: Path, fields: dict[str, Any]) -> Path:
     return data_path
 
 
-def _check_affine(path: Path, anatomy_T_index: Array) -> None:
+def check_affine(path: Path, anatomy_T_index: Array) -> None:
+    """Refuse voxels without a sensible size, or axes that are not square (gantry tilt)."""
     columns = anatomy_T_index[:3, :3]
     spacing = np.linalg.norm(columns, axis=0)
     if not np.isfinite(anatomy_T_index).all() or spacing.min() < 1e-6 or spacing.max() > 0.1:
@@ -195,10 +241,8 @@ def _check_affine(path: Path, anatomy_T_index: Array) -> None:
         raise _refusal(path, f'axes are {angle:.2f}° from square (gantry tilt?): resample it first')
 
 
-def _as_labels(path: Path, values: Any, header: _Header, threshold: float) -> Any:
-    scaled = header.slope not in (0.0, 1.0) or header.intercept != 0.0
-    if scaled:
-        values = values * header.slope + header.intercept
+def as_labels(path: Path, values: Any, threshold: float = math.nan) -> Any:
+    """Return whole numbers of 0 or more as the smallest unsigned type; with a threshold, 1 where it is reached."""
     if values.dtype.kind not in 'iufb':
         raise _refusal(path, f'values of type {values.dtype} are no labels')
     if values.dtype.kind == 'f' and not np.isfinite(values).all():

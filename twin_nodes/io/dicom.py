@@ -1,0 +1,234 @@
+"""Images from DICOM series, single-frame and multi-frame; nothing of who the patient is leaves these functions."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.core.anatomy.image_volume import ImageVolume
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.dicom_slices import Slice, Stack, stack_slices
+from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
+
+LOWEST_CT = -1024.0  # HU; no scanner measures below it, what is there is padding
+MAX_FILES = 20_000
+_DECODERS = 'pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress it (gdcmconv --raw IN OUT)'
+
+
+def find_dicom_files(folder: Path) -> list[Path]:
+    """List the files of a folder and below that begin like DICOM, in the order of their names."""
+    found = []
+    for path in sorted(path for path in folder.rglob('*') if path.is_file()):
+        with path.open('rb') as stream:
+            if stream.read(132)[128:] == b'DICM' and path.name != 'DICOMDIR':
+                found.append(path)
+        if len(found) > MAX_FILES:
+            raise _refusal(folder, f'more than {MAX_FILES} DICOM files: name the folder of one series')
+    return found
+
+
+def read_series(source: Path | str, *, series: str = '', slices: str = '') -> tuple[ImageVolume, tuple[Path, ...]]:
+    """Read one series as a volume, with its slices sorted by position along their normal.
+
+    Values are rescaled. Padding (PixelPaddingValue, in CT also all below -1024 HU) becomes the lowest value that was
+    measured, in CT -1024 HU, and is counted.
+
+    Args:
+        source: A folder, or one file.
+        series: SeriesInstanceUID, or its end, where the folder holds several.
+        slices: Which of the sorted slices to take, such as '1-5'; '' for all.
+
+    Returns:
+        The volume, indices in the order column, row, slice; and the files that it was read from.
+
+    Raises:
+        ConfigError: pydicom is not installed.
+        InputError: ANATOMY_REFUSED for mixed series, sizes or orientations, gaps, tilt, doubles, files that are cut or
+            compressed in a way that cannot be read here; the slices are named.
+    """
+    source = Path(source)
+    paths = find_dicom_files(source) if source.is_dir() else [source]
+    if not paths:
+        raise _refusal(source, 'no DICOM files')
+    headers = [_header(path) for path in paths]
+    paths, headers = _one_series(source, paths, headers, series)
+    places = [place for number, header in enumerate(headers) for place in slices_of(paths[number], header, number)]
+    stack = stack_slices(str(source), places, chosen=slices)
+    frames = {header.get('FrameOfReferenceUID', '') for header in headers}
+    if len(frames) > 1:
+        raise _refusal(source, f'{len(frames)} frames of reference in one series: the slices do not belong together')
+    rows, columns = stack.slices[0].size
+    voxels = rows * columns * len(stack.slices)
+    if voxels > MAX_VOXELS:
+        raise _refusal(source, f'{voxels} voxels are announced, limit {MAX_VOXELS}')
+    anatomy_T_index = lps_from('LPS', stack.index_T, unit='mm')
+    check_affine(source, anatomy_T_index)
+    values, padded = _values(stack, paths, str(headers[0].get('Modality', '')))
+    used = sorted({item.file for item in stack.slices})
+    image = ImageVolume(values, anatomy_T_index, padded, str(frames.pop()))
+    return image, tuple(paths[number] for number in used)
+
+
+def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
+    """Return where the slices of one file lie: one, or one for each frame.
+
+    Raises:
+        InputError: ANATOMY_REFUSED when the file does not say where.
+    """
+    count = int(header.get('NumberOfFrames', 1) or 1)
+    try:
+        size = (int(header.Rows), int(header.Columns))
+        if 'PerFrameFunctionalGroupsSequence' not in header:
+            if count > 1:
+                raise _refusal(path, f'{count} frames without functional groups: where they lie is not known')
+            return [_slice(path.name, header, header, header, size, number, 0)]
+        shared = header.SharedFunctionalGroupsSequence[0]
+        groups = header.PerFrameFunctionalGroupsSequence
+        if len(groups) != count:
+            raise _refusal(path, f'{count} frames but {len(groups)} functional groups')
+        return [
+            _slice(
+                f'{path.name} frame {frame + 1}',
+                functional(group, shared, 'PlanePositionSequence'),
+                functional(group, shared, 'PlaneOrientationSequence'),
+                functional(group, shared, 'PixelMeasuresSequence'),
+                size,
+                number,
+                frame,
+            )
+            for frame, group in enumerate(groups)
+        ]
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise _refusal(path, f'does not say where its pixels lie in the patient ({error})') from None
+
+
+def functional(group: Any, shared: Any, name: str) -> Any:
+    """Return the first item of a functional group, of the frame or of all frames."""
+    return (group if name in group else shared)[name][0]
+
+
+def read_pixels(path: Path) -> tuple[Any, Any]:
+    """Return the dataset and its stored pixels, shape (rows, columns) or (frames, rows, columns).
+
+    Raises:
+        InputError: ANATOMY_REFUSED when the file is cut, or compressed in a way that cannot be read here.
+    """
+    dataset = _header(path, pixels=True)
+    syntax = dataset.file_meta.get('TransferSyntaxUID')
+    _check_length(path, dataset, syntax)
+    try:
+        return dataset, dataset.pixel_array
+    except Exception as error:  # pydicom and its decoders raise many kinds
+        if syntax is not None and syntax.is_compressed:
+            raise _refusal(
+                path, f'compressed as {syntax.name}, and no decoder for it is installed: {_DECODERS}'
+            ) from None
+        raise _refusal(path, f'no readable pixels ({error})') from None
+
+
+def _header(path: Path, *, pixels: bool = False) -> Any:
+    try:
+        import pydicom
+    except ModuleNotFoundError:
+        raise ConfigError("DICOM needs pydicom: pip install 'twin_nodes[images]'") from None
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=not pixels)
+    except Exception as error:  # pydicom raises many kinds for a broken file
+        raise _refusal(path, f'no readable DICOM file ({error})') from None
+
+
+def _one_series(source: Path, paths: list[Path], headers: list[Any], series: str) -> tuple[list[Path], list[Any]]:
+    uids = [str(header.get('SeriesInstanceUID', '')) for header in headers]
+    wanted = sorted({uid for uid in uids if uid.endswith(series)})
+    if len(wanted) != 1:
+        found = ', '.join(f'…{uid[-16:]} ({uids.count(uid)} files)' for uid in sorted(set(uids)))
+        raise _refusal(source, f'{len(wanted)} series fit {series!r}; there are: {found}: name one with series')
+    kept = [n for n, uid in enumerate(uids) if uid == wanted[0]]
+    return [paths[n] for n in kept], [headers[n] for n in kept]
+
+
+def _slice(
+    name: str, place: Any, orientation: Any, measures: Any, size: tuple[int, int], number: int, frame: int
+) -> Slice:
+    position = np.array([float(value) for value in place.ImagePositionPatient])
+    axes = np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3)
+    between_rows, between_columns = (float(value) for value in measures.PixelSpacing)
+    if position.shape != (3,) or not (np.isfinite(position).all() and np.isfinite(axes).all()):
+        raise ValueError('position or orientation is no number')
+    if not (0.0 < between_rows < 100.0 and 0.0 < between_columns < 100.0):
+        raise ValueError(f'PixelSpacing {between_rows}, {between_columns} mm')
+    return Slice(name, position, axes, (between_rows, between_columns), size, number, frame)
+
+
+def _check_length(path: Path, dataset: Any, syntax: Any) -> None:
+    """Refuse a file that holds fewer pixels than it announces, before memory is taken for them."""
+    count = int(dataset.get('NumberOfFrames', 1) or 1)
+    pixels = count * int(dataset.get('Rows', 0)) * int(dataset.get('Columns', 0))
+    if not 0 < pixels <= MAX_VOXELS or int(dataset.get('SamplesPerPixel', 1)) != 1:
+        raise _refusal(path, f'{pixels} pixels with {dataset.get("SamplesPerPixel", 1)} samples: no slice of a volume')
+    if syntax is not None and syntax.is_compressed:
+        return
+    needed = math.ceil(pixels * int(dataset.get('BitsAllocated', 16)) / 8)
+    held = len(dataset.get('PixelData', b'') or b'')
+    if held < needed:
+        raise _refusal(path, f'{needed} bytes of pixels are announced, the file holds {held}: it is cut')
+
+
+def _values(stack: Stack, paths: Sequence[Path], modality: str) -> tuple[Any, int]:
+    """Read, rescale and stack the pixels; shape (columns, rows, slices), with the padding replaced and counted."""
+    rows, columns = stack.slices[0].size
+    values = np.empty((len(stack.slices), rows, columns), np.float32)
+    padding = np.zeros(values.shape, np.bool_)
+    last, dataset, pixels = -1, None, None
+    for number, item in enumerate(stack.slices):
+        if item.file != last:
+            dataset, pixels = read_pixels(paths[item.file])
+            last = item.file
+        stored = pixels[item.frame] if pixels.ndim == 3 else pixels
+        slope, intercept = _rescale(dataset, item.frame)
+        values[number] = stored * np.float64(slope) + intercept
+        padding[number] = _is_padding(dataset, stored)
+    if not np.isfinite(values).all():
+        raise InputError(f'{paths[0].parent}: pixels that are not finite after rescaling', code='ANATOMY_REFUSED')
+    if modality == 'CT':
+        padding |= values < LOWEST_CT
+    padded = int(padding.sum())
+    if padded:
+        lowest = LOWEST_CT if modality == 'CT' else values[~padding].min(initial=np.inf)
+        values[padding] = lowest if math.isfinite(lowest) else 0.0
+    return values.transpose(2, 1, 0), padded
+
+
+def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
+    source = dataset
+    if 'PerFrameFunctionalGroupsSequence' in dataset:
+        group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], dataset.SharedFunctionalGroupsSequence[0]
+        name = 'PixelValueTransformationSequence'
+        source = functional(group, shared, name) if name in group or name in shared else {}
+    return float(source.get('RescaleSlope', 1.0)), float(source.get('RescaleIntercept', 0.0))
+
+
+def _is_padding(dataset: Any, stored: Any) -> Any:
+    value = dataset.get('PixelPaddingValue')
+    if value is None:
+        return np.zeros(stored.shape, np.bool_)
+    limit = dataset.get('PixelPaddingRangeLimit', value)
+    return (stored >= min(value, limit)) & (stored <= max(value, limit))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins like DICOM."""
+    with path.open('rb') as stream:
+        return stream.read(132)[128:] == b'DICM'
+
+
+def shorten(text: str) -> str:
+    """Return a label as lower_snake, as structures are named."""
+    return re.sub(r'[^a-z0-9]+', '_', text.lower()).strip('_')
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')
