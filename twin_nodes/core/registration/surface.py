@@ -13,7 +13,9 @@ from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import point_covariance
-from twin_nodes.core.geometry.se3 import Array, check_transform, skew
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.registration.surface_cloud_kernels import scatter
+from twin_nodes.core.registration.surface_error_kernels import covariances
 from twin_nodes.core.registration.surface_faults import Fitness, assess, explain_misfit
 from twin_nodes.core.registration.surface_observability import FreeMotion, free_motions
 from twin_nodes.core.registration.surface_refine import Cloud, Fit, RefineConfig, refine, start_at
@@ -119,16 +121,19 @@ def register_surface(
     """
     config, refinement = config or SurfaceConfig(), refinement or RefineConfig()
     cloud = checked_cloud(points_patient, target)
-    rival = None
+    rival: Fit | None = None
+    fitness: Fitness | None = None
     if start is None:
         fit, rival = _anywhere(cloud, target, refinement)
     else:
-        fit = refine(start_at(check_transform(start, name='start'), cloud), cloud, target, refinement)
-        if _poor(assess(fit, cloud, config.inlier_sigmas), config):
-            near = starts_near(start_at(np.asarray(start, float), cloud))
+        fit = refine(start_at(start, cloud), cloud, target, refinement)
+        fitness = assess(fit, cloud, config.inlier_sigmas)
+        if _poor(fitness, config):
+            near = starts_near(start_at(start, cloud))
             other = refine(best_basins(near, cloud, target, refinement)[0], cloud, target, refinement)
-            fit = other if other.sigma < fit.sigma else fit
-    return _judged(fit, rival, cloud, target, config, refinement)
+            fit, fitness = (other, None) if other.sigma < fit.sigma else (fit, fitness)
+    fitness = fitness or assess(fit, cloud, config.inlier_sigmas)
+    return _judged(fit, fitness, rival, cloud, target, config, refinement)
 
 
 def checked_cloud(points_patient: Array, target: SurfaceTarget) -> Cloud:
@@ -173,45 +178,29 @@ def _poor(fitness: Fitness, config: SurfaceConfig) -> bool:
     )
 
 
-def _covariance(fit: Fit, cloud: Cloud, surface_sigma: float) -> tuple[Array, Array]:
-    """Return the covariances (6, 6) of the scaled motion in the anatomy's axes [m²] and of patient_T_anatomy."""
-    assert fit.normal is not None and fit.sums is not None and fit.facets is not None
-    weight, _, squares, slope = fit.sums
-    count = len(cloud.points)
-    factor = squares / slope**2 * weight * count / max(count - 6.0, 1.0)
-    inverse = np.linalg.inv(fit.normal)
-    shift = inverse @ fit.facets * (weight / slope)
-    scaled = np.asarray(inverse * factor + np.outer(shift, shift), float)
-    scaled[:3, :3] += surface_sigma**2 * np.eye(3)
-    turned, scale = fit.turn.T, np.diag([1.0] * 3 + [1.0 / cloud.length] * 3)
-    jacobian = np.zeros((6, 6))
-    jacobian[:3, :3] = -turned
-    jacobian[:3, 3:] = -skew(turned @ fit.offset) @ turned
-    jacobian[3:, 3:] = -turned
-    jacobian = jacobian @ scale
-    return scaled, np.asarray(jacobian @ scaled @ jacobian.T)
-
-
 def _judged(
-    fit: Fit, rival: Fit | None, cloud: Cloud, target: SurfaceTarget, config: SurfaceConfig, refinement: RefineConfig
-) -> SurfaceResult:
-    assert fit.normal is not None and fit.sums is not None and fit.residuals is not None
-    free = free_motions(fit.normal, fit.turn.T, cloud.centroid, cloud.length, config.free_share)
-    if free and fit.sigma <= config.refuse_rms:
+    fit: Fit, fitness: Fitness, rival: Fit | None, cloud: Cloud, target: SurfaceTarget, config: SurfaceConfig,
+    refinement: RefineConfig,
+) -> SurfaceResult:  # fmt: skip
+    assert fit.normal is not None and fit.residuals is not None
+    scaled, covariance, worst_axis = np.empty((6, 6)), np.empty((6, 6)), np.empty(6)
+    share, variance = covariances(
+        fit.normal, fit.sums, fit.facets, fit.turn, fit.offset, cloud.length, len(cloud.points), config.surface_sigma,
+        scaled, covariance, worst_axis,
+    )  # fmt: skip
+    if share < config.free_share and (fit.sigma <= config.refuse_rms or not np.isfinite(variance)):
+        free = free_motions(fit.normal, fit.turn.T, cloud.centroid, cloud.length, max(config.free_share, 1e-12))
         raise DegenerateGeometryError(
             f'the points on {target.surface.name!r} do not hold it: {"; ".join(str(motion) for motion in free)} leaves '
             f'their distances as they are (information below {config.free_share:g} of the best held motion). Swab '
             'where the surface curves differently',
             code=REFUSED,
         )
-    scaled, covariance = _covariance(fit, cloud, config.surface_sigma)
-    variances, axes = np.linalg.eigh(scaled)
-    worst = float(np.sqrt(variances[-1]))
-    fitness = assess(fit, cloud, config.inlier_sigmas)
+    worst = float(np.sqrt(variance))
     converged = fit.step <= refinement.tolerance
     weak: tuple[FreeMotion, ...] = ()
     if worst > config.warn_sigma:
-        last = np.outer(axes[:, -1], axes[:, -1])
+        last = np.outer(worst_axis, worst_axis)
         weak = free_motions(np.eye(6) - last, fit.turn.T, cloud.centroid, cloud.length, 0.5)
     findings = [
         ('RMS residual of the points on the surface', fitness.rms, config.warn_rms, config.refuse_rms),
@@ -235,7 +224,7 @@ def _judged(
         verdict = Verdict.REFUSE
         reasons.append(cause)
     residuals = np.empty(len(fit.residuals))
-    residuals[cloud.order] = fit.residuals
+    scatter(fit.residuals, cloud.order, residuals)
     return SurfaceResult(
         fit.pose(cloud), covariance, residuals, config.inlier_sigmas * fit.sigma, fitness.inlier_share, fitness.rms,
         fit.sigma, fitness.systematic, fit.iterations, converged, verdict, tuple(reasons), weak, cause,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.config import setting
-from twin_nodes.core.geometry.se3 import Array, make_transform
+from twin_nodes.core.geometry.se3 import Array, check_transform, make_transform
 from twin_nodes.core.registration import surface_cloud_kernels as cloud_kernels
 from twin_nodes.core.registration import surface_descent_kernels as kernels
 from twin_nodes.core.registration.surface_target import SurfaceTarget
@@ -96,9 +96,12 @@ class Fit:
 
 
 def start_at(patient_T_anatomy: Array, cloud: Cloud) -> Fit:
-    """Return the unrefined fit at a pose."""
-    turn = np.ascontiguousarray(patient_T_anatomy[:3, :3].T, float)
-    return Fit(turn, turn @ (cloud.centroid - patient_T_anatomy[:3, 3]))
+    """Return the unrefined fit at a pose; raises as `check_transform` for what is none."""
+    turn, offset = np.empty((3, 3)), np.empty(3)
+    start = np.asarray(patient_T_anatomy, float)
+    if start.shape != (4, 4) or not cloud_kernels.pose_at(start, cloud.centroid, turn, offset):
+        cloud_kernels.pose_at(check_transform(start, name='start'), cloud.centroid, turn, offset)
+    return Fit(turn, offset)
 
 
 def descend_coarsely(
