@@ -225,3 +225,52 @@ def test_a_crtk_device_that_is_no_topic_name_is_a_configuration_error():
         build_config(
             TrackerNodeConfig, {'source': 'crtk', 'tracking.tools': ['tool'], 'tracking.device_names': ['my tool']}
         )
+
+
+def test_distortion_and_offset_come_from_files(start, probe, tmp_path):
+    """A field of one place only: the sample there is corrected, the others are outside and dropped with their code."""
+    from twin_nodes.core.calibration.distortion import DistortionField
+    from twin_nodes.core.calibration.distortion_basis import TensorBasis
+    from twin_nodes.io.distortion_fields import StoredDistortion, write_distortion
+    from twin_nodes.io.time_offsets import StoredOffset, write_offset
+
+    box = np.vstack([np.eye(3), -np.eye(3)])
+    shift = np.tile([0.004, 0.0, 0.0], (8, 1))
+    everywhere = DistortionField(
+        TensorBasis(1, 1), np.full(3, -9.0), np.full(3, 9.0), shift, 0.0 * shift,
+        np.column_stack([box, np.full(6, -9.0)]),
+        1e-6 * np.eye(6), np.eye(8), 0.1, np.zeros((1, 3)), 99.0, 0.0,
+    )  # fmt: skip
+    nowhere = DistortionField(**(vars(everywhere) | {'hull': np.column_stack([box, np.full(6, 9.0)])}))
+    for name, field in (('everywhere', everywhere), ('nowhere', nowhere)):
+        write_distortion(tmp_path / f'{name}.yaml', StoredDistortion(field, {}, 'accept', '2026-01-01T00:00:00+00:00'))
+    offset = StoredOffset(
+        'a', 'b', -250_000_000, 1e-4, -251_000_000, -249_000_000, 'accept', '2026-01-01T00:00:00+00:00'
+    )
+    write_offset(tmp_path / 'offset.yaml', offset)
+    files = [str(tmp_path / 'everywhere.yaml'), str(tmp_path / 'nowhere.yaml')]
+    heard = probe.listen(PoseStamped, 'patient/measured_cp')
+    node = start(TrackerNode, source='simulator', tracking__tools=['patient', 'drill'],
+                 tracking__device_names=['ReferenceToTracker', 'DrillToTracker'], recording__rate=10.0,
+                 tracking__clock__mode='device', distortion__tools=['patient', 'drill'], distortion__files=files,
+                 offset_file=str(tmp_path / 'offset.yaml'))  # fmt: skip
+    probe.until(lambda: heard and counts_of(node, 'drill').get('OUTSIDE_CALIBRATION', 0) > 10, node, what='both')
+    pose = pose_from(heard[-1], frame='tracker')
+    elapsed_s = (pose.stamp_ns + 250_000_000 - FIRST_STAMP_NS) / 1e9
+    truth = Room(RoomConfig()).truth(elapsed_s).tracker_T_patient
+    np.testing.assert_allclose(pose.pose[:3, 3] - truth[:3, 3], [0.004, 0.0, 0.0], atol=1e-3)  # 0.11 mm of noise
+    assert counts_of(node, 'drill').get('OK', 0) == 0
+
+
+@pytest.mark.parametrize(
+    ('settings', 'match'),
+    [
+        ({'distortion__tools': ['drill']}, 'must pair up'),
+        ({'distortion__tools': ['dril'], 'distortion__files': ['a.yaml']}, "'dril' is no tool.*drill"),
+        ({'distortion__tools': ['drill'], 'distortion__files': ['nowhere.yaml']}, 'nowhere.yaml'),
+        ({'offset_file': 'nowhere.yaml'}, 'nowhere.yaml'),
+    ],
+)
+def test_a_correction_that_cannot_be_read_does_not_start(start, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        start(TrackerNode, source='simulator', tracking__tools=['patient', 'drill'], **settings)

@@ -174,27 +174,13 @@ def _stored(
     result: HandEyeResult, kind: str, frames: tuple[str, str], streams: tuple[NamedStream, NamedStream], date: str
 ) -> StoredResult:
     is_hand = kind == 'hand_eye'
-    used = np.ones(len(result.stamps_ns), dtype=bool)
-    used[list(result.outliers)] = False
     return StoredResult(
         kind=kind,
         parent_frame=frames[0],
         child_frame=frames[1],
         parent_T_child=result.hand_T_eye if is_hand else result.base_T_target,
         covariance=result.covariance if is_hand else result.target_covariance,
-        errors={
-            'median_residual_m': float(np.median(result.position_residuals)),
-            'median_residual_rad': float(np.median(result.rotation_residuals)),
-            'rms_residual_m': float(np.sqrt(np.mean(result.position_residuals[used] ** 2))),
-            'rms_residual_rad': float(np.sqrt(np.mean(result.rotation_residuals[used] ** 2))),
-            'time_offset_ns': float(result.offset_ns),
-            'time_offset_sigma_s': result.offset_sigma,
-            'stamp_jitter_s': result.jitter,
-            'turn_rad': result.turn,
-            'second_axis_rad': result.span,
-            'pairs_count': float(len(result.stamps_ns)),
-            'outliers_count': float(len(result.outliers)),
-        },
+        errors=result.figures(),
         verdict=result.verdict,
         date=date,
         reasons=result.reasons,

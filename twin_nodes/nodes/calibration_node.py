@@ -1,4 +1,7 @@
-"""calibration_node: finds the tip of a tool while it pivots, says what is missing, or publishes a known tip."""
+"""calibration_node: finds the tip and the axis of a tool, the ties of a hand and an eye, or the offset of two clocks.
+
+While it collects it says what is missing; a known tip is published from its file.
+"""
 
 import hashlib
 import sys
@@ -13,11 +16,16 @@ from tf2_ros import StaticTransformBroadcaster
 
 from twin_nodes.core.calibration.pivot import PivotResult
 from twin_nodes.core.calibration.session import PivotSession, PivotSessionConfig, PivotUpdate
+from twin_nodes.core.calibration.spin import SpinResult
+from twin_nodes.core.calibration.spin_session import SpinSession, SpinSessionConfig, SpinUpdate
+from twin_nodes.core.calibration.tip_frame import tip_tie
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, Unpaired, stream_pairing
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
+from twin_nodes.io.tip_frames import stored_tip_frame
+from twin_nodes.nodes.calibration_streams import StreamCalibration, StreamsConfig
 from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -27,12 +35,19 @@ from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
 from twin_nodes.ros.ties import withdrawal
 
+MODES = ('tip', 'hand_eye', 'time')
+
 
 @dataclass(frozen=True)
 class CalibrationNodeConfig:
     """Settings of calibration_node."""
 
-    tool: str = setting('The tool whose tip is wanted.')
+    tool: str = setting('The tool whose tip is wanted; the hand (hand_eye), or the device whose clock counts (time).')
+    mode: str = setting(
+        'tip: pivot, and spin if wanted; hand_eye: where an eye sits on the tool; time: the offset of two clocks.',
+        'tip',
+        choices=MODES,
+    )
     reference: str = setting('Body that carries the dimple; empty when it rests in the tracker frame.', '')
     tracker_frame: str = setting('Frame of the poses.', 'tracker')
     tip_file: str = setting(
@@ -40,23 +55,36 @@ class CalibrationNodeConfig:
     )
     result_file: str = setting('Where a live result is written; empty for nowhere.', '')
     session: PivotSessionConfig = group(PivotSessionConfig)
+    spin: bool = setting(
+        'Whether a turn about the shaft is asked for after the pivot, for the axis of the tool.', False
+    )
+    spinning: SpinSessionConfig = group(SpinSessionConfig)
+    streams: StreamsConfig = group(StreamsConfig)
     pairing: PairingConfig = group(PairingConfig)
 
 
 class CalibrationNode(Node):
-    """Connects the poses of one tool to one `PivotSession`."""
+    """Connects the poses of one tool to a `PivotSession` and a `SpinSession`, or two streams to a `TieSession`."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__('calibration', **kwargs)
         self.config = declare_config(self, CalibrationNodeConfig)
         self.health = Health(self)
         self._replay = replay = is_replay(self)
+        if self.config.mode != 'tip':
+            self._streams = StreamCalibration(
+                self, self.health, tool=self.config.tool, tracker_frame=self.config.tracker_frame,
+                result_file=self.config.result_file, config=self.config.streams, ties=self.config.mode == 'hand_eye',
+            )  # fmt: skip
+            return
         topic = f'calibration/{self.config.tool}'
         self._calibration = self.create_publisher(PoseWithCovarianceStamped, topic, latched(replay=replay))
         self._progress = ProgressOutput(self, topic)
         self._tf = StaticTransformBroadcaster(self)
         self._finished = False
-        self._published: PivotResult | None = None
+        self._published: PivotResult | SpinResult | None = None
+        self._spin: SpinSession | None = None
+        self._pivoted: StoredResult | None = None
         if self.config.tip_file:
             self._publish_file(Path(self.config.tip_file))
             return
@@ -117,6 +145,9 @@ class CalibrationNode(Node):
     def _take(self, stamp_ns: int, reference_T_tool: Array) -> None:
         if self._finished:
             return
+        if self._spin is not None:
+            self._take_spin(stamp_ns, self._spin.add(stamp_ns, reference_T_tool))
+            return
         update = self._session.add(stamp_ns, reference_T_tool)
         if update.result is not None and update.result is not self._published:
             self._published = update.result
@@ -140,13 +171,30 @@ class CalibrationNode(Node):
         }
         self.health.set('state', OK, 'OK', update.message, values)
 
+    def _take_spin(self, stamp_ns: int, update: SpinUpdate) -> None:
+        assert self._pivoted is not None and self._spin is not None
+        values: dict[str, object] = {'spin_deg': float(np.degrees(update.spin)), 'poses': update.poses}
+        if update.result is None:
+            self.health.set('state', WARN, 'CALIBRATING', f'tip known; {update.message}', values)
+        else:
+            values |= {'axis_sigma_deg': float(np.degrees(update.result.axis_sigma))}
+            values |= {f'pivot_{key}': value for key, value in self._pivoted.errors.items()}
+            self.health.set('state', OK, 'OK', update.message, values)
+        if update.result is not None and update.result is not self._published:
+            self._published = update.result
+            pose, covariance = tip_tie(
+                self._pivoted.parent_T_child[:3, 3], self._pivoted.covariance[:3, :3], update.result
+            )
+            self._publish(stamp_ns, pose, covariance)
+        self._progress.say(stamp_ns)
+        if update.done and update.result is not None:
+            self.get_logger().info(f'{self.config.tool}: {update.message}')
+            digest = hashlib.sha256(self._spin.poses().tobytes()).hexdigest()
+            self._end(stored_tip_frame(self._pivoted, update.result, date=utc_date(), data_sha256=digest, data_file=''))
+
     def _finish(self, result: PivotResult) -> None:
-        self._finished = True
-        self._progress.say(ALL_NS)
         message = f'tip of {self.config.tool} known to {result.tip_sigma * 1e3:.2f} mm'
         self.get_logger().info(f'{message}, residual {result.rms * 1e3:.2f} mm RMS')
-        if not self.config.result_file:
-            return
         covariance = np.zeros((6, 6))
         covariance[:3, :3] = result.tip_covariance
         stored = StoredResult(
@@ -162,6 +210,18 @@ class CalibrationNode(Node):
             reasons=result.reasons,
             data_sha256=hashlib.sha256(self._session.poses().tobytes()).hexdigest(),
         )
+        if self.config.spin:
+            self._pivoted = stored
+            self._spin = SpinSession(self.config.spinning, result.tip_tool)
+            self.health.set('state', WARN, 'CALIBRATING', 'tip known; now turn the tool about its shaft')
+            return
+        self._end(stored)
+
+    def _end(self, stored: StoredResult) -> None:
+        self._finished = True
+        self._progress.say(ALL_NS)
+        if not self.config.result_file:
+            return
         try:
             write_result(Path(self.config.result_file), stored)
         except ConfigError as error:
@@ -177,7 +237,7 @@ class CalibrationNode(Node):
         self._session.reset()
         self._pairing.reset()
         self._finished = False
-        self._published = None
+        self._published = self._spin = self._pivoted = None
         self._progress.reset()
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -111,6 +111,11 @@ class TrackerNodeConfig:
     )
     mount: MountConfig = group(MountConfig)
     tracking: TrackingConfig = group(TrackingConfig)
+    offset_file: str = setting(
+        'Offset of this source against another: a result of `twin calibrate time`, or of calibration_node; it is added '
+        'to all stamps.',
+        '',
+    )
     distortion: DistortionConfig = group(DistortionConfig)
     openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
     crtk: CrtkConfig = group(CrtkConfig)
@@ -159,7 +164,10 @@ class TrackerNode(Node):
         if self.config.world_frame:
             self._fixed_tf.sendTransform(self._mount())
         # after the publishers: their discovery goes on while the kernels load, a third of a second
-        self._pipeline = TrackingPipeline(self.config.tracking, read_corrections(self.config.distortion))
+        shift_ns, sigma = read_shift(self.config.offset_file)
+        self._pipeline = TrackingPipeline(
+            self.config.tracking, read_corrections(self.config.distortion), shift_ns, sigma
+        )
         self._said: dict[str, str] = {}
         self._source_state = SourceEvent('SOURCE_DISCONNECTED', 'not connected yet')
         for tool in self.config.tracking.tools:
@@ -344,6 +352,22 @@ def read_corrections(config: DistortionConfig) -> dict[str, PoseCorrection]:
 
     fields = {file: read_distortion(file, usable=True).field for file in set(config.files)}
     return {tool: fields[file] for tool, file in zip(config.tools, config.files, strict=True)}
+
+
+def read_shift(file: str) -> tuple[int, float]:
+    """Read the offset [ns] of the source's clock and its sigma [s]; 0 without a file.
+
+    Raises:
+        ConfigError: The file holds no usable offset.
+    """
+    if not file:
+        return 0, 0.0
+    from twin_nodes.io.time_offsets import read_offset
+
+    stored = read_offset(file)
+    if stored.verdict == 'refuse':
+        raise ConfigError(f'{file}: its verdict is refuse ({"; ".join(stored.reasons)}): measure it again')
+    return stored.offset_ns, stored.sigma_s
 
 
 def main() -> None:

@@ -59,3 +59,14 @@ def test_what_is_no_pose_never_reaches_the_correction():
     mended = TrackingPipeline(CONFIG, {'probe': Shifted()})
     probe, _ = mended.feed(frame(0, pose=np.full((4, 4), np.nan)))
     assert probe.code == 'NOT_FINITE'
+
+
+def test_an_offset_shifts_the_stamps_and_widens_what_moves():
+    plain, shifted = TrackingPipeline(CONFIG), TrackingPipeline(CONFIG, shift_ns=-37_000_000, shift_sigma=0.002)
+    for index in range(60):
+        moving = frame(index, x=0.01 * index)  # 0.5 m/s
+        (raw, _), (probe, rest) = plain.feed(moving), shifted.feed(moving)
+    assert probe.stamp_ns == raw.stamp_ns - 37_000_000
+    added = probe.covariance - raw.covariance
+    np.testing.assert_allclose(added[0, 0], (0.002 * 0.5) ** 2, rtol=0.1)
+    assert np.sqrt(rest.covariance[0, 0]) < 1e-3

@@ -118,6 +118,24 @@ class HandEyeResult:
         """Covariance of base_T_target, shape (6, 6); for relative motions that of hand_T_eye."""
         return self.joint_covariance[-6:, -6:]
 
+    def figures(self) -> dict[str, float]:
+        """Return the error figures, each key ending in its unit, as result files hold them."""
+        used = np.ones(len(self.stamps_ns), dtype=bool)
+        used[list(self.outliers)] = False
+        return {
+            'median_residual_m': float(np.median(self.position_residuals)),
+            'median_residual_rad': float(np.median(self.rotation_residuals)),
+            'rms_residual_m': float(np.sqrt(np.mean(self.position_residuals[used] ** 2))),
+            'rms_residual_rad': float(np.sqrt(np.mean(self.rotation_residuals[used] ** 2))),
+            'time_offset_ns': float(self.offset_ns),
+            'time_offset_sigma_s': self.offset_sigma,
+            'stamp_jitter_s': self.jitter,
+            'turn_rad': self.turn,
+            'second_axis_rad': self.span,
+            'pairs_count': float(len(self.stamps_ns)),
+            'outliers_count': float(len(self.outliers)),
+        }
+
     @property
     def position_sigma(self) -> float:
         """Root mean square length of the position error of hand_T_eye [m]."""

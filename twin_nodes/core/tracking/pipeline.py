@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -170,12 +170,16 @@ class ToolTracker:
         tool: ROS name.
         config: Settings shared by all tools.
         correction: Applied to each checked pose before the filter, or None.
+        stamp_sigma: Standard deviation of the offset of the clock [s]; it widens the covariance of what moves.
     """
 
-    def __init__(self, tool: str, config: TrackingConfig, correction: PoseCorrection | None = None) -> None:
+    def __init__(
+        self, tool: str, config: TrackingConfig, correction: PoseCorrection | None = None, stamp_sigma: float = 0.0
+    ) -> None:
         self.tool = tool
         self.config = config
         self.correction = correction
+        self.stamp_sigma = stamp_sigma
         self._added = np.zeros((6, 6))
         self.gate = PoseGate(config.gate)
         self.filter = PoseFilter(config.filter)
@@ -266,11 +270,20 @@ class ToolTracker:
             result.stamp_ns,
             pose,
             result.tracker_T_tool,
-            result.covariance if self.correction is None else result.covariance + self._added,
+            self._whole_covariance(result),
             result.velocity,
             restarted,
             warning,
         )
+
+    def _whole_covariance(self, result: FilterResult) -> Array:
+        """Add what no filter averages out: the error of the correction, and the way made during that of the stamp."""
+        covariance = result.covariance
+        if self.correction is not None:
+            covariance = covariance + self._added
+        if self.stamp_sigma > 0.0:
+            covariance = covariance + self.stamp_sigma**2 * np.outer(result.velocity, result.velocity)
+        return covariance
 
     def _note(self, code: str, reason: str) -> None:
         self.counts[code] += 1
@@ -284,16 +297,23 @@ class TrackingPipeline:
     Args:
         config: Settings.
         corrections: What mends the systematic errors of a source, by tool.
+        shift_ns: Added to all stamps: the offset of this source's clock, measured against another source.
+        shift_sigma: Its standard deviation [s].
     """
 
     config: TrackingConfig
     corrections: Mapping[str, PoseCorrection] = field(default_factory=dict)
+    shift_ns: int = 0
+    shift_sigma: float = 0.0
     unknown: Counter[str] = field(default_factory=Counter, init=False)
     counts: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         names = self.config.device_names or self.config.tools
-        self.tools = {tool: ToolTracker(tool, self.config, self.corrections.get(tool)) for tool in self.config.tools}
+        self.tools = {
+            tool: ToolTracker(tool, self.config, self.corrections.get(tool), self.shift_sigma)
+            for tool in self.config.tools
+        }
         self._by_device = {device: self.tools[tool] for device, tool in zip(names, self.config.tools, strict=True)}
         self.clock = DeviceClock(self.config.clock)
         self._last_arrival_ns = 0
@@ -308,6 +328,8 @@ class TrackingPipeline:
         """As `feed`, but each tool is said before the next is computed; to be read to its end."""
         self._watch_time(frame.arrival_ns)
         reading = self.clock.update(frame.device_stamp_ns, frame.arrival_ns)
+        if self.shift_ns:
+            reading = replace(reading, stamp_ns=reading.stamp_ns + self.shift_ns)
         if reading.stepped:
             self.counts['CLOCK_JUMP'] += 1
         self._watch_stamps(reading)
