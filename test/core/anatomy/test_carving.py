@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin_nodes.core.anatomy.carving import BurrConfig, Carver, CarvingConfig
+from twin_nodes.core.anatomy.carving import Carver
+from twin_nodes.core.anatomy.carving_config import BurrConfig, CarvingConfig
 from twin_nodes.core.anatomy.carving_volume import EDGE, CarvedVolume
 from twin_nodes.core.anatomy.carving_voxels import voxelise
 from twin_nodes.core.anatomy.label_volume import LabelVolume

@@ -81,7 +81,8 @@ def factor(
             kids[depth] = g
             depth += 1
             waiting[parent[g]] += 1
-        _keep(dense, own, height, values, panel_start[g], at, letters, scale, whole)
+        if not _keep(dense, own, height, values, panel_start[g], at, letters, scale, whole):
+            return g + 1  # NaN passes through LAPACK unseen
     return 0
 
 
@@ -109,8 +110,8 @@ def _extend(child: int, row_start: Any, local: Any, dense: Any, stack: Any, top:
 @njit(cache=True, nogil=True)
 def _keep(
     dense: Any, own: int, height: int, values: Any, start: int, at: Any, letters: Any, scale: Any, whole: Any
-) -> None:
-    """Turn the columns of a front into chunks W and keep them."""
+) -> bool:
+    """Turn the columns of a front into chunks W and keep them; return whether they are finite."""
     size = values.itemsize
     for low in range(0, own, _CHUNK):
         width = min(_CHUNK, own - low)
@@ -128,7 +129,11 @@ def _keep(
                 at[blas.TRMM], letters, False, rest - width, width, scale, blas.MINUS_ONE, base, rest,
                 base + width * size, rest, whole,
             )  # fmt: skip
+        for j in range(width):
+            if not np.isfinite(chunk[j, j]):
+                return False
         start += width * rest
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,6 @@ from twin_nodes.core.geometry.se3 import Array
 
 PENALTY = 1e9  # of a held node's own stiffness, f64
 SUFFICIENT = 1e-4  # Armijo 1966
-ROUNDING = 1e-13
 
 
 def solve(
@@ -129,7 +128,7 @@ def _search(
             tried[objective.loads.held] = objective.loads.held_at
         after, there = objective(tried)
         if np.isfinite(after):
-            is_rounding = abs(share * slope) <= ROUNDING * max(abs(energy), abs(after))
+            is_rounding = objective.is_rounding(share * slope, energy)
             is_less = after <= energy + SUFFICIENT * share * slope
             if lifted or is_less or (is_rounding and float(np.linalg.norm(there)) < norm):
                 return tried, after, there, float(np.abs(tried - x).max())

@@ -19,7 +19,6 @@ from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 
 SUFFICIENT = 1e-4
-ROUNDING = 1e-12
 MOST_HALVES = 8
 
 
@@ -203,7 +202,7 @@ class LiveSolver:
                 tried[objective.loads.held] = objective.loads.held_at
             after, there = objective(tried)
             is_less = after <= (limit if lifted else energy + SUFFICIENT * share * slope)
-            is_rounding = abs(share * slope) <= ROUNDING * abs(energy) and float(np.linalg.norm(there)) < norm
+            is_rounding = objective.is_rounding(share * slope, energy) and float(np.linalg.norm(there)) < norm
             if is_less or (is_rounding and not lifted):
                 if not lifted:
                     free = self.model.free

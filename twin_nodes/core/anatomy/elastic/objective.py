@@ -9,6 +9,7 @@ from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
 from twin_nodes.core.geometry.se3 import Array
 
+ROUNDING = 1e-14
 LEAST_FORCE = 1e-5  # of shear modulus times the area of the body: below this nothing acts
 
 
@@ -38,6 +39,7 @@ class Objective:
             self._dead = self._dead + model.nodal_mass()[:, None] * loads.gravity
         self.follow(x)
         self._floor = LEAST_FORCE * model.stiffness_scale
+        self._sum = float(np.dot(model.shear, model.volume))
         self.scale = self._floor
 
     def follow(self, x: Array) -> None:
@@ -66,6 +68,10 @@ class Objective:
     def residual(self, gradient: Array) -> float:
         """Return the norm of unbalanced forces as a share of those that act at the last call."""
         return float(np.linalg.norm(gradient)) / self.scale
+
+    def is_rounding(self, change: float, energy: float) -> bool:
+        """Whether a change of the energy [J] is too small to be told from rounding."""
+        return abs(change) <= ROUNDING * (self._sum + abs(energy))
 
     def solution(self, x: Array, status: str, residual: float, iterations: int, energy: float, step: float) -> Solution:
         """Put an answer together."""

@@ -116,7 +116,7 @@ class Preconditioner:
             for axis in np.eye(3):
                 rows.append(self._row(np.array([node]), np.ones(1), np.sqrt(value) * axis))
                 signs.append(sign)
-        return np.array(rows).reshape(len(rows), -1), np.array(signs), stiff
+        return np.array(rows).reshape(len(rows), self.factor.layout.size), np.array(signs), stiff
 
     def _row(self, nodes: NDArray[np.int64], weights: Array, axis: Array) -> Array:
         row = np.zeros((len(self.model.pattern.points), 3))

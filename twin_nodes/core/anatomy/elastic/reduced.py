@@ -128,9 +128,12 @@ class ReducedModel:
         amounts = self._controls.T @ moved
         astray = float(np.linalg.norm(moved - self._controls @ amounts)) / self._contact_scale
         q, is_converged, iterations = self._newton(self.q.copy(), amounts)
+        if not is_converged:  # the last state was no good start: once more from the linear answer
+            self.reset()
+            q, is_converged, iterations = self._newton(self.q.copy(), amounts)
         if not np.isfinite(q).all():
             self.reset()
-            q, is_converged = self.q.copy(), False
+            q = self.q.copy()
         self.q = q
         state = np.concatenate([amounts, q])
         outside = max(self._outside(state, slice(0, len(amounts))), self._outside(state, slice(len(amounts), None)))
