@@ -25,6 +25,11 @@ ROOM: dict[str, dict[str, Any]] = {
     'anatomy': {
         'structures': ['bone', 'nerve', 'artery'],
         'files': ['room:bone', 'room:nerve', 'room:artery'],
+        'carving.enabled': True,
+        'carving.tool': TOOL,
+        'carving.patient': PATIENT,
+        'carving.protected': ['nerve', 'artery'],
+        'carving.carver.burr.radius': 0.001,
     },
     'guidance': {
         'tool': TOOL,

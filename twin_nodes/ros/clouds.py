@@ -26,6 +26,8 @@ _DTYPES = {code: dtype for dtype, code in _DATATYPES.items()}
 
 MAX_POINTS = 50_000_000
 
+CUT = 'cut'  # text of a marker whose surface is open where a drill has been
+
 ZONES = (Zone.CLEAR, Zone.NEAR, Zone.INSIDE, Zone.WITHDRAWN)  # in the order of the numbers in the field 'zone'
 
 CLEARANCE_DTYPE = np.dtype(

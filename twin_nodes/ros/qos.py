@@ -42,6 +42,12 @@ REPLAY_LATCHED = QoSProfile(
     depth=200,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+SNAPSHOT = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=64,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 EVENTS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     history=HistoryPolicy.KEEP_LAST,

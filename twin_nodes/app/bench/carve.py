@@ -1,9 +1,9 @@
 """Bench `carve`: what one sample of the drill costs in 512³ voxels, and whether rate and loss leave no trace.
 
 A burr of 4 mm sweeps to and fro in solid bone of 0.2 mm voxels at 100 Hz, at up to 20 mm/s. Each update takes the
-swept capsule away, brings the distance to the cavity up to date within 5 voxels, and meshes the touched bricks. The peer
-does the same straightforwardly in numpy, on the box around the capsule: distances to the segment, a mask, the least of
-old and new distance, and the faces of voxels that lie bare (no mesh). Both run by turns in the same process.
+swept capsule away, brings the distance to the cavity up to date within 5 voxels, and meshes the touched bricks. The
+peer does the same straightforwardly in numpy, on the box around the capsule: distances to the segment, a mask, the
+least of old and new distance, and the faces of voxels that lie bare (no mesh). Both run by turns in the same process.
 """
 
 import math
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.app.figures import Figure, judge
-from twin_nodes.core.anatomy.carving import BurrConfig, Carver, CarvingConfig
+from twin_nodes.core.anatomy.carving import Carver
+from twin_nodes.core.anatomy.carving_config import BurrConfig, CarvingConfig
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.removed import RemovedSender

@@ -12,68 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from twin_nodes.core.anatomy import carving_kernels
+from twin_nodes.core.anatomy.carving_config import BALL, CarvingConfig
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume, Removal
-from twin_nodes.core.config import group, setting
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_transform
 from twin_nodes.core.stamps import NANOSECONDS
-
-BALL, CYLINDER = 'ball', 'cylinder'
-
-
-@dataclass(frozen=True)
-class BurrConfig:
-    """Shape of the burr."""
-
-    shape: str = setting(
-        'A ball about the tip, or a cylinder from the tip (centre of its front face) backwards along `axis`.',
-        BALL,
-        choices=(BALL, CYLINDER),
-    )
-    radius: float = setting('Radius.', 0.002, unit='m', minimum=1e-4, maximum=0.02)
-    length: float = setting('Length of a cylinder.', 0.005, unit='m', minimum=1e-4, maximum=0.05)
-    axis: tuple[float, ...] = setting(
-        'Unit vector in the tip frame from the tip along the shaft, away from the bone.',
-        (0.0, 0.0, 1.0),
-        minimum=-1.0,
-        maximum=1.0,
-    )
-
-    def __post_init__(self) -> None:
-        norm = math.sqrt(sum(value * value for value in self.axis))
-        if len(self.axis) != 3 or abs(norm - 1.0) > 1e-3:
-            raise ConfigError(f'burr axis={list(self.axis)} has norm {norm:.4g}: it must be a unit vector of 3 numbers')
-
-
-@dataclass(frozen=True)
-class CarvingConfig:
-    """Which poses carve."""
-
-    burr: BurrConfig = group(BurrConfig)
-    max_gap: float = setting(
-        'Longest time between two poses of one path; after it a new path begins.',
-        0.2,
-        unit='s',
-        minimum=0.001,
-        maximum=2.0,
-    )
-    max_step: float = setting(
-        'Farthest that the tip may have moved between two poses of one path.',
-        0.01,
-        unit='m',
-        minimum=1e-4,
-        maximum=0.1,
-    )
-    max_sigma: float = setting(
-        'Poses with a greater standard deviation of the tip do not carve.', 0.002, unit='m', minimum=1e-5, maximum=0.05
-    )
-    depth_reach: float = setting(
-        'How far in front of and around the burr structures are looked for.',
-        0.01,
-        unit='m',
-        minimum=1e-3,
-        maximum=0.05,
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ is identical, and does not merely hope so. A session ends when the volume is bro
 within a session voxels only ever go.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,12 +82,14 @@ class RemovedSender:
     """Numbers what a volume loses.
 
     Args:
-        volume: The volume; label n is structure n - 1.
+        volume: The volume.
         session: Number of the session; greater than that of any earlier one.
+        structures: Number of the structure of each label from 1 on; label n is structure n - 1 when not given.
     """
 
-    def __init__(self, volume: CarvedVolume, session: int) -> None:
+    def __init__(self, volume: CarvedVolume, session: int, structures: Sequence[int] = range(127)) -> None:
         self._volume = volume
+        self._structures = np.array(structures, np.int64)
         self.session, self.sequence, self._stamp_ns = session, 0, 0
 
     def restart(self) -> None:
@@ -113,7 +116,7 @@ class RemovedSender:
     def _runs(self, indices: NDArray[np.int64]) -> Runs:
         labels = self._volume.voxels.ravel()[indices] & 127
         starts, lengths, found = runs_of(indices, labels, self._volume.voxels.shape[2])
-        return starts, lengths, found - 1
+        return starts, lengths, self._structures[found - 1]
 
     def _message(
         self, chunk: int, chunks: int, starts: NDArray[np.int64], lengths: NDArray[np.int64],

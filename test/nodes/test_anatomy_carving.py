@@ -1,0 +1,181 @@
+"""anatomy_node carving live: what the drill covers goes, is said once, and comes back on request."""
+
+import nrrd
+import numpy as np
+import pytest
+from patient_streams import MS, Streams, tip_at
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.nodes.anatomy_node import AnatomyNode
+from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_from_marker
+from twin_nodes.ros.qos import MEASUREMENT, SNAPSHOT
+from twin_nodes.ros.removed import removed_cloud, removed_from
+
+RADIUS = 0.001
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """Bone with a nerve in it, voxels of 0.5 mm, 20 mm about the origin."""
+    labels = np.zeros((44, 44, 44), np.uint8)
+    labels[2:42, 2:42, 2:42] = 3
+    labels[2:42, 18:24, 6:12] = 5
+    path = tmp_path / 'labels.nrrd'
+    header = {
+        'space': 'left-posterior-superior',
+        'space directions': np.eye(3) * 0.5,
+        'space origin': [-10.75] * 3,
+    }
+    nrrd.write(str(path), labels, header)
+    return str(path)
+
+
+class Drilled:
+    """An anatomy_node that carves, the streams that feed it and all that it says."""
+
+    def __init__(self, start, probe, volume, **parameters):
+        self.probe, self.streams, self.receiver = probe, Streams(probe), RemovedReceiver()
+        self.deltas = probe.listen(PointCloud2, 'anatomy/removed', MEASUREMENT)
+        self.snapshots = probe.listen(PointCloud2, 'anatomy/removed/snapshot', SNAPSHOT)
+        self.patches = probe.listen(PointCloud2, 'anatomy/surface/delta', MEASUREMENT)
+        self.surfaces = probe.listen_latched(MarkerArray, 'anatomy/surface')
+        self.originals = probe.listen_latched(MarkerArray, 'anatomy/surface/original')
+        self.node = start(
+            AnatomyNode, structures=['bone', 'nerve'], files=[volume] * 2, labels=[3, 5], carving__enabled=True,
+            carving__carver__burr__radius=RADIUS, carving__protected=['nerve'],
+            **({'carving__surface_period': 0.2, 'carving__snapshot_period': 0.2} | parameters),
+        )  # fmt: skip
+        self.volume = self.node.carving.carver.volume
+
+    def until(self, condition, tip, what):
+        """Say the tip there until it is so."""
+
+        def shown():
+            if condition():
+                return True
+            self.streams.say(tip)
+            return False
+
+        self.probe.until(shown, self.node, what=what)
+
+    def follow(self):
+        """Take all that was heard, snapshots first where they are older, as a receiver would."""
+        messages = [removed_from(cloud, frame='anatomy') for cloud in (*self.snapshots, *self.deltas)]
+        for message in sorted(messages, key=lambda m: (m.session, m.sequence, not m.is_delta)):
+            self.receiver.take(message)
+        return self.receiver
+
+
+def test_what_the_drill_covers_is_said_and_a_receiver_ends_identical(start, probe, volume):
+    drilled = Drilled(start, probe, volume)
+    probe.until(lambda: drilled.snapshots and drilled.surfaces and drilled.originals, drilled.node, what='the start')
+    drilled.streams.say_ties()
+    drilled.until(lambda: drilled.deltas, tip_at(0.0, 0.0, 0.006), 'a delta')
+    for step in range(12):
+        sequence, z = drilled.node.carving._sender.sequence, 0.006 - 0.0003 * (step + 1)
+        drilled.until(lambda n=sequence: drilled.node.carving._sender.sequence > n, tip_at(0.0, 0.0, z), 'more')
+    last = tip_at(0.0, 0.0, z)
+    drilled.until(
+        lambda: drilled.follow().state is State.CURRENT and drilled.receiver.total == drilled.volume.removed, last,
+        'the same voxels',
+    )  # fmt: skip
+    np.testing.assert_array_equal(drilled.receiver.removed_indices, drilled.volume.removed_indices())
+    np.testing.assert_allclose(
+        removed_from(drilled.snapshots[-1], frame='anatomy').anatomy_T_index, drilled.volume.anatomy_T_index, atol=1e-8
+    )
+
+    def bottom_is_shown():
+        marker = drilled.surfaces[-1].markers[0]
+        vertices, _ = surface_from_marker(marker)
+        depth = vertices[np.linalg.norm(vertices[:, :2], axis=1) < 0.0003][:, 2]
+        return marker.text == CUT and np.abs(depth - (z - RADIUS)).min() < 1e-4
+
+    drilled.until(bottom_is_shown, last, 'the bottom of the hole')
+    assert drilled.surfaces[-1].markers[1].text == ''
+    patch = array_from_cloud(drilled.patches[0])
+    assert len(patch) % 3 == 0 and set(patch['structure']) == {0}
+    mm3 = drilled.volume.removed * 0.125
+    drilled.until(
+        lambda: probe.values('anatomy: carving').get('removed_bone_mm3') == f'{mm3:.6g}', last, 'the removed volume'
+    )
+    # the nerve's upper face: voxel 11 at -10.75 + 0.5 · 11 mm, and half a voxel
+    ahead = (z - RADIUS) * 1e3 - (-10.75 + 5.75)
+    drilled.until(
+        lambda: abs(float(probe.values('anatomy: carving').get('ahead_nerve_mm', 0)) - ahead) < 0.05, last, 'the depth'
+    )
+
+
+def test_a_protected_structure_that_is_cut_raises_an_alarm_and_reset_brings_it_back(start, probe, volume):
+    drilled = Drilled(start, probe, volume)
+    drilled.streams.say_ties()
+    drilled.until(lambda: drilled.volume.counts[2] > 0, tip_at(0.0, 0.0, -0.0065), 'the nerve to be cut')
+    probe.until_code('anatomy: cut nerve', 'STRUCTURE_CUT', drilled.node)
+    session = drilled.node.carving._sender.session
+    client = probe.create_client(Trigger, 'anatomy/reset_carving')
+    probe.until(client.service_is_ready, drilled.node, what='the service')
+    future = client.call_async(Trigger.Request())
+    probe.until(future.done, drilled.node, what='the reset')
+    assert future.result().success and 'mm³' in future.result().message
+    assert drilled.volume.removed == 0
+
+    def reset_heard():
+        heard = [removed_from(cloud, frame='anatomy') for cloud in drilled.snapshots]
+        return any(message.session == session + 1 and message.total == 0 for message in heard)
+
+    probe.until(reset_heard, drilled.node, what='the empty snapshot')
+    probe.until(lambda: drilled.surfaces[-1].markers[0].text == '', drilled.node, what='the surface as it was')
+
+
+def test_it_cuts_only_while_it_is_switched_on(start, probe, volume):
+    drilled = Drilled(start, probe, volume, carving__drill_switch=True)
+    drilled.streams.say_ties()
+    deep = tip_at(0.0, 0.0, 0.006)
+    drilled.until(lambda: drilled.node.carving._newest is not None, deep, 'poses')
+    assert drilled.volume.removed == 0
+    probe.say('drill/drilling', Bool(data=True))
+    drilled.until(lambda: probe.say('drill/drilling', Bool(data=True)) or drilled.volume.removed, deep, 'cutting')
+    probe.say('drill/drilling', Bool(data=False))
+    off = tip_at(0.004, 0.0, 0.006)
+    drilled.until(lambda: probe.say('drill/drilling', Bool(data=False)) or not drilled.node.carving._on, deep, 'off')
+    before, newest = drilled.volume.hash, drilled.streams.stamp_ns
+    drilled.until(lambda: drilled.node.carving._newest.stamp_ns > newest, off, 'poses beside')
+    assert drilled.volume.hash == before
+
+
+def test_a_gap_is_not_bridged_and_is_said(start, probe, volume):
+    drilled = Drilled(start, probe, volume)
+    drilled.streams.say_ties()
+    drilled.until(lambda: drilled.volume.removed, tip_at(-0.006, 0.0, 0.004), 'a first hole')
+    drilled.streams.stamp_ns += 500 * MS
+    before = drilled.volume.removed
+    drilled.until(lambda: drilled.volume.removed > before, tip_at(0.002, 0.0, 0.004), 'a second hole')
+    assert drilled.node.health.counters['CARVE_PATH_BROKEN'] >= 1
+    index = tuple(np.round(drilled.volume.local([-0.002, 0.0, 0.004]) / drilled.volume.spacing).astype(int))
+    assert drilled.volume.voxels[index] < 128
+
+
+def test_the_message_is_the_same_after_the_wire_and_a_broken_one_is_refused(start, probe, volume):
+    drilled = Drilled(start, probe, volume)
+    drilled.volume.ball(np.zeros(3), np.zeros(3), RADIUS)
+    (message,) = drilled.node.carving._sender.snapshot()
+    cloud = removed_cloud(message, 'anatomy')
+    back = removed_from(cloud, frame='anatomy')
+    for name in ('session', 'sequence', 'chunk', 'chunks', 'total', 'hash', 'shape'):
+        assert getattr(back, name) == getattr(message, name)
+    for name in ('starts', 'lengths', 'structures'):
+        np.testing.assert_array_equal(getattr(back, name), getattr(message, name))
+    with pytest.raises(ValueError, match='frame'):
+        removed_from(cloud, frame='patient')
+    cloud.width, cloud.row_step, cloud.data = 3, 96, cloud.data[:96]
+    with pytest.raises(ValueError, match='expected 4 points'):
+        removed_from(cloud, frame='anatomy')
+
+
+def test_a_protected_structure_must_be_one(start, volume):
+    with pytest.raises(ConfigError, match=r'carving\.protected: brain'):
+        start(AnatomyNode, structures=['bone'], files=[volume], labels=[3], carving__protected=['brain'])
