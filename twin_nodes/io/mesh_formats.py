@@ -19,6 +19,8 @@ from twin_nodes.core.geometry.se3 import Array
 Raw = tuple[Array, NDArray[np.int64]]
 MAX_TRIANGLES = 20_000_000
 MAX_BYTES = 2 << 30
+UNITS = {'m': 1.0, 'mm': 1e-3}
+SPACES = {'LPS': (1.0, 1.0, 1.0), 'RAS': (-1.0, -1.0, 1.0)}
 _HEADER = 1 << 16
 _TET_FACES = ((0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2))
 _HEXA_FACES = ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
@@ -90,7 +92,7 @@ def read_vtk(path: Path) -> Raw:
     match = re.search(rb'^POINTS\s+(\d+)\s+(\S+)[ \t]*\r?\n', data, re.MULTILINE)
     if match is None:
         raise _refusal('no POINTS')
-    points = _vtk_numbers(data, match.end(), 3 * int(match[1]), match[2].decode(), binary)
+    points = vtk_numbers(data, match.end(), 3 * int(match[1]), match[2].decode(), binary)
     faces = _vtk_cells(data, b'POLYGONS', binary)
     strips = _vtk_cells(data, b'TRIANGLE_STRIPS', binary)
     faces += [strip[n : n + 3][:: -1 if n % 2 else 1] for strip in strips for n in range(len(strip) - 2)]
@@ -195,7 +197,8 @@ def _outer(triangles: NDArray[np.int64]) -> NDArray[np.int64]:
     return triangles[uses[inverse.ravel()] == 1]
 
 
-def _vtk_numbers(data: bytes, start: int, count: int, kind: str, binary: bool) -> NDArray[Any]:
+def vtk_numbers(data: bytes, start: int, count: int, kind: str, binary: bool) -> NDArray[Any]:
+    """Read numbers of a VTK type from a place in a legacy VTK file."""
     dtype = np.dtype(_VTK_TYPES[kind.lower()])
     if binary:
         check_bytes(start + count * dtype.itemsize, len(data))
@@ -216,14 +219,14 @@ def _vtk_cells(data: bytes, keyword: bytes, binary: bool) -> list[NDArray[np.int
     count, size = int(match[1]), int(match[2])
     head = re.compile(rb'OFFSETS\s+(\S+)[ \t]*\r?\n').match(data, match.end())
     if head is not None:
-        offsets = _vtk_numbers(data, head.end(), count, head[1].decode(), binary)
+        offsets = vtk_numbers(data, head.end(), count, head[1].decode(), binary)
         after = head.end() + (offsets.nbytes if binary else 0)
         body = re.compile(rb'CONNECTIVITY\s+(\S+)[ \t]*\r?\n').search(data, after)
         if body is None:
             raise _refusal(f'{keyword.decode()} without CONNECTIVITY')
-        corners = _vtk_numbers(data, body.end(), size, body[1].decode(), binary)
+        corners = vtk_numbers(data, body.end(), size, body[1].decode(), binary)
         return split_at(corners.astype(np.int64), offsets.astype(np.int64))
-    flat = _vtk_numbers(data, match.end(), size, 'int', binary).astype(np.int64)
+    flat = vtk_numbers(data, match.end(), size, 'int', binary).astype(np.int64)
     rows, position = [], 0
     while position < len(flat):
         length = int(flat[position])

@@ -7,12 +7,10 @@ import numpy as np
 
 from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.mesh_formats import MAX_BYTES, check_count, read_obj, read_stl, read_vtk, read_vtp
+from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS, check_count, read_obj, read_stl, read_vtk, read_vtp
 from twin_nodes.io.ply import read_ply
 
 READERS = {'.ply': read_ply, '.stl': read_stl, '.obj': read_obj, '.vtk': read_vtk, '.vtp': read_vtp}
-_UNITS = {'m': 1.0, 'mm': 1e-3}
-_SPACES = {'LPS': (1.0, 1.0, 1.0), 'RAS': (-1.0, -1.0, 1.0)}
 
 
 def read_surface(
@@ -36,7 +34,7 @@ def read_surface(
             that its axes are others.
     """
     path = Path(path)
-    if unit not in _UNITS or space not in _SPACES:
+    if unit not in UNITS or space not in SPACES:
         raise ConfigError(f'{path}: unit={unit!r} must be m or mm, space={space!r} must be LPS or RAS')
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -49,7 +47,7 @@ def read_surface(
     try:
         points, triangles = reader(path)
         check_count(len(triangles))
-        return make_surface(name or path.stem, points * _UNITS[unit] * _SPACES[space], triangles)
+        return make_surface(name or path.stem, points * UNITS[unit] * SPACES[space], triangles)
     except InputError as error:
         raise _refusal(path, str(error)) from None
     except Exception as error:  # a broken file raises many kinds, in our readers and in meshio
@@ -72,7 +70,7 @@ def _check_space(path: Path, space: str) -> None:
     """3D Slicer writes SPACE=… into the comment of its files."""
     with path.open('rb') as stream:
         start = stream.read(1024).upper()
-    for other in _SPACES:
+    for other in SPACES:
         if other != space and f'SPACE={other}'.encode() in start:
             raise _refusal(path, f'the file says SPACE={other}, but space={space} was given: set space to {other}')
 

@@ -114,19 +114,28 @@ def write_text_whole(path: Path, text: str) -> None:
     Raises:
         ConfigError: It cannot be written.
     """
+    write_bytes_whole(path, text.encode('utf-8'))
+
+
+def write_bytes_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all; its folder is made.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        _replace(path, data)
     except OSError as error:
         raise ConfigError(f'{path}: cannot be written: {error.strerror or error}') from None
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, data: bytes) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, 'wb') as stream:
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)

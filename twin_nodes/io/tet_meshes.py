@@ -1,0 +1,62 @@
+"""Tetrahedral meshes from files (VTK, MSH, MESH, VTU), brought to the anatomy frame: LPS axes in metres."""
+
+from pathlib import Path
+
+import numpy as np
+
+from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS
+from twin_nodes.io.results import write_bytes_whole
+from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, vtk_bytes
+
+READERS = {'.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_by_meshio}
+
+
+def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: bool = False) -> TetMesh:
+    """Read a tetrahedral mesh and check it.
+
+    Args:
+        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit) or .vtu file.
+        unit: The unit of the file, m or mm; the formats do not carry it.
+        space: The axes of the file, LPS or RAS.
+        allow_parts: Whether the mesh may consist of parts that do not hang together.
+
+    Raises:
+        ConfigError: another unit or space.
+        InputError: ANATOMY_REFUSED when the file is missing, of another format, cut, announces more than it holds, or
+            when `make_tet_mesh` refuses the mesh; with the counts.
+    """
+    path = Path(path)
+    if unit not in UNITS or space not in SPACES:
+        raise ConfigError(f'{path}: unit={unit!r} must be m or mm, space={space!r} must be LPS or RAS')
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise _refusal(path, f'format {path.suffix!r} is none of {", ".join(READERS)}')
+    if not path.is_file():
+        raise _refusal(path, 'no such file')
+    if path.stat().st_size > MAX_BYTES:
+        raise _refusal(path, f'{path.stat().st_size} bytes, limit {MAX_BYTES}')
+    try:
+        nodes, tets, labels = reader(path)
+        if len(tets) == 0:
+            raise InputError('no tetrahedra in the file')
+        marks = labels if labels is not None and np.min(labels) >= 0 else None
+        return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
+    except InputError as error:
+        raise _refusal(path, str(error)) from None
+    except (Exception, SystemExit) as error:  # a broken file raises many kinds; meshio ends the process for some
+        raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
+
+
+def write_tets(path: Path | str, mesh: TetMesh, *, regions: dict[str, np.ndarray] | None = None) -> None:
+    """Write a mesh as binary legacy VTK in metres, LPS: labels of the cells, and 1 at the nodes of each region."""
+    marks = {}
+    for name, nodes in (regions or {}).items():
+        marks[name] = np.zeros(len(mesh.nodes), np.int32)
+        marks[name][nodes] = 1
+    write_bytes_whole(Path(path), vtk_bytes(mesh.nodes, mesh.tets, marks, {'label': mesh.labels}))
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')
