@@ -168,6 +168,56 @@ CODES: dict[str, CodeEntry] = {
         'The electromagnetic correction is known only there, so the sample was dropped and not extrapolated.',
         'Move back into the volume, or measure the distortion there too (`twin calibrate distortion`).',
     ),
+    'IMAGE_UNUSABLE': CodeEntry(
+        'an image cannot be used for tracking',
+        'Its size is not that of the calibration, its encoding is not known, or it cannot be decoded. It was left out.',
+        'Set the camera to the size that it was calibrated at; see the message for encodings.',
+    ),
+    'MARKER_TOO_SMALL': CodeEntry(
+        'a tag is too small in the image',
+        'A side is below `visual.min_side_px`. The tag was not used.',
+        'Move nearer, print larger tags, or use a camera with more pixels.',
+    ),
+    'MARKER_GRAZING': CodeEntry(
+        'a tag is seen too much from the side',
+        'Its normal is farther from the line of sight than `visual.max_view_angle`. The tag was not used.',
+        'Turn the body, or put tags on more of its sides.',
+    ),
+    'MARKER_DICTIONARY': CodeEntry(
+        'the tags in the image are of another family',
+        'No tag of the configured dictionary was found for some images, but another family finds some.',
+        'Set `visual.dictionary` to the family that the message names.',
+    ),
+    'MARKER_DUPLICATE': CodeEntry(
+        'an id is more than once in one image',
+        'Which of them is on the body cannot be known, so none was used.',
+        'Take the other print, its mirror image or the screen that shows it out of the view.',
+    ),
+    'MARKER_UNKNOWN': CodeEntry(
+        'a tag is on no body',
+        'Its id is in none of the body files and `visual.tag_size` is 0. It was left out.',
+        'Nothing, if meant so; else add it to a body file.',
+    ),
+    'MARKER_REPROJECTION': CodeEntry(
+        'the pose does not explain the corners',
+        'The corners lie farther from where the pose puts them than `visual.max_reprojection`, or carry no pose.',
+        'Check the body file against the print, the tag size, and the camera calibration.',
+    ),
+    'MARKER_BEHIND': CodeEntry(
+        'no pose lies in front of the camera',
+        'The corners fit no pose in front of the camera. Nothing is published for the body.',
+        'Check the order of the corners in the body file.',
+    ),
+    'MARKER_AMBIGUOUS': CodeEntry(
+        'two poses explain a tag equally well',
+        'A small flat tag looks the same tilted to and fro. Nothing is published until the motion or the image tells.',
+        'Tilt or move the body, go nearer, or use a body with tags on different planes.',
+    ),
+    'MARKER_INCONSISTENT': CodeEntry(
+        'a tag does not fit the others of its body',
+        'The pose was found without it.',
+        'Measure where this tag sits and mend the body file; look for dirt or a bent print.',
+    ),
     'NOT_REGISTERED': CodeEntry(
         'patient and anatomy are not tied',
         'No registration yet, so no distance to the anatomy is published.',

@@ -222,9 +222,14 @@ class ToolTracker:
         self._added = found.covariance
         return found.pose
 
-    def take(self, stamp_ns: int, pose: Array, warning: GateWarning | None) -> TrackingResult | None:
+    def take(
+        self, stamp_ns: int, pose: Array, warning: GateWarning | None, covariance: Array | None = None
+    ) -> TrackingResult | None:
         """Filter a checked pose; None for one that came late and was placed in the past."""
-        result = self.filter.add(stamp_ns, pose)
+        try:
+            result = self.filter.add(stamp_ns, pose, covariance)
+        except InputError as error:
+            return self.dropped(stamp_ns, error.code or 'NO_COVARIANCE', str(error))
         if result.outcome is FilterOutcome.DUPLICATE:
             self._repeats += 1
             frozen = f', {self._repeats} times in a row: device clock frozen?' if self._repeats >= JUMP_FRAMES else ''
@@ -382,7 +387,7 @@ class TrackingPipeline:
         if other:
             tool.counts['SWAPPED'] += 1
             return tool.dropped(stamp_ns, 'GATED', f'{tool.tool} is seen where {other} was: swapped markers?')
-        return tool.take(stamp_ns, pose, warning)
+        return tool.take(stamp_ns, pose, warning, item.covariance)
 
     def _swapped(self, tool: ToolTracker, position: Array, stamp_ns: int) -> str:
         """Name the tool whose place this one has taken, '' for none.

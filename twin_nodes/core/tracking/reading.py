@@ -24,12 +24,15 @@ class ToolReading:
         status: TRACKED, or LOST when the source says so or leaves the tool out.
         tracker_T_tool: Pose in metres, shape (4, 4); None when lost.
         reason: Why it is lost, in the words of the source; '' when tracked.
+        covariance: Of the pose, convention of `core.geometry.covariance`, shape (6, 6); None where the source does not
+            say it and that of the settings holds.
     """
 
     device: str
     status: ToolStatus
     tracker_T_tool: Array | None
     reason: str = ''
+    covariance: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
