@@ -13,6 +13,7 @@ _SCALED = 1000  # residuals that tell their spread well enough
 _HOLDS = 10.0  # tolerances; after a shorter step the planes' error is about the same as before it
 _NEGLIGIBLE = 0.02  # of σ; an error of the planes that adds nothing to that of the points
 _LEAST_STRIDE = 4
+_WIDE = 3.0  # times the scale of the weight: that of a cloud without outliers
 
 
 @njit(cache=True)
@@ -109,10 +110,10 @@ def polish(
         sigma = max(robust_scale(few), floor)
         size = _advance(normal, right, sums, step, turn, offset, length)
         steps += 1
-    size = np.inf
+    size, widen = np.inf, 1.0
     stride = count // _SCALED + 1
     for _ in range(iterations):
-        cut, share = tuning * math.hypot(sigma, misfit), _share(sigma, facet_height, smooth)
+        cut, share = widen * tuning * math.hypot(sigma, misfit), _share(sigma, facet_height, smooth)
         cell_pass(
             index, cells, values, origin, spacing, points, 1, turn, offset, length, cut, sigma * sigma, share, normal,
             right, sums, residuals,
@@ -132,6 +133,8 @@ def polish(
         steps += 1
         if size <= min(tolerance, 0.1 * sigma):
             break
+        cut = tuning * math.hypot(sigma, misfit)
+        widen = _WIDE if _spread_of_pose(residuals, _WIDE * cut) < _spread_of_pose(residuals, cut) else 1.0
     for i in range(6):
         for j in range(i):
             normal[j, i] = normal[i, j]
@@ -145,6 +148,23 @@ def polish(
             )  # fmt: skip
             facets += sign * stride * _share(sigma, facet_height, smooth) * right
     return steps, sigma, size
+
+
+@njit(cache=True, fastmath={'reassoc', 'contract', 'nsz', 'arcp'})
+def _spread_of_pose(residuals: Any, cut: float) -> float:
+    """Return what the weight of this scale makes of the pose's variance, in proportion: Σ (w r)² over (Σ d(w r)/dr)².
+
+    With outliers a narrow weight gives less, without any a wide one (Huber 1981).
+    """
+    influence, slope, scale = 0.0, 0.0, 1.0 / cut
+    for m in range(len(residuals)):
+        r = residuals[m]
+        u = (r * scale) ** 2
+        u = 1.0 / (1.0 + u * u)
+        w = u * u
+        influence += w * w * r * r
+        slope += w * (8.0 * u - 7.0)
+    return influence / (slope * slope) if slope > 0.0 else np.inf
 
 
 @njit(cache=True)
