@@ -153,6 +153,17 @@ def test_surfaces(tmp_path):
         inspect(write(tmp_path, 'd.obj', points.format('nan') + faces))
 
 
+def test_cameras(tmp_path):
+    from twin_nodes.core.simulate.camera_views import ENDOSCOPE
+    from twin_nodes.io.camera_info import camera_info_text
+
+    text = camera_info_text(ENDOSCOPE)
+    found = inspect(write(tmp_path, 'left.yaml', text))
+    assert found == 'camera left, good: 1920x1080 px, plumb_bob, focal length 1400.0 1405.0 px'
+    with pytest.raises(TwinError, match='not calibrated'):
+        inspect(write(tmp_path, 'b.yaml', text.replace('1400.0', '0.0')))
+
+
 def test_label_volumes(tmp_path):
     import nibabel
     import numpy as np

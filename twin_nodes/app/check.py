@@ -166,6 +166,8 @@ def _yaml(file: Path) -> str:
     if file.stat().st_size > MAX_YAML_BYTES:
         raise InputError(f'{file}: {file.stat().st_size} bytes is above the limit of {MAX_YAML_BYTES} bytes')
     text = file.read_text(encoding='utf-8', errors='replace')
+    if text.startswith('%YAML:') or 'camera_matrix:' in text:
+        return _camera(file)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
@@ -184,6 +186,17 @@ def _yaml(file: Path) -> str:
     if content.get('kind') == 'distortion':
         return _distortion(file)
     return _result(file, content)
+
+
+def _camera(file: Path) -> str:
+    from twin_nodes.io.camera_info import read_camera_info
+
+    camera = read_camera_info(file)
+    base = f', baseline {camera.baseline * 1e3:.2f} mm' if camera.baseline else ''
+    return (
+        f'camera {camera.name}, good: {camera.width}x{camera.height} px, {camera.model}, focal length '
+        f'{camera.focal[0]:.1f} {camera.focal[1]:.1f} px{base}'
+    )
 
 
 def _distortion(file: Path) -> str:
