@@ -14,8 +14,10 @@ BENCHES = {
     'replay': 'twin_nodes.app.bench.replay',
     'time': 'twin_nodes.app.bench.time',
     'chain': 'twin_nodes.app.bench.chain',
+    'distortion': 'twin_nodes.app.bench.distortion',
     'camera': 'twin_nodes.app.bench.camera',
     'respiration': 'twin_nodes.app.bench.respiration',
+    'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
     'carve': 'twin_nodes.app.bench.carve',
 }

@@ -1,0 +1,300 @@
+"""Plans routes from an entry region to a target and ranks them by clearance with its uncertainty.
+
+Every entry point of the region is judged or ruled out: a way to a point within r of another's entry has at most r more
+clearance, so whole groups of entries fall to a bound from one of them (branch and bound; the clearance of a way is a
+least of distances, which change by at most the movement). What is offered is the best of all entries, not of a sample.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.routes import route_kernels
+from twin_nodes.core.guidance.routes.config import RouteConfig
+from twin_nodes.core.guidance.routes.entry import EntryRegion
+
+_SLACK = 1.3  # the bound of a group in units of its radius: the slope of a trilinear distance, and of its σ
+_POLYLINE = 33
+_NONE = np.empty(0, dtype=np.int64)
+
+Reach = Callable[[Array, Array], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class RouteClearance:
+    """What a route keeps from one structure.
+
+    Args:
+        structure: Its name.
+        clearance: Least distance between tool and structure [m].
+        sigma: Standard deviation of that distance [m].
+        breach_probability: Largest probability of a breach along the route.
+        depth: How far along the route the least distance is [m].
+    """
+
+    structure: str
+    clearance: float
+    sigma: float
+    breach_probability: float
+    depth: float
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """A way from an entry to a target in the anatomy frame.
+
+    Args:
+        entry: Where the tool goes in [m], shape (3,).
+        target: Where its tip ends [m], shape (3,).
+        points: The way as a polyline from entry to target [m], shape (33, 3), or (2, 3) when straight.
+        length: Its length [m].
+        clearances: One for each structure that is guarded, nearest first.
+        tissues: Length through each costly tissue [m].
+        margin: Least clearance less the standard deviations of the settings [m].
+        cost: What the ranking went by [m]; less is better.
+    """
+
+    entry: Array
+    target: Array
+    points: Array
+    length: float
+    clearances: tuple[RouteClearance, ...]
+    tissues: dict[str, float]
+    margin: float
+    cost: float
+
+
+class RoutePlanner:
+    """Plans routes for one tool among guarded structures and costly tissues.
+
+    Args:
+        config: Tool and ranking.
+        guarded: Distances of the structures that must not be touched.
+        tissues: Distances of the tissues that should be spared, negative inside.
+        reach: Which of n ways a robot can go, from entries (n, 3) and unit directions inwards (n, 3); all when None.
+    """
+
+    def __init__(
+        self,
+        config: RouteConfig,
+        guarded: tuple[DistanceGrid, ...],
+        tissues: tuple[DistanceGrid, ...] = (),
+        reach: Reach | None = None,
+    ) -> None:
+        if not guarded:
+            raise InputError('no structure to keep away from: name at least one')
+        self._config = config
+        self._guarded = guarded
+        self._tissues = tissues
+        self._reach = reach
+
+    def plan(
+        self, region: EntryRegion, target: Array, *, covariance: Array | None = None, approach: Array | None = None
+    ) -> tuple[Route, ...]:
+        """Find the best routes.
+
+        Args:
+            region: Where the tool may go in.
+            target: Where its tip must end, in the anatomy frame [m], shape (3,).
+            covariance: Of the error (δp, δφ) of the tool in the anatomy about its origin, shape (6, 6); none when None.
+            approach: Unit axis of approach, pointing inwards, shape (3,); from the middle of the region when None.
+
+        Returns:
+            At most `routes` routes, best first, their entries `separation` apart.
+
+        Raises:
+            InputError: for values that are not finite.
+            DegenerateGeometryError: when no route reaches the target, or each is likely to breach a structure.
+        """
+        target, spread = _checked(target, covariance)
+        ways, owners = self._ways(region, target, approach)
+        margins, lengths = self._margins(ways, owners, region, spread)
+        return self._rank(ways, margins, self._config.length_cost * lengths - margins, region.points[owners], spread)
+
+    def _ways(self, region: EntryRegion, target: Array, approach: Array | None) -> tuple[Array, NDArray[np.int64]]:
+        """All ways that the tool can go, shape (m, 10), and the entry point of each, shape (m,)."""
+        config = self._config
+        chords = target - region.points
+        lengths = np.linalg.norm(chords, axis=1)
+        directions = chords / np.maximum(lengths, 1e-12)[:, None]
+        axis = directions.mean(axis=0) if approach is None else np.asarray(approach, dtype=float)
+        axis = axis / np.linalg.norm(axis)
+        usable = (lengths > 1e-6) & (lengths <= config.max_length)
+        usable &= directions @ axis >= np.cos(config.max_tilt)
+        if config.bend_radius > 0.0:
+            usable &= lengths < 2.0 * config.bend_radius * 0.99
+        if self._reach is not None:
+            usable &= self._reach(region.points, directions)
+        owners = np.flatnonzero(usable)
+        if not len(owners):
+            raise DegenerateGeometryError(
+                f'none of {len(region.points)} entry points reaches the target: the distances are '
+                f'{1e3 * lengths.min():.0f} to {1e3 * lengths.max():.0f} mm with max_length='
+                f'{1e3 * config.max_length:.0f} mm, tilt at most {np.degrees(config.max_tilt):.0f}°'
+            )
+        straight = np.zeros((len(owners), 10))
+        straight[:, :3] = region.points[owners]
+        straight[:, 3:6] = target
+        if config.bend_radius == 0.0:
+            return straight, owners
+        return _bent(straight, directions[owners], config), np.repeat(owners, config.bend_turns)
+
+    def _margins(
+        self, ways: Array, owners: NDArray[np.int64], region: EntryRegion, spread: Array
+    ) -> tuple[Array, Array]:
+        """Margin and length of each way [m], both of shape (m,); the margin is −inf where its group was ruled out."""
+        margins = np.full(len(ways), -np.inf)
+        lengths = np.asarray(route_kernels.lengths_of(ways))
+        turns = _turns(owners)
+        first = np.isin(owners, region.centres)
+        self._judge(ways, margins, np.flatnonzero(first), spread, -np.inf)
+        groups = region.groups[owners] + turns * len(region.radii)
+        radii = np.tile(region.radii, int(turns.max()) + 1)
+        bounds = np.full(int(groups.max()) + 1, np.inf)  # a group whose centre no tool reaches is not ruled out
+        bounds[groups[first]] = margins[first] + _SLACK * radii[groups[first]]
+        bounds = np.minimum(bounds, self._at_target(ways[0], spread))
+        shortest = np.full(len(bounds), np.inf)
+        np.minimum.at(shortest, groups, lengths)
+        costs = self._config.length_cost * shortest - bounds
+        entries = region.points[owners]
+        allowed = self._config.tissue_cost * float(lengths.max()) if self._tissues else 0.0
+        members = _members(groups, ~first)
+        best = np.flatnonzero(margins > -np.inf)
+        wanted = self._last_wanted(self._config.length_cost * lengths[best] - margins[best], entries[best])
+        for group in np.argsort(costs, kind='stable'):
+            if costs[group] > wanted + allowed:
+                break
+            judged = members.get(int(group), _NONE)
+            floor = self._config.length_cost * shortest[group] - wanted - allowed
+            self._judge(ways, margins, judged, spread, floor)
+            better = judged[self._config.length_cost * lengths[judged] - margins[judged] < wanted]
+            if len(better):
+                best = np.concatenate([best, better])
+                own = self._config.length_cost * lengths[best] - margins[best]
+                wanted = self._last_wanted(own, entries[best])
+                best = best[own <= wanted]
+        return margins, lengths
+
+    def _at_target(self, way: Array, spread: Array) -> float:
+        """Margin at the target [m], which no way exceeds."""
+        end = way.copy()
+        end[:3] = end[3:6]
+        margin = np.array([-np.inf])
+        self._judge(end[None], margin, np.array([0]), spread, -np.inf)
+        return float(margin[0])
+
+    def _last_wanted(self, costs: Array, entries: Array) -> float:
+        """Cost of the last of the offered routes, taken from what was judged so far; inf when there are fewer."""
+        free = costs < np.inf
+        for _ in range(self._config.routes):
+            if not free.any():
+                return np.inf
+            index = int(np.where(free, costs, np.inf).argmin())
+            free &= np.linalg.norm(entries - entries[index], axis=1) >= self._config.separation
+        return float(costs[index])
+
+    def _judge(self, ways: Array, margins: Array, chosen: NDArray[np.int64], spread: Array, floor: float) -> None:
+        """Find the margins of some ways; one below the floor is only bounded from above."""
+        if not len(chosen):
+            return
+        judged = np.full(len(chosen), np.inf)
+        part = np.ascontiguousarray(ways[chosen])
+        for grid in self._guarded:
+            route_kernels.lower_margins(
+                grid.values, grid.origin, grid.spacing, part, self._config.tool_radius, spread, grid.near_sigma**2,
+                self._config.sigmas, floor, judged,
+            )  # fmt: skip
+        margins[chosen] = judged
+
+    def _rank(self, ways: Array, margins: Array, bound: Array, entries: Array, spread: Array) -> tuple[Route, ...]:
+        """The routes with the least cost whose entries lie apart; `bound` is the cost without tissues."""
+        order = np.argsort(bound, kind='stable')
+        free = np.isfinite(bound)
+        candidates: list[Route] = []
+        for index in order:
+            if not free[index]:
+                continue
+            if len(candidates) >= self._config.routes and bound[index] > candidates[-1].cost:
+                break
+            route = self._route(ways[index], float(margins[index]), spread)
+            free &= np.linalg.norm(entries - entries[index], axis=1) >= self._config.separation
+            candidates.append(route)
+            candidates.sort(key=lambda candidate: candidate.cost)
+            if len(candidates) >= 4 * self._config.routes:
+                break
+        routes = [route for route in candidates if _breach(route) <= self._config.max_breach]
+        if not routes:
+            best = candidates[0]
+            worst = max(best.clearances, key=lambda clearance: clearance.breach_probability)
+            raise DegenerateGeometryError(
+                f'no route keeps clear: the best passes {worst.structure!r} at {1e3 * worst.clearance:.1f} ± '
+                f'{1e3 * worst.sigma:.1f} mm, a breach with {100.0 * worst.breach_probability:.0f} %, allowed '
+                f'{100.0 * self._config.max_breach:.0f} %: widen the entry region or take a thinner or bent tool'
+            )
+        return tuple(routes[: self._config.routes])
+
+    def _route(self, way: Array, margin: float, spread: Array) -> Route:
+        length = float(route_kernels.length_of(way))
+        clearances = []
+        for grid in self._guarded:
+            least, sigma, breach, _, share = self._survey(grid, way, spread)
+            clearances.append(RouteClearance(grid.name, least, sigma, breach, share * length))
+        tissues = {grid.name: self._survey(grid, way, spread)[3] for grid in self._tissues}
+        shares = np.linspace(0.0, 1.0, 2 if way[9] == 0.0 else _POLYLINE)
+        points = np.array([route_kernels.point_on(way, share) for share in shares])
+        cost = self._config.length_cost * length + self._config.tissue_cost * sum(tissues.values()) - margin
+        ordered = tuple(sorted(clearances, key=lambda clearance: clearance.clearance))
+        return Route(way[:3].copy(), way[3:6].copy(), points, length, ordered, tissues, margin, cost)
+
+    def _survey(self, grid: DistanceGrid, way: Array, spread: Array) -> tuple[float, float, float, float, float]:
+        found: tuple[float, float, float, float, float] = route_kernels.survey(
+            grid.values, grid.origin, grid.spacing, way, self._config.tool_radius, spread, grid.near_sigma**2
+        )
+        return found
+
+
+def _turns(owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often an owner came before: the direction of the bend of each way, shape (m,)."""
+    starts = np.concatenate([[True], np.diff(owners) != 0])
+    at = np.arange(len(owners))
+    return at - np.maximum.accumulate(np.where(starts, at, 0))
+
+
+def _members(groups: NDArray[np.int64], chosen: NDArray[np.bool_]) -> dict[int, NDArray[np.int64]]:
+    """Ways of each group that are chosen."""
+    at = np.flatnonzero(chosen)
+    order = at[np.argsort(groups[at], kind='stable')]
+    cuts = np.flatnonzero(np.diff(groups[order])) + 1
+    return {int(groups[part[0]]): part for part in np.split(order, cuts) if len(part)}
+
+
+def _breach(route: Route) -> float:
+    return max(clearance.breach_probability for clearance in route.clearances)
+
+
+def _bent(straight: Array, directions: Array, config: RouteConfig) -> Array:
+    """Each way bent into all directions about its chord, shape (m·turns, 10)."""
+    aside = np.cross(directions, np.eye(3)[np.abs(directions).argmin(axis=1)])
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    up = np.cross(directions, aside)
+    ways = np.repeat(straight[:, None], config.bend_turns, axis=1)
+    angles = 2.0 * np.pi * np.arange(config.bend_turns) / config.bend_turns
+    ways[:, :, 6:9] = np.cos(angles)[:, None] * aside[:, None] + np.sin(angles)[:, None] * up[:, None]
+    ways[:, :, 9] = 1.0 / config.bend_radius
+    bent: Array = ways.reshape(-1, 10)
+    return bent
+
+
+def _checked(target: Array, covariance: Array | None) -> tuple[Array, Array]:
+    target = np.asarray(target, dtype=float)
+    if target.shape != (3,) or not np.isfinite(target).all():
+        raise InputError(f'target of shape {target.shape} must be three finite numbers [m]', code='NOT_FINITE')
+    spread = np.zeros((6, 6)) if covariance is None else np.ascontiguousarray(covariance, dtype=float)
+    if spread.shape != (6, 6) or not np.isfinite(spread).all():
+        raise InputError(f'covariance of shape {spread.shape} must be (6, 6) and finite', code='NOT_FINITE')
+    return target, spread
