@@ -200,3 +200,68 @@ def register_points(
 
 
 cli_camera.add_to(calibrate)
+
+
+@register.command('surface')
+def register_surface(
+    points: Annotated[Path, typer.Argument(help='Points (PLY, CSV, XYZ, VTP, NPY), or a recording of a stylus.')],
+    surface: Annotated[Path, typer.Option(help='Closed mesh (PLY, STL, OBJ, VTK, VTP) or label volume.')],
+    start: Annotated[Path | None, typer.Option(help='Registration to start from; all poses are tried else.')] = None,
+    landmarks: Annotated[Path | None, typer.Option(help='Landmarks in the anatomy, which start and hold it.')] = None,
+    touched: Annotated[Path | None, typer.Option(help='Where they were touched; found in a recording else.')] = None,
+    tip: Annotated[Path | None, typer.Option(help='Calibration of the stylus, for a recording.')] = None,
+    plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration; found near it when left out.')] = None,
+    device: Device = '',
+    reference: Annotated[str, typer.Option(help='Body on the patient in the recording.')] = '',
+    begin: Annotated[float, typer.Option('--from', min=0.0, help='Where the sweep begins [s].')] = 0.0,
+    end: Annotated[float, typer.Option('--to', min=0.0, help='Where it ends [s]; 0 for the end.')] = 0.0,
+    unit: Annotated[str, typer.Option(help="Unit of the points, 'm' or 'mm'; recognised when left out.")] = '',
+    surface_unit: Annotated[str, typer.Option(help="Unit of the mesh, 'm' or 'mm'; recognised when left out.")] = '',
+    label: Annotated[int, typer.Option(min=0, help='Label of the structure in a volume.')] = 0,
+    smooth: Annotated[bool, typer.Option('--smooth', help='The true surface is round between the vertices.')] = False,
+    surface_sigma_mm: Annotated[float | None, typer.Option(min=0.0, help='Error of the surface as a whole.')] = None,
+    targets: Annotated[Path | None, typer.Option(help='Landmark file of points whose expected error is told.')] = None,
+    field: Annotated[Path | None, typer.Option(help='PLY to write: expected error over the surface.')] = None,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+    patient: Annotated[str, typer.Option(help='Name of the frame of the points.')] = 'patient',
+    anatomy: Annotated[str, typer.Option(help='Name of the frame of the surface.')] = 'anatomy',
+    json: Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')] = False,
+) -> None:
+    """Register points swabbed over a surface, with its error, free motions and a verdict."""
+    from twin_nodes.app.figures import print_figures
+    from twin_nodes.app.offline_surface import register_surface_files as run
+    from twin_nodes.core.errors import ConfigError
+    from twin_nodes.core.registration.combined import SwabConfig
+    from twin_nodes.core.registration.surface import SurfaceConfig
+    from twin_nodes.core.registration.surface_refine import RefineConfig
+
+    for name, value in (('--unit', unit), ('--surface-unit', surface_unit)):
+        if value not in ('', 'm', 'mm'):
+            raise ConfigError(f"{name} {value!r}: expected 'm' or 'mm'")
+    limits = SurfaceConfig() if surface_sigma_mm is None else SurfaceConfig(surface_sigma=surface_sigma_mm * 1e-3)
+    config = SwabConfig(surface=limits, refine=RefineConfig(smooth=smooth))
+    report = run(
+        points,
+        surface,
+        unit=unit,
+        surface_unit=surface_unit,
+        label=label,
+        start=start,
+        landmarks=landmarks,
+        touched=touched,
+        tip=tip,
+        plus_config=plus_config,
+        device=device,
+        reference=reference,
+        between=(begin, end or float('inf')),
+        targets=targets,
+        field=field,
+        output=output,
+        frames=(patient, anatomy),
+        config=config,
+    )
+    if json:
+        print_figures(report.figures, as_json=True)
+    else:
+        print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)

@@ -175,7 +175,7 @@ def register_landmarks(
         touched[used],
         plus.landmarks_phantom[landmarks],
         names=tuple(plus.landmark_names[i] for i in landmarks),
-        common=_rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance),
+        common=rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance),
         config=quality,
         exclusion=exclusion,
     )
@@ -197,7 +197,7 @@ def find_dwells(stamps_ns: tuple[int, ...], tips_patient: Array, config: DwellCo
     return [dwell for dwell in found if dwell is not None]
 
 
-def _rotations_at(stamps_ns: tuple[int, ...], poses: Array, dwells: list[Dwell]) -> Array:
+def rotations_at(stamps_ns: tuple[int, ...], poses: Array, dwells: list[Dwell]) -> Array:
     """Return the rotation (n, 3, 3) of the tool in the middle of each dwell."""
     stamps = np.array(stamps_ns)
     middle = [int(np.abs(stamps - (dwell.start_ns + dwell.end_ns) // 2).argmin()) for dwell in dwells]

@@ -223,3 +223,13 @@ def test_what_carries_nothing_is_refused():
     except DegenerateGeometryError:
         return
     assert result.verdict is Verdict.REFUSE
+
+
+def test_a_small_patch_is_not_enough_for_the_far_side():
+    rng = np.random.default_rng(13)
+    truth = random_transform(rng, max_distance=0.3)
+    points = sample_organ(4000, rng)
+    patch = points[np.linalg.norm(points - points[0], axis=1) < 0.04][:80]
+    result = register_swab(transform_points(truth, patch) + rng.normal(0.0, SIGMA, patch.shape), target(), start=truth)
+    assert result.verdict is not Verdict.ACCEPT
+    assert 'the expected error grows to' in ' '.join(result.reasons)

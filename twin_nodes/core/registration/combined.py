@@ -22,9 +22,11 @@ from twin_nodes.core.registration.surface_refine import RefineConfig
 from twin_nodes.core.registration.surface_target import SurfaceTarget
 from twin_nodes.core.registration.surface_with_points import Prior, register_held
 from twin_nodes.core.registration.tip_share import TouchedPoints
+from twin_nodes.core.registration.tre import tre_field
 
 _WIDE = 1e3  # metres: a limit that is never reached
 _RIDGE = 1e-9
+_PLACES = 300
 _FLOOR = 1e-12  # m²: a variance of the landmarks below a micrometre squared has no meaning
 
 
@@ -39,6 +41,9 @@ class SwabConfig:
     )
     refuse_disagreement: float = setting(
         'A gap between them that is no chance and is longer is refused.', 0.005, unit='m', minimum=0.0
+    )
+    warn_tre: float = setting(
+        'Expected error anywhere on the surface above which too little was swabbed.', 0.002, unit='m', minimum=0.0
     )
 
 
@@ -241,6 +246,14 @@ def _judged(found: SwabResult, points: Array, target: SurfaceTarget, config: Swa
         verdict = Verdict.REFUSE if worst > limits.refuse_sigma or verdict is Verdict.REFUSE else Verdict.WARN
         name = f' of {motions[0]}' if motions else ''
         reasons.append(f'sigma{name}: {1e3 * worst:.3g} mm is above {1e3 * limit:g} mm: swab where it curves otherwise')
+    places = target.surface.vertices[:: 1 + len(target.surface.vertices) // _PLACES]
+    farthest = float(tre_field(found.patient_T_anatomy, found.covariance, places).max())
+    if farthest > config.warn_tre:
+        verdict = Verdict.REFUSE if verdict is Verdict.REFUSE else Verdict.WARN
+        reasons.append(
+            f'the expected error grows to {1e3 * farthest:.2g} mm on the surface away from the swab, above '
+            f'{1e3 * config.warn_tre:g} mm: swab more of {target.surface.name!r}, around where the work is'
+        )
     misfit = surface.rms > limits.warn_rms or surface.systematic > limits.warn_systematic
     misfit = misfit or surface.inlier_share < limits.warn_inliers
     if misfit:

@@ -1,0 +1,168 @@
+"""Point files: digitised points as PLY, CSV, XYZ, VTP, NPY and meshes whose vertices are meant; units as they say."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.io.mesh_formats import MAX_BYTES, read_obj, read_stl, read_vtk, read_vtp
+from twin_nodes.io.ply import read_ply
+from twin_nodes.io.recordings.recording import file_sha256
+
+_MESHES = {'.ply': read_ply, '.vtp': read_vtp, '.vtk': read_vtk, '.stl': read_stl, '.obj': read_obj}
+_TABLES = ('.csv', '.xyz', '.txt', '.tsv', '.dat', '.pts', '.asc', '.fcsv')
+ENDINGS = (*_MESHES, *_TABLES, '.npy', '.npz')
+_UNIT = re.compile(r'(?:unit\w*\s*[=:]\s*|[\[(_])(mm|m|millimet(?:er|re)s?|met(?:er|re)s?)\b', re.IGNORECASE)
+_NAMES = {
+    axis: (axis, f'p{axis}', f't{axis}', f'pos_{axis}', f'position_{axis}', f'point_{axis}', f'tip_{axis}')
+    for axis in 'xyz'
+}
+MAX_POINTS = 5_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class PointFile:
+    """Points as a file holds them.
+
+    Args:
+        path: The file.
+        points: In the unit of the file, all finite, shape (n, 3).
+        unit: 'm' or 'mm' where the file says it, '' where it does not.
+        sha256: Of the file.
+        notes: What was left out or assumed, one line each.
+    """
+
+    path: Path
+    points: Array
+    unit: str
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def read_points(path: Path | str) -> PointFile:
+    """Read the points of a file; points that are not finite are left out and counted.
+
+    Raises:
+        InputError: No such file, a format that is not known, or no points in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'{path}: there is no such file')
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f'{path}: {path.stat().st_size} bytes, limit {MAX_BYTES}')
+    ending = path.suffix.lower()
+    notes: list[str] = []
+    try:
+        if ending in _MESHES:
+            points, unit = np.asarray(_MESHES[ending](path)[0], float), _stated(_start(path))
+            if ending == '.stl':
+                points = np.unique(points, axis=0)
+        elif ending in ('.npy', '.npz'):
+            points, unit = _array(path), ''
+        elif ending in _TABLES:
+            points, unit = _table(path, notes)
+        else:
+            raise InputError(f'format {ending!r} is none of {", ".join(ENDINGS)}')
+    except InputError as error:
+        raise InputError(f'{path}: {error}', code=error.code) from None
+    except Exception as error:  # a broken file raises many kinds, in our readers and in numpy
+        raise InputError(f'{path}: not readable as {ending[1:].upper()} ({type(error).__name__}: {error})') from None
+    if points.ndim != 2 or points.shape[1] != 3 or not 0 < len(points) <= MAX_POINTS:
+        raise InputError(f'{path}: expected 1 to {MAX_POINTS} points (n, 3), got an array of shape {points.shape}')
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        notes.append(f'{int((~finite).sum())} of {len(points)} points have NaN or Inf and were left out')
+    if not finite.any():
+        raise InputError(f'{path}: all {len(points)} points have NaN or Inf', code='NOT_FINITE')
+    return PointFile(path, np.ascontiguousarray(points[finite]), unit, file_sha256(path), tuple(notes))
+
+
+def _start(path: Path) -> str:
+    with path.open('rb') as stream:
+        return stream.read(4096).split(b'end_header')[0].decode('ascii', 'replace')
+
+
+def _stated(text: str) -> str:
+    """Return 'm' or 'mm' when a header states one unit only."""
+    found = {'mm' if word.lower().startswith('mm') or word.lower().startswith('milli') else 'm'
+             for word in _UNIT.findall(text)}  # fmt: skip
+    return found.pop() if len(found) == 1 else ''
+
+
+def _array(path: Path) -> Array:
+    loaded = np.load(path, allow_pickle=False)
+    if path.suffix.lower() == '.npz':
+        arrays = [loaded[name] for name in loaded.files if loaded[name].ndim == 2 and 3 in loaded[name].shape]
+        if len(arrays) != 1:
+            raise InputError(f'{len(arrays)} arrays of points among {", ".join(loaded.files)}: expected one')
+        loaded = arrays[0]
+    points = np.asarray(loaded, float)
+    if points.ndim == 2 and points.shape[0] == 3 and points.shape[1] != 3:
+        points = points.T
+    return points[:, :3] if points.ndim == 2 and points.shape[1] in (4, 6, 7) else points
+
+
+def _table(path: Path, notes: list[str]) -> tuple[Array, str]:
+    """Read columns x, y, z by their names, or the first three numbers of each line."""
+    lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    comments = [line for line in lines if line.lstrip()[:1] in ('#', '%') or line.lstrip().startswith('//')]
+    rows, names, header, odd = [], None, '', 0
+    for line in lines:
+        text = line.strip()
+        if not text or text[0] in '#%' or text.startswith('//'):
+            continue
+        parted = re.split(r'[,;\t]', text) if re.search(r'[,;\t]', text) else text.split()
+        words = [word.strip().strip('"\'') for word in parted]
+        numbers = [_number(word) for word in words]
+        if not rows and names is None and sum(number is None for number in numbers) * 2 > len(words):
+            names, header = words, text
+            continue
+        rows.append(numbers)
+    for comment in comments:  # 3D Slicer names its columns there
+        if names is None and 'columns' in comment.lower() and '=' in comment:
+            names = [word.strip() for word in comment.split('=', 1)[1].split(',')]
+    columns = _columns(names) if names is not None else None
+    if columns is None:
+        columns = _guessed(rows, notes)
+    points = []
+    for numbers in rows:
+        picked = [numbers[column] if column < len(numbers) else None for column in columns]
+        if any(value is None for value in picked):
+            odd += 1
+        else:
+            points.append(picked)
+    if odd > len(points):
+        raise InputError(f'{odd} of {len(rows)} lines do not have three numbers')
+    if odd:
+        notes.append(f'{odd} lines without three numbers were left out')
+    return np.array(points, float).reshape(-1, 3), _stated('\n'.join([header, *comments]))
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _columns(names: list[str]) -> list[int] | None:
+    bare = [re.sub(r'\s*[\[(].*|_(mm|m)$', '', name.strip().lower()) for name in names]
+    found = [next((index for index, name in enumerate(bare) if name in _NAMES[axis]), None) for axis in 'xyz']
+    if all(index is None for index in found):
+        return None
+    if any(index is None for index in found):
+        raise InputError(f'columns {", ".join(names)} lack one of x, y, z')
+    return [index for index in found if index is not None]
+
+
+def _guessed(rows: list[list[float | None]], notes: list[str]) -> list[int]:
+    """Return the first three columns, or the second to the fourth where the first counts the lines."""
+    if len(rows) > 2 and all(len(row) >= 4 for row in rows):
+        first = [row[0] for row in rows]
+        if first in ([float(i) for i in range(len(rows))], [float(i + 1) for i in range(len(rows))]):
+            notes.append('the first column counts the lines and was left out')
+            return [1, 2, 3]
+    return [0, 1, 2]
