@@ -93,6 +93,43 @@ def launch(
 
 
 @app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help='Recipe (YAML), DICOM folder, volume, label map or mesh.')],
+    output: Annotated[Path, typer.Option('--output', '--out', '-o', help='Folder of the case.')] = Path('case'),
+    above: Annotated[float | None, typer.Option(help='Threshold: lowest value (HU in CT).')] = None,
+    below: Annotated[float | None, typer.Option(help='Threshold: highest value.')] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help='Pieces kept, the largest first; 0 for all.')] = None,
+    name: Annotated[str | None, typer.Option(help='Name of the structure.')] = None,
+    names: Annotated[Path | None, typer.Option(help='JSON or YAML with the names of the labels.')] = None,
+    unit: Annotated[str | None, typer.Option(help='Unit of a mesh file: m or mm.')] = None,
+    series: Annotated[str | None, typer.Option(help='End of the SeriesInstanceUID.')] = None,
+    slices: Annotated[str | None, typer.Option(help='Which of the sorted slices, such as 1-5.')] = None,
+    tets: Annotated[int | None, typer.Option(min=0, help='Number of tetrahedra; 0 for none.')] = None,
+    spacing: Annotated[float | None, typer.Option(min=0.0, help='Of the distance grids [m]; 0 for none.')] = None,
+    tolerance: Annotated[float | None, typer.Option(min=0.0, help='Error of decimation [m].')] = None,
+    json: Json = False,
+) -> None:
+    """Build a patient model from images, labels or meshes: surfaces, tetrahedra, distance grids, one folder."""
+    from twin_nodes.app.build import build as run
+
+    options = {
+        'structure.above': above,
+        'structure.below': below,
+        'structure.keep': keep,
+        'structure.name': name,
+        'structure.unit': unit,
+        'names': None if names is None else str(names.resolve()),
+        'series': series,
+        'slices': slices,
+        'tets.count': tets,
+        'grid.spacing': spacing,
+        'surface.tolerance': tolerance,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    _end(run(source, output=output, options=given, json=json))
+
+
+@app.command()
 def doctor(
     json: Json = False,
     clean: Annotated[bool, typer.Option('--clean', help='Remove stale shared memory of killed nodes.')] = False,
@@ -135,12 +172,15 @@ def explain(code: Annotated[str | None, typer.Argument(help='A code from a diagn
 @app.command()
 def frames(
     seconds: Annotated[float, typer.Option(min=0.2, max=60.0, help='How long to listen [s].')] = 2.0,
+    at: Annotated[str, typer.Option('--at', help='Frame of the point at which errors are told; else a tip.')] = '',
+    inside: Annotated[str, typer.Option('--in', help='Frame in which it is told; else the anatomy.')] = '',
+    point_mm: Annotated[str, typer.Option(help='The point in the frame of --at: x,y,z [mm].')] = '',
     json: Json = False,
 ) -> None:
-    """Print the tree of frames with the rate and the age of each link."""
+    """Print the tree of frames: rate, age, clock, error of each link, and which costs most at a point."""
     from twin_nodes.app.frames import frames as run
 
-    _end(run(seconds=seconds, json=json))
+    _end(run(seconds=seconds, json=json, at=at, inside=inside, point_mm=point_mm))
 
 
 @app.command()

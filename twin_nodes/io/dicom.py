@@ -1,7 +1,6 @@
 """Images from DICOM series, single-frame and multi-frame; nothing of who the patient is leaves these functions."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def read_series(source: Path | str, *, series: str = '', slices: str = '') -> tu
     paths = find_dicom_files(source) if source.is_dir() else [source]
     if not paths:
         raise _refusal(source, 'no DICOM files')
-    headers = [_header(path) for path in paths]
+    headers = [read_header(path) for path in paths]
     paths, headers = _one_series(source, paths, headers, series)
     places = [place for number, header in enumerate(headers) for place in slices_of(paths[number], header, number)]
     stack = stack_slices(str(source), places, chosen=slices)
@@ -116,7 +115,7 @@ def read_pixels(path: Path) -> tuple[Any, Any]:
     Raises:
         InputError: ANATOMY_REFUSED when the file is cut, or compressed in a way that cannot be read here.
     """
-    dataset = _header(path, pixels=True)
+    dataset = read_header(path, pixels=True)
     syntax = dataset.file_meta.get('TransferSyntaxUID')
     _check_length(path, dataset, syntax)
     try:
@@ -129,7 +128,8 @@ def read_pixels(path: Path) -> tuple[Any, Any]:
         raise _refusal(path, f'no readable pixels ({error})') from None
 
 
-def _header(path: Path, *, pixels: bool = False) -> Any:
+def read_header(path: Path, *, pixels: bool = False) -> Any:
+    """Read a DICOM file, with or without its pixels."""
     try:
         import pydicom
     except ModuleNotFoundError:
@@ -223,11 +223,6 @@ def is_dicom(path: Path) -> bool:
     """Whether a file begins like DICOM."""
     with path.open('rb') as stream:
         return stream.read(132)[128:] == b'DICM'
-
-
-def shorten(text: str) -> str:
-    """Return a label as lower_snake, as structures are named."""
-    return re.sub(r'[^a-z0-9]+', '_', text.lower()).strip('_')
 
 
 def _refusal(path: Path, reason: str) -> InputError:

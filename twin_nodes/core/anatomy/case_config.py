@@ -111,7 +111,7 @@ class TetStep:
 class GridStep:
     """How signed distance grids are made."""
 
-    spacing: float = setting('Distance between nodes; 0 for no grids.', 0.001, unit='m', minimum=0.0, maximum=0.05)
+    spacing: float = setting('Distance between nodes; 0 for no grids.', 0.002, unit='m', minimum=0.0, maximum=0.05)
     margin: float = setting('How far a grid reaches beyond the surface.', 0.01, unit='m', minimum=0.0, maximum=0.5)
 
 

@@ -113,13 +113,15 @@ def _lattice(grid: DistanceGrid, edge: float) -> tuple[Array, tuple[int, int, in
 def _stuff_count(grid: DistanceGrid, wanted: int, edge: float) -> tuple[TetMesh, float]:
     """Search the edge that gives the wanted number: n grows with edge^-3."""
     best, best_edge = stuff_grid(grid, edge=edge)
+    count = len(largest_part(best).tets)
     for _ in range(_COUNT_STEPS):
-        edge *= (len(best.tets) / wanted) ** (1.0 / 3.0) if edge == best_edge else 1.003
-        mesh, _ = stuff_grid(grid, edge=edge)
-        if abs(len(mesh.tets) - wanted) < abs(len(best.tets) - wanted):
-            best, best_edge = mesh, edge
-        if abs(len(best.tets) - wanted) <= _COUNT_TOLERANCE * wanted:
+        if abs(count - wanted) <= _COUNT_TOLERANCE * wanted:
             break
+        edge *= (count / wanted) ** (1.0 / 3.0) if edge == best_edge else 1.003
+        mesh, _ = stuff_grid(grid, edge=edge)
+        found = len(largest_part(mesh).tets)
+        if abs(found - wanted) < abs(count - wanted):
+            best, best_edge, count = mesh, edge, found
     return best, best_edge
 
 

@@ -1,0 +1,92 @@
+"""DICOM segmentations (SEG), binary or fractional, as label volumes with the names of their segments."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.core.anatomy.label_volume import LabelVolume
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.io.dicom import functional, read_header, read_pixels, slices_of
+from twin_nodes.io.dicom_slices import SAME_PLACE, Slice
+from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
+
+SEG_STORAGE = '1.2.840.10008.5.1.4.1.1.66.4'
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a DICOM file is a segmentation."""
+    return str(read_header(path).get('SOPClassUID', '')) == SEG_STORAGE
+
+
+def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
+    """Read a segmentation: volume, names by number, frame of reference UID. Frames without pixels may be left out.
+
+    Raises:
+        ConfigError: pydicom is not installed.
+        InputError: ANATOMY_REFUSED when it is no segmentation, is cut, says not where it lies, or its segments overlap.
+    """
+    dataset, pixels = read_pixels(path)
+    if str(dataset.get('SOPClassUID', '')) != SEG_STORAGE:
+        raise _refusal(path, 'no DICOM segmentation')
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    places = slices_of(path, dataset, 0)
+    numbers = [_segment(path, dataset, frame) for frame in range(len(places))]
+    index_T, levels = _layout(path, dataset, places)
+    rows, columns = places[0].size
+    if rows * columns * (max(levels) + 1) > MAX_VOXELS or max(numbers) > 65535:
+        raise _refusal(path, f'{max(levels) + 1} slices and {max(numbers)} segments are more than can be read')
+    labels = np.zeros((max(levels) + 1, rows, columns), np.uint8 if max(numbers) < 256 else np.uint16)
+    fractional = str(dataset.get('SegmentationType', 'BINARY')) == 'FRACTIONAL'
+    half = 0.5 * float(dataset.get('MaximumFractionalValue', 255)) if fractional else 0.5
+    for frame, (level, number) in enumerate(zip(levels, numbers, strict=True)):
+        inside = pixels[frame] >= half
+        taken = inside & (labels[level] != 0) & (labels[level] != number)
+        if taken.any():
+            other = int(labels[level][taken][0])
+            raise _refusal(
+                path, f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}'
+            )
+        labels[level][inside] = number
+    anatomy_T_index = lps_from('LPS', index_T, unit='mm')
+    check_affine(path, anatomy_T_index)
+    names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
+    return LabelVolume(labels.transpose(2, 1, 0), anatomy_T_index), names, str(dataset.get('FrameOfReferenceUID', ''))
+
+
+def _segment(path: Path, dataset: Any, frame: int) -> int:
+    group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], dataset.SharedFunctionalGroupsSequence[0]
+    try:
+        return int(functional(group, shared, 'SegmentIdentificationSequence').ReferencedSegmentNumber)
+    except (KeyError, AttributeError, IndexError):
+        raise _refusal(path, f'frame {frame + 1} does not say which segment it is') from None
+
+
+def _layout(path: Path, dataset: Any, places: list[Slice]) -> tuple[Array, list[int]]:
+    """Return the place of the volume (column, row, slice) to LPS [mm] and the slice of each frame."""
+    axes, spacing = places[0].axes, places[0].spacing
+    if any(np.abs(item.axes - axes).max() > 1e-3 or item.size != places[0].size for item in places):
+        raise _refusal(path, 'frames of different orientation or size')
+    normal = np.cross(*axes)
+    heights = np.array([item.position @ normal for item in places])
+    found = np.unique(np.round((heights - heights.min()) / SAME_PLACE).astype(np.int64)) * SAME_PLACE
+    steps = np.diff(found)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    measures = functional(dataset.PerFrameFunctionalGroupsSequence[0], shared, 'PixelMeasuresSequence')
+    stated = measures.get('SpacingBetweenSlices', measures.get('SliceThickness'))
+    step = float(steps.min()) if len(steps) else abs(float(stated or 0.0))
+    if step <= 0.0:
+        raise _refusal(path, 'a single slice without SpacingBetweenSlices: how thick it is is not known')
+    levels = (heights - heights.min()) / step
+    if np.abs(levels - np.round(levels)).max() > 0.05:
+        raise _refusal(path, f'its frames are not whole steps of {step:.4g} mm apart')
+    lowest = places[int(np.argmin(heights))]
+    index_T = np.eye(4)
+    index_T[:3, 0], index_T[:3, 1] = axes[0] * spacing[1], axes[1] * spacing[0]
+    index_T[:3, 2], index_T[:3, 3] = normal * step, lowest.position
+    return index_T, [int(level) for level in np.round(levels)]
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')
