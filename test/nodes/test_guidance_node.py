@@ -9,11 +9,17 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
+from twin_nodes.core.anatomy.carving_volume import CarvedVolume
+from twin_nodes.core.anatomy.carving_voxels import voxelise
+from twin_nodes.core.anatomy.removed import RemovedSender
+from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.nodes.guidance_node import GuidanceNode
-from twin_nodes.ros.clouds import array_from_cloud, surface_marker
+from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_marker
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.qos import SNAPSHOT
+from twin_nodes.ros.removed import removed_cloud
 from twin_nodes.ros.ties import withdrawal
 
 RADIUS = 0.02
@@ -295,3 +301,42 @@ def test_a_drift_of_the_registration_is_said_in_the_events(start, probe):
     assert events[0].status[0].name == 'guidance: registration'
     assert events[0].status[0].values[0].value == 'REGISTRATION_DRIFTED'
     assert node.health.code('registration') == 'REGISTRATION_DRIFTED' and node.health.counters['PROTOCOL'] == 1
+
+
+def test_distances_follow_what_the_drill_has_taken(start, probe, cache):
+    """A hole in the nerve's ball: the tip in its middle is outside what is left, though inside what there was."""
+    guided = Guided(start, probe, cache)
+    middle = tip_at(0.0, 0.0, 0.012)
+    guided.ready(middle)
+    assert guided.steer(middle)['nerve']['distance'] < -0.006
+    surface = make_surface('nerve', *superellipsoid(BALLS['nerve'], np.full(3, RADIUS), exponent=1.0))
+    volume = CarvedVolume(voxelise([surface], 0.0008))
+    sender = RemovedSender(volume, 3)
+    probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
+    sender.delta(1, volume.ball([0.0, 0.0, 0.012], [0.0, 0.0, 0.025], 0.004))  # lost
+    delta = sender.delta(2, volume.ball([0.0, 0.0, 0.012], [0.001, 0.0, 0.012], 0.004))
+    probe.until(lambda: probe.code('guidance: removed') == 'OK', guided.node, what='the empty snapshot')
+    guided.until(
+        lambda: probe.say('anatomy/removed', removed_cloud(delta, 'anatomy'))
+        or probe.code('guidance: removed') == 'REMOVED_BEHIND',
+        middle,
+        'the gap',
+    )
+    for chunk in sender.snapshot():
+        probe.say('anatomy/removed/snapshot', removed_cloud(chunk, 'anatomy'), SNAPSHOT)
+    # 4 mm to the wall, less what a grid of 2 mm rounds off at the middle of a hole
+    guided.until(lambda: guided.rows()['nerve']['distance'] > 0.002, middle, 'the distance to what is left')
+    probe.until_code('guidance: removed', 'OK', guided.node)
+    # what is shown now is open where the drill was: the grid must not begin anew from it
+    cut = anatomy()
+    cut.markers[0].text = CUT
+    del cut.markers[0].points[-300:]
+    probe.say_latched('anatomy/surface/original', anatomy())
+    probe.say_latched('anatomy/surface', cut)
+    wanted = guided.streams.stamp_ns + 200 * MS
+    guided.until(lambda: guided.newest(guided.tips) >= wanted, middle, 'more advice')
+    assert guided.rows()['nerve']['distance'] > 0.002
+    volume.reset()
+    sender.restart()
+    probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
+    guided.until(lambda: guided.rows()['nerve']['distance'] < -0.006, middle, 'the ball as it was')

@@ -23,8 +23,9 @@ from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Wit
 from twin_nodes.core.guidance.clearance import Structure, ToolPart
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent
 from twin_nodes.io.grids import cached_grid, user_cache
+from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.checked import checked_pose, checked_tie
-from twin_nodes.ros.clouds import CLEARANCE_DTYPE, ZONES, cloud_from_array, surface_from_marker
+from twin_nodes.ros.clouds import CLEARANCE_DTYPE, ZONES, cloud_from_array, corners_of, surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
@@ -76,6 +77,8 @@ class GuidanceNode(Node):
         self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay)
         self._indices: dict[str, int] = {}
+        self._surface: MarkerArray | None = None
+        self._watched: list[tuple[object, ...]] = []
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
         self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
@@ -86,6 +89,9 @@ class GuidanceNode(Node):
         tool, patient = self.config.tool, self.config.patient
         qos, state = measurement_subscription(replay=replay), latched(replay=replay)
         subscribe = self.create_subscription
+        self._carved = CarvedStructures(
+            self, self.health, self.config.anatomy_frame, self._advisor.set_grid, self._on_original
+        )
         subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
@@ -159,11 +165,17 @@ class GuidanceNode(Node):
         if len({_topic_name(name) for name in names}) < len(names):
             self.health.warn('ANATOMY_REFUSED', f'anatomy/surface: two structures share a name or a topic: {names}')
             return
-        limits = dict(zip(self.config.guard, self.config.near_distances, strict=False))
+        self._surface = message
+        guard = self.config.guard
+        watched = [self._carved.original(marker) for marker in message.markers if not guard or marker.ns in guard]
+        if None in watched:
+            return  # carved already: the structures as they were are on their way
+        known = [(m.ns, m.id, m.header.frame_id, corners_of(m).tobytes()) for m in watched]
+        if known == self._watched:
+            return  # the drill has changed what is shown, not what the grids began with
+        limits = dict(zip(guard, self.config.near_distances, strict=False))
         structures = []
-        for marker in message.markers:
-            if self.config.guard and marker.ns not in self.config.guard:
-                continue
+        for marker in watched:
             grid = self._grid(marker)
             if grid is not None:
                 structures.append(Structure(marker.ns, grid, limits.get(marker.ns, float('nan'))))
@@ -179,7 +191,13 @@ class GuidanceNode(Node):
                 self._distances[name] = self.create_publisher(
                     Float64, f'guidance/{_topic_name(name)}/distance', self._measurement
                 )
+            self._watched = known
+            self._carved.watch({self._indices[one.name]: (one.name, one.grid) for one in structures})
             self._publish(self._advisor.set_structures(structures))
+
+    def _on_original(self) -> None:
+        if self._surface is not None:
+            self._on_surface(self._surface)
 
     def _grid(self, marker: Marker) -> DistanceGrid | None:
         config = self.config
@@ -199,7 +217,9 @@ class GuidanceNode(Node):
         Live, the time of the streams goes on by the monotonic clock. The clock of a replay runs ahead of what is still
         on its way: there only a real silence counts.
         """
-        silence_ns = self._steady.now().nanoseconds - self._heard_ns
+        steady_ns = self._steady.now().nanoseconds
+        self._carved.apply(steady_ns)
+        silence_ns = steady_ns - self._heard_ns
         if not self._replay:
             self._publish(self._advisor.check_stale(self._newest_ns + silence_ns))
         elif silence_ns >= _SILENCE_NS:

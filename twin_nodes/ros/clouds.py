@@ -124,6 +124,11 @@ def surface_marker(
     return marker
 
 
+def corners_of(marker: Any) -> np.ndarray:
+    """Return the points of a marker as they stand in it, shape (n, 3)."""
+    return np.array([(point.x, point.y, point.z) for point in marker.points], dtype=float).reshape(-1, 3)
+
+
 def surface_from_marker(marker: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read vertices (n, 3) and triangles (m, 3) back from a TRIANGLE_LIST marker, equal corners merged.
 
@@ -141,7 +146,7 @@ def surface_from_marker(marker: Any) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(scale).all() and (scale > 0.0).all()):
         raise InputError(f'marker {marker.ns!r}: scale {scale.tolist()} must be above 0', code='ANATOMY_REFUSED')
     pose = matrix_of(marker.pose.position, marker.pose.orientation, name=f'marker {marker.ns!r}')
-    corners = np.array([(point.x, point.y, point.z) for point in marker.points], dtype=float).reshape(-1, 3)
+    corners = corners_of(marker)
     if corners.shape[0] == 0 or corners.shape[0] % 3:
         raise InputError(
             f'marker {marker.ns!r}: {corners.shape[0]} points are no whole triangles', code='ANATOMY_REFUSED'

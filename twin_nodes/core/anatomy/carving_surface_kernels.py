@@ -39,7 +39,7 @@ _CLEAR, _FAR = np.float32(0.05), np.float32(0.95)
 
 
 @njit(cache=True)
-def _gather(voxels: Any, label: int, low: Any, state: Any) -> tuple[bool, bool]:
+def _gather(voxels: Any, label: int, low: Any, state: Any) -> Any:
     """Copy the brick with its rim: what each voxel is, of the label and left, gone, or neither.
 
     Returns:
@@ -68,7 +68,7 @@ def _gather(voxels: Any, label: int, low: Any, state: Any) -> tuple[bool, bool]:
 
 
 @njit(cache=True)
-def _unlike(state: Any, start: int, sa: int, sb: int, count: int, row: Any) -> bool:
+def _unlike(state: Any, start: int, sa: int, sb: int, count: int, row: Any) -> Any:
     """Tell which cells of a row hold unlike corners, in `row`, and whether any does.
 
     Slices from 0 on, so that the compiler needs no test for negative indices and takes many cells at once.

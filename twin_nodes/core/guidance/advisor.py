@@ -6,6 +6,7 @@ Only stamps decide what is fresh, so a recording gives the same advice each time
 from collections import deque
 from dataclasses import dataclass
 
+from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.geometry.chain import Chain, Link, tip_in_anatomy
 from twin_nodes.core.geometry.pairing import (
@@ -112,6 +113,11 @@ class Advisor:
             self._config.guidance.zones, {structure.name: structure.near_distance for structure in structures}
         )
         return self._drain()
+
+    def set_grid(self, name: str, grid: DistanceGrid) -> None:
+        """Give a watched structure another grid, as when it was carved; its zone goes on."""
+        if self._monitor is not None:
+            self._monitor.set_grid(name, grid)
 
     def reset(self) -> None:
         """Forget all poses, after a jump of the clock; live the ties stay, in replay those from files."""

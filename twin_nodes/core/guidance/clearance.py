@@ -1,7 +1,7 @@
 """Distances between the tool and named structures, each with its σ and the probability of a breach."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -88,7 +88,7 @@ class ClearanceMonitor:
             if structure.near_distance < 0.0:
                 raise ConfigError(f'{structure.name}: near_distance={structure.near_distance} m must not be negative')
         tool = config.tool
-        self.structures = tuple(structures)
+        self.structures: tuple[Structure, ...] = tuple(structures)
         self._samples = tool.shaft_samples
         self._shape = np.array([tool.tip_radius, tool.shaft_length, tool.shaft_radius])
         direction = np.array(tool.shaft_direction, float)
@@ -96,6 +96,13 @@ class ClearanceMonitor:
         self._errors = [_grid_errors(structure.grid) for structure in structures]
         self._result = np.empty(10)
         self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
+
+    def set_grid(self, name: str, grid: DistanceGrid) -> None:
+        """Give a structure another grid: it was carved or has moved. Names that are not watched are left alone."""
+        self.structures = tuple(
+            replace(structure, grid=grid) if structure.name == name else structure for structure in self.structures
+        )
+        self._errors = [_grid_errors(structure.grid) for structure in self.structures]
 
     def evaluate(self, stamp_ns: int, anatomy_T_tip: ArrayLike, covariance: ArrayLike) -> tuple[Clearance, ...]:
         """Return the clearance of each structure, in the order given.

@@ -1,0 +1,115 @@
+"""Guarded structures that a drill carves: their distance grids follow `anatomy/removed`."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import Marker, MarkerArray
+
+from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+from twin_nodes.core.anatomy.removed import RemovedMessage
+from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.guidance.carved import CarvedGrid, DirtyBox
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.clouds import CUT
+from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
+from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.qos import LATCHED, SNAPSHOT, measurement_subscription
+from twin_nodes.ros.removed import removed_from
+
+_PERIOD_NS = NANOSECONDS // 5
+
+
+class CarvedStructures:
+    """Keeps what is gone and hands out grids of what is left.
+
+    Args:
+        node: The node that it is part of.
+        health: Its health.
+        frame: Frame of the anatomy.
+        on_grid: Called with the name of a structure and its grid whenever that has changed.
+        on_original: Called when the structures as they were have come.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        health: Health,
+        frame: str,
+        on_grid: Callable[[str, DistanceGrid], None],
+        on_original: Callable[[], None],
+    ) -> None:
+        self._health, self._frame, self._on_grid, self._on_original = health, frame, on_grid, on_original
+        self._receiver = RemovedReceiver(self._on_removed, self._on_back)
+        self._affine = np.eye(4)
+        self._dirty: dict[int, DirtyBox] = {}
+        self._grids: dict[int, tuple[str, CarvedGrid]] = {}
+        self._originals: dict[str, Marker] = {}
+        self._next_ns = 0
+        node.create_subscription(MarkerArray, 'anatomy/surface/original', self._on_originals, LATCHED)
+        node.create_subscription(PointCloud2, 'anatomy/removed/snapshot', self._on_message, SNAPSHOT)
+        qos = measurement_subscription(replay=is_replay(node))
+        node.create_subscription(PointCloud2, 'anatomy/removed', self._on_message, qos)
+        self._jump = on_jump_back(node, self._start_again)
+
+    def original(self, marker: Marker) -> Marker | None:
+        """Return a structure's marker as it was before the drill; None while that is still to come."""
+        return self._originals.get(marker.ns) if marker.text == CUT else marker
+
+    def watch(self, grids: Mapping[int, tuple[str, DistanceGrid]]) -> None:
+        """Follow these structures, by number; what is gone already is applied with the next `apply`."""
+        self._grids = {index: (name, CarvedGrid(grid)) for index, (name, grid) in grids.items()}
+        whole = DirtyBox()
+        gone = np.argwhere(self._receiver.voxels)
+        if len(gone):
+            whole.low, whole.high = gone.min(axis=0), gone.max(axis=0)
+            self._dirty = dict.fromkeys(self._grids, whole)
+
+    def apply(self, now_ns: int) -> None:
+        """Bring the grids up to date, at most five times a second of the monotonic clock."""
+        if not self._dirty or now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + _PERIOD_NS
+        dirty, self._dirty = self._dirty, {}
+        for index, box in dirty.items():
+            if index in self._grids:
+                name, carved = self._grids[index]
+                self._on_grid(name, carved.update(self._receiver.voxels, self._affine, box.low, box.high))
+
+    def _on_originals(self, message: MarkerArray) -> None:
+        self._originals = {marker.ns: marker for marker in message.markers}
+        self._on_original()
+
+    def _on_message(self, cloud: PointCloud2) -> None:
+        try:
+            message = removed_from(cloud, frame=self._frame)
+            self._affine = message.anatomy_T_index
+            state = self._receiver.take(message)
+        except InputError as error:
+            self._health.warn(error.code or 'ANATOMY_REFUSED', str(error))
+            return
+        values = {'voxels_gone': self._receiver.total, 'sequence': self._receiver.sequence}
+        if state is State.CURRENT:
+            self._health.set('removed', OK, 'OK', 'as the anatomy has it', values)
+        else:
+            text = 'waiting for the first snapshot' if state is State.WAITING else 'deltas were lost'
+            self._health.set('removed', WARN, 'REMOVED_BEHIND', f'{text}; the next snapshot closes the gap', values)
+
+    def _on_removed(self, message: RemovedMessage, _voxels: object) -> None:
+        """Note which structures lost something where."""
+        for index in np.unique(message.structures).tolist():
+            if index in self._grids:
+                self._dirty.setdefault(index, DirtyBox()).add(message)
+
+    def _on_back(self) -> None:
+        """Bring all grids back as they were."""
+        self._dirty.clear()
+        for name, carved in self._grids.values():
+            self._on_grid(name, carved.reset())
+
+    def _start_again(self) -> None:
+        self._receiver.reset()
+        self._on_back()
