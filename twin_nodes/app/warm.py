@@ -30,6 +30,27 @@ def warm() -> None:
     grid.query(room.centre[None])
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
+    _warm_carving()
+
+
+def _warm_carving() -> None:
+    """Carve a small block with both burrs, and follow it."""
+    from twin_nodes.core.anatomy.carving import Carver
+    from twin_nodes.core.anatomy.carving_config import BurrConfig, CarvingConfig
+    from twin_nodes.core.anatomy.carving_volume import CarvedVolume
+    from twin_nodes.core.anatomy.carving_voxels import voxelise
+    from twin_nodes.core.anatomy.removed import RemovedSender
+    from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver
+    from twin_nodes.core.anatomy.surface import make_surface
+    from twin_nodes.core.simulate.shapes import superellipsoid
+
+    surface = make_surface('block', *superellipsoid(np.zeros(3), np.full(3, 0.01)))
+    for shape in ('ball', 'cylinder'):
+        carver = Carver(CarvingConfig(burr=BurrConfig(shape=shape)), CarvedVolume(voxelise([surface], 0.001)))
+        carver.add(1, np.eye(4), np.eye(6) * 1e-10)
+        carver.depths(np.eye(4))
+        RemovedReceiver().take(RemovedSender(carver.volume, 1).snapshot()[0])
+        carver.reset()
 
 
 def kept() -> bool:
