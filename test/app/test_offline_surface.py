@@ -156,3 +156,28 @@ def test_a_liver_as_scanned(shared_data, tmp_path):
     report = register_surface_files(folder / 'liver-H07-reduced.xyz', folder / 'liver-H07.ply')
     assert str(report.result.verdict) == 'accept'
     np.testing.assert_allclose(report.result.patient_T_anatomy, np.eye(4), atol=1e-4)
+
+
+def test_a_stored_registration_is_checked_with_swabs_and_touches(tmp_path, liver, capsys):
+    result = tmp_path / 'result.yaml'
+    register_surface_files(points_file(tmp_path, swab()), liver, output=result)
+    good = [str(points_file(tmp_path, swab(200, seed=seed), f'good{seed}.csv')) for seed in (5, 6)]
+    bad = [
+        str(points_file(tmp_path, swab(200, seed=seed) + np.array([0.0, 0.002, 0.0]), f'bad{seed}.csv'))
+        for seed in (7, 8, 9)
+    ]
+    words = ['register', 'check', str(result), '--surface', str(liver)]
+    assert main([*words, *good]) == 0
+    assert 'state               ok' in capsys.readouterr().out
+    assert main([*words, *good, *bad]) == 1
+    assert 'REGISTRATION_DRIFTED' in capsys.readouterr().out
+    write_landmarks(tmp_path / 'landmarks.yaml', dict(zip(NAMES, PLACES, strict=True)))
+    moved = transform_points(TRUTH, PLACES) + np.array([0.003, 0.0, 0.0])
+    for name, places in (('still', moved - [0.003, 0.0, 0.0]), ('moved', moved)):
+        write_landmarks(tmp_path / f'{name}.yaml', dict(zip(NAMES, places, strict=True)))
+    words = ['register', 'check', str(result), '--landmarks', str(tmp_path / 'landmarks.yaml'), '--json', '--touched']
+    for name, code in (('still', 0), ('moved', 1)):
+        assert main([*words, str(tmp_path / f'{name}.yaml')]) == code
+        assert json.loads(capsys.readouterr().out.splitlines()[0])['value'] == 1.0 - code
+    assert main(['register', 'check', str(result)]) == 1
+    assert 'nothing to check' in capsys.readouterr().err

@@ -265,3 +265,39 @@ def register_surface(
     else:
         print(report.text)
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
+@register.command('check')
+def register_check(
+    registration: Annotated[Path, typer.Argument(help='Stored registration.')],
+    swabs: Annotated[list[Path] | None, typer.Argument(help='Points or recordings of the surface, made since.')] = None,
+    surface: Annotated[Path | None, typer.Option(help='The surface that was swabbed.')] = None,
+    landmarks: Annotated[Path | None, typer.Option(help='Landmarks in the anatomy.')] = None,
+    touched: Annotated[list[Path] | None, typer.Option(help='Where they are now; may be repeated.')] = None,
+    tip: Annotated[Path | None, typer.Option(help='Calibration of the stylus, for a recording.')] = None,
+    unit: Annotated[str, typer.Option(help="Unit of the points, 'm' or 'mm'; recognised when left out.")] = '',
+    surface_unit: Annotated[str, typer.Option(help="Unit of the mesh, 'm' or 'mm'; recognised when left out.")] = '',
+    label: Annotated[int, typer.Option(min=0, help='Label of the structure in a volume.')] = 0,
+    json: Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')] = False,
+) -> None:
+    """Say whether a registration still holds, from landmarks touched again and new swabs."""
+    from twin_nodes.app.figures import print_figures
+    from twin_nodes.app.offline_check import check_registration
+    from twin_nodes.core.registration.drift import DriftState
+
+    report = check_registration(
+        registration,
+        tuple(swabs or ()),
+        surface_file=surface,
+        landmarks=landmarks,
+        touched=tuple(touched or ()),
+        tip=tip,
+        unit=unit,
+        surface_unit=surface_unit,
+        label=label,
+    )
+    if json:
+        print_figures(report.figures, as_json=True)
+    else:
+        print(report.text)
+    raise typer.Exit(1 if report.state is DriftState.DRIFTED else 0)
