@@ -8,7 +8,7 @@ import time
 import pytest
 
 from twin_nodes.app import cli, standing
-from twin_nodes.app.frames import Tree, chain_text
+from twin_nodes.app.frames import Tree
 from twin_nodes.core.codes import CODES
 
 COMMANDS = (
@@ -187,19 +187,3 @@ def test_tree_survives_a_loop_and_tells_a_changed_parent():
     assert 'a loop' in tree.text()
     tree.add(Message(('c', 'b', 1)), static=False, now_ns=2)
     assert 'PARENT CHANGED 1 times' in tree.text()
-
-
-def test_the_link_that_costs_most_is_named():
-    values = {
-        'code': 'OK',
-        'tip_sigma_mm': '0.138345',
-        'registration_mm': '0.0166332',
-        'tool_tracking_mm': '0.106044',
-        'patient_tracking_mm': '0.0851897',
-        'costs_most': 'tool tracking',
-    }
-    assert chain_text(values) == (
-        'tip in the anatomy: σ 0.14 mm (tool tracking 0.11, patient tracking 0.09, registration 0.02); '
-        'tool tracking costs most'
-    )
-    assert chain_text({}) == chain_text({'code': 'NOT_REGISTERED'}) == ''
