@@ -251,7 +251,8 @@ def test_distortion_and_offset_come_from_files(start, probe, tmp_path):
     files = [str(tmp_path / 'everywhere.yaml'), str(tmp_path / 'nowhere.yaml')]
     heard = probe.listen(PoseStamped, 'patient/measured_cp')
     node = start(TrackerNode, source='simulator', tracking__tools=['patient', 'drill'],
-                 recording__rate=10.0, tracking__clock__mode='device', distortion__tools=['patient', 'drill'], distortion__files=files,
+                 recording__rate=10.0, tracking__clock__mode='device',
+                 distortion__tools=['patient', 'drill'], distortion__files=files,
                  offset_file=str(tmp_path / 'offset.yaml'))  # fmt: skip
     probe.until(lambda: heard and counts_of(node, 'drill').get('OUTSIDE_CALIBRATION', 0) > 10, node, what='both')
     pose = pose_from(heard[-1], frame='tracker')

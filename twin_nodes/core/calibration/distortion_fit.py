@@ -23,7 +23,7 @@ REFUSED = 'CALIBRATION_REFUSED'
 Model = tuple[TensorBasis, tuple[float, ...]]  # functions, and the smoothness that is tried with them
 MODELS = ('auto', 'bernstein', 'spline')
 _FOLDS = 5
-_SMOOTHNESS = (1e-7, 1e-5, 1e-3, 1e-1)  # of the trace of the Gram matrix
+_SMOOTHNESS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the trace of the Gram matrix
 _RIDGE = 1e-9
 _MAX_CELLS = 8
 _PASSES = 4
@@ -222,8 +222,8 @@ def _models(count: int, config: DistortionConfig) -> list[Model]:
     return [(basis, _SMOOTHNESS) for basis in fitting or found[:1]]
 
 
-def _folds_of(points: Array) -> NDArray[np.intp]:
-    """Return the fold (n,) of each point: cells of space are dealt out at random, but the same each time."""
+def folds_of(points: Array) -> NDArray[np.intp]:
+    """Return the fold (n,) of each point [m], shape (n, 3): cells of space are dealt out at random, always alike."""
     low, high = points.min(axis=0), points.max(axis=0)
     cells = int(np.clip(round(len(points) ** (1.0 / 3.0)), 3, _MAX_CELLS))
     place = np.minimum(((points - low) / (high - low) * cells).astype(int), cells - 1)
@@ -234,7 +234,7 @@ def _folds_of(points: Array) -> NDArray[np.intp]:
 
 def _cross_validate(points: Array, wanted: Array, models: list[Model]) -> _Trial:
     """Nested cross-validation: the model for a fold is chosen by the other folds only."""
-    folds = _folds_of(points)
+    folds = folds_of(points)
     weights = 1.0 / np.repeat(np.sqrt((wanted.reshape(len(wanted), -1, 3) ** 2).mean(axis=(0, 2))) + 1e-12, 3)
     low, high = _box(points)
     tried: list[tuple[TensorBasis, float]] = []
