@@ -7,25 +7,20 @@ import numpy as np
 
 from twin_nodes.core.calibration.camera_bundle import BundleFit, adjust, covariance_of
 from twin_nodes.core.calibration.camera_model import CameraModel
-from twin_nodes.core.calibration.camera_rig import RigProblem, RigState
-from twin_nodes.core.calibration.camera_start import locate_board
-from twin_nodes.core.calibration.camera_views import LeftOut, Mask, check_view, common_size
-from twin_nodes.core.calibration.hand_eye_closed import consensus_start, shah
+from twin_nodes.core.calibration.camera_views import LeftOut, check_view, common_size
 from twin_nodes.core.calibration.scope_chain import ChainProblem, ChainState, ChainTies, ScopeFrame, TiePrior
 from twin_nodes.core.calibration.scope_figures import FrameFigures, frame_figures, mean_px
+from twin_nodes.core.calibration.scope_start import LEAST_FOR_OUTLIERS, start_chain, strays
 from twin_nodes.core.calibration.scope_verdict import ScopeLimits, judge_scope
-from twin_nodes.core.calibration.stereo_pair import mean_pose
 from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import inverse_covariance
-from twin_nodes.core.geometry.se3 import Array, check_transform, inverse, rotation_log
+from twin_nodes.core.geometry.se3 import Array, check_transform, rotation_log
 
 REFUSED = 'CALIBRATION_REFUSED'
 _SCALE_ROUNDS = 6
 _CHANCE = 27.86  # 99.99 % of χ² with six degrees of freedom
-_LEAST_FOR_OUTLIERS = 6
-_STRAY_RATIO, _STRAY_POSITION, _STRAY_ROTATION = 10.0, 5e-4, 5e-3  # times the median, and m and rad above it
 _NO_NOISE = 1e-6  # m and rad: far below what a pixel tells
 
 
@@ -123,15 +118,15 @@ def calibrate_scope(
     config = config or ScopeConfig()
     frames = [checked_frame(frame, cameras) for frame in frames]
     _need_enough(frames, pattern, config)
-    state, pixel_sigma, boards = start_chain(frames, cameras, pattern, config)
-    keep, strays = _strays(frames, state, boards)
+    state, pixel_sigma, boards = start_chain(frames, cameras, pattern, config.min_pixel_sigma)
+    keep, left_before = strays(frames, state, boards)
     frames = [frame for frame, kept in zip(frames, keep, strict=True) if kept]
     state = ChainState(state.ties, state.scope_T_markers[keep])
     _need_enough(frames, pattern, config)
     noise = (_NO_NOISE, _NO_NOISE) if config.pixels_only else (config.position_sigma, config.rotation_sigma)
     problem = ChainProblem(frames, tuple(cameras), pixel_sigma, *noise, pattern)
     problem, state, fit, left_out = _fit(problem, state, config)
-    left_out = [*strays, *left_out]
+    left_out = [*left_before, *left_out]
     covariance = covariance_of(fit.information, what='the hand-eye and the pattern')
     figures = tuple(frame_figures(frame, cameras, state.ties) for frame in problem.frames)
     held_out, reason = leave_one_out(problem, state, config)
@@ -192,53 +187,6 @@ def turns(poses: Sequence[Array]) -> tuple[float, float]:
     return float(along[2]), float(along[1])
 
 
-def start_chain(
-    frames: Sequence[ScopeFrame], cameras: Sequence[CameraModel], pattern: TiePrior | None, config: ScopeConfig
-) -> tuple[ChainState, float, Array]:
-    """Return where to start, the noise of a pixel coordinate [px], and the patterns in the left camera (n, 4, 4)."""
-    right_T_left = _rig(frames, cameras)
-    boards = np.array([_board(frame, cameras, right_T_left) for frame in frames])
-    rig = RigProblem([frame.views for frame in frames], (np.arange(0),) * len(cameras))
-    state, fit = adjust(RigState(tuple(cameras), right_T_left, boards), rig.blocks, rig.moved)
-    count = 2 * sum(len(view) for frame in frames for view in frame.views if view is not None)
-    variance = fit.cost / max(count - rig.shared - 6 * len(frames), 1)
-    pixel_sigma = max(float(np.sqrt(variance)), config.min_pixel_sigma)
-    tracked = np.array([frame.scope_T_marker for frame in frames])
-    if pattern is not None:
-        scope_T_left = mean_pose(tracked @ pattern.pose @ inverse(state.first_T_boards))
-        marker_T_pattern = pattern.pose
-    else:
-        boards = state.first_T_boards
-        if len(frames) < _LEAST_FOR_OUTLIERS:
-            marker_T_pattern, scope_T_left = shah(tracked, boards)
-        else:
-            found = consensus_start(tracked, boards, shah)
-            marker_T_pattern, scope_T_left = found.hand_T_eye, found.base_T_target
-    ties = ChainTies(scope_T_left, marker_T_pattern, state.second_T_first)
-    return ChainState(ties, tracked), pixel_sigma, state.first_T_boards
-
-
-def _strays(frames: Sequence[ScopeFrame], state: ChainState, boards: Array) -> tuple[Mask, list[LeftOut]]:
-    """Find pictures whose tracked poses are far from the start that most agree on; they would spoil the noise."""
-    keep = np.ones(len(frames), dtype=bool)
-    if len(frames) < _LEAST_FOR_OUTLIERS:
-        return keep, []
-    chain = np.array([state.ties.left_T_pattern(pose) for pose in state.scope_T_markers])
-    centre = np.append(
-        np.mean([v.points_board.mean(axis=0) for f in frames for v in f.views if v is not None], axis=0), 1
-    )
-    position = np.linalg.norm(((chain - boards) @ centre)[:, :3], axis=1)
-    rotation = np.linalg.norm(rotation_log(np.swapaxes(chain[:, :3, :3], 1, 2) @ boards[:, :3, :3]), axis=1)
-    for lengths, floor in ((position, _STRAY_POSITION), (rotation, _STRAY_ROTATION)):
-        keep &= lengths < _STRAY_RATIO * np.median(lengths) + floor
-    reason = 'the tracked poses do not belong to this picture: {:.1f} mm, {:.2f}° off'
-    return keep, [
-        LeftOut(frames[i].name, reason.format(position[i] * 1e3, np.degrees(rotation[i])))
-        for i in range(len(frames))
-        if not keep[i]
-    ]
-
-
 def leave_one_out(
     problem: ChainProblem, state: ChainState, config: ScopeConfig
 ) -> tuple[tuple[FrameFigures, ...], str]:
@@ -282,26 +230,6 @@ def _need_enough(frames: Sequence[ScopeFrame], pattern: TiePrior | None, config:
             )
 
 
-def _rig(frames: Sequence[ScopeFrame], cameras: Sequence[CameraModel]) -> Array:
-    if len(cameras) < 2:
-        return np.eye(4)
-    both = [frame.views for frame in frames if all(view is not None for view in frame.views)]
-    if not both:
-        raise DegenerateGeometryError('no picture in which both cameras see the pattern', code=REFUSED)
-    poses = [
-        [locate_board(camera, view) for camera, view in zip(cameras, views, strict=True) if view is not None]
-        for views in both
-    ]
-    return mean_pose(np.array([right @ inverse(left) for left, right in poses]))
-
-
-def _board(frame: ScopeFrame, cameras: Sequence[CameraModel], right_T_left: Array) -> Array:
-    if frame.views[0] is not None:
-        return locate_board(cameras[0], frame.views[0])
-    assert frame.views[1] is not None  # checked_frame has seen to it
-    return np.asarray(inverse(right_T_left) @ locate_board(cameras[1], frame.views[1]))
-
-
 def _fit(
     problem: ChainProblem, state: ChainState, config: ScopeConfig
 ) -> tuple[ChainProblem, ChainState, BundleFit, list[LeftOut]]:
@@ -312,7 +240,7 @@ def _fit(
         distances = problem.tracker_distances(state)
         worst = int(np.argmax(distances))
         typical = float(np.median(distances)) * 6.0 / 5.35  # the median of χ² with six degrees is 5.35
-        if len(problem.frames) < _LEAST_FOR_OUTLIERS or distances[worst] < _CHANCE * max(typical / 6.0, 1e-9):
+        if len(problem.frames) < LEAST_FOR_OUTLIERS or distances[worst] < _CHANCE * max(typical / 6.0, 1e-9):
             return problem, state, fit, left
         if len(left) > 0.4 * (len(left) + len(problem.frames)):
             raise DegenerateGeometryError(
