@@ -5,7 +5,7 @@ brings out what is still due.
 """
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import Point, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
@@ -15,6 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.anatomy.carving import Carver, CarveStep
 from twin_nodes.core.anatomy.carving_config import LiveCarvingConfig
+from twin_nodes.core.anatomy.carving_surface import BrickMesh
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.removed import RemovedSender
@@ -66,9 +67,9 @@ class LiveCarving:
         self._surfaces, self._markers = surfaces, markers
         self._replay = replay = is_replay(node)
         self.carver = Carver(config.carver, CarvedVolume(volume))
-        self._corners = [surface.vertices[surface.triangles] for surface in surfaces]
         bricks = self.carver.volume.surface.bricks_of
-        self._bricks = [bricks(corners.mean(axis=1)) for corners in self._corners]
+        self._bricks = [bricks(surface.vertices[surface.triangles].mean(axis=1)) for surface in surfaces]
+        self._points: dict[tuple[int, tuple[int, int, int]], tuple[BrickMesh, list[Point]]] = {}
         self._sender = RemovedSender(self.carver.volume, self._first_session(), [marker.id for marker in markers])
         self._tips = TipStream(config.pairing, ordered=replay)
         self._on = not config.drill_switch
@@ -236,14 +237,25 @@ class LiveCarving:
         def number(rows: np.ndarray) -> np.ndarray:
             return ((rows[:, 0] + 1) * base + rows[:, 1] + 1) * base + rows[:, 2] + 1
 
-        kept = self._corners[index][~np.isin(number(bricks), number(touched))]
-        corners = np.concatenate([kept, self.carver.volume.surface.corners(keys)])
         colour = (marker.color.r, marker.color.g, marker.color.b, marker.color.a)
-        triangles = np.arange(3 * len(corners)).reshape(-1, 3)
-        cut = surface_marker(0, self._frame, marker.ns, marker.id, corners.reshape(-1, 3), triangles, colour)
-        cut.header.stamp = marker.header.stamp
+        nothing = np.empty((0, 3), np.int64)
+        cut = surface_marker(0, self._frame, marker.ns, marker.id, np.empty((0, 3)), nothing, colour)
+        kept = np.flatnonzero(~np.isin(number(bricks), number(touched))).tolist()
+        points = [point for triangle in kept for point in marker.points[3 * triangle : 3 * triangle + 3]]
+        for key in keys:
+            points += self._brick_points(key)
+        cut.points = points
         cut.text = CUT
         return cut
+
+    def _brick_points(self, key: tuple[int, tuple[int, int, int]]) -> list[Point]:
+        """Return the corners of a brick's triangles; made once for each mesh, as that costs most."""
+        mesh = self.carver.volume.surface.meshes[key]
+        known = self._points.get(key)
+        if known is None or known[0] is not mesh:
+            corners = self.carver.volume.surface.corners([key]).reshape(-1, 3).tolist()
+            known = self._points[key] = (mesh, [Point(x=x, y=y, z=z) for x, y, z in corners])
+        return known[1]
 
     def _report(self) -> None:
         """Publish the bricks that changed, and say what went and what is left in front."""
@@ -302,6 +314,7 @@ class LiveCarving:
 
     def _bring_back(self) -> None:
         self.carver.reset()
+        self._points.clear()
         self._sender.restart()
         self._sent = {'snapshot': -1, 'surface': 0}
         for name in self._config.protected:
