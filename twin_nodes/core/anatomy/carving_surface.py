@@ -65,13 +65,14 @@ class BrickSurface:
             low: Least corner of a box around all dirty bricks, in voxels, shape (3,).
             high: Its greatest corner.
         """
-        first = np.clip(low.astype(np.int64) >> self._shift, 0, self.dirty.shape)
-        last = np.clip((high.astype(np.int64) >> self._shift) + 1, 0, self.dirty.shape)
+        shift, shape = self._shift, self.dirty.shape
+        first = [max(0, int(value) >> shift) for value in low.tolist()]
+        last = [min(size, (int(value) >> shift) + 1) for value, size in zip(high.tolist(), shape, strict=True)]
         box = self.dirty[first[0] : last[0], first[1] : last[1], first[2] : last[2]]
-        bricks = np.argwhere(box) + first
+        bricks = np.transpose(box.nonzero())
         box[...] = 0
         for i, j, k in bricks.tolist():
-            brick = (i, j, k)
+            brick = (i + first[0], j + first[1], k + first[2])
             for label in labels:
                 mesh = self.mesh(label, brick)
                 key = (label, brick)

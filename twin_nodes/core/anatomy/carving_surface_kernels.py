@@ -46,15 +46,17 @@ def _gather(voxels: Any, label: int, low: Any, state: Any) -> Any:
         Whether any voxel of the label is left, and whether any is gone.
     """
     wide = state.shape[0]
-    first, last = max(0, -low[2]), min(wide, voxels.shape[2] - low[2])
+    first, last = max(1, -low[2]), min(wide - 1, voxels.shape[2] - low[2])
     mine, mine_gone = np.uint8(label), np.uint8(label + REMOVED)
     left, gone = np.uint8(0), np.uint8(0)
-    for a in range(wide):
+    whole = first == 1 and last == wide - 1
+    for a in range(0 if low[0] < 0 else 1, wide - 1):
         i = a + low[0]
-        for b in range(wide):
+        for b in range(0 if low[1] < 0 else 1, wide - 1):
             j = b + low[1]
             to_state = state[a, b]
-            to_state[:] = 0
+            if not whole or i < 0 or j < 0 or i >= voxels.shape[0] or j >= voxels.shape[1]:
+                to_state[:] = 0
             if i < 0 or j < 0 or i >= voxels.shape[0] or j >= voxels.shape[1]:
                 continue
             row = voxels[i, j, first + low[2] : last + low[2]]

@@ -212,7 +212,7 @@ class CarvedVolume:
     def _settle(self, counts: NDArray[np.int64], tally: NDArray[np.int64], low: Array, high: Array) -> Removal:
         self.counts += counts
         self.hash = (self.hash + int(tally[1])) & 0xFFFF_FFFF_FFFF_FFFF
-        labels = [int(label) for label in np.flatnonzero(self.counts)]
-        self.surface.remesh(labels, np.floor(low / self.spacing) - 1.0, np.ceil(high / self.spacing) + 1.0)
-        removed = {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
+        labels = self.counts.nonzero()[0].tolist()
+        self.surface.remesh(labels, low / self.spacing - 2.0, high / self.spacing + 2.0)
+        removed = {label: number for label in labels if (number := int(counts[label]))}
         return Removal(self._found[: int(tally[0])].copy(), removed, int(tally[2]))
