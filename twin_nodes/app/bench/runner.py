@@ -19,6 +19,7 @@ BENCHES = {
     'respiration': 'twin_nodes.app.bench.respiration',
     'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
+    'deform': 'twin_nodes.app.bench.deform',
     'carve': 'twin_nodes.app.bench.carve',
 }
 # benches that hold the figures of others, which then do not run again

@@ -1,6 +1,6 @@
 """Compiled kernel: the order in which the nodes of a mesh are eliminated (nested dissection, George 1973).
 
-Halves are cut at the median coordinate along the axis that needs the fewest nodes between them; those nodes are the
+Halves are cut at the median coordinate along the direction that needs the fewest nodes between them; those nodes are the
 least vertex cover of the cut edges (maximum matching, Kőnig 1931). Positions make graph partitioners unnecessary.
 """
 
@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+# axes of the box and diagonals of its faces and of itself: lattices are cut best along them
+_AXES = np.array(
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1], [0, 1, 1], [0, 1, -1],
+     [1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]], float)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -125,8 +130,9 @@ def dissect(points: Any, indptr: Any, indices: Any, leaf: int) -> tuple[Any, Any
             ups.append(parent)
             continue
         least = n + 1
-        for axis in range(3):
-            between = _separate(nodes, points[nodes, axis], indptr, indices, side, room, stamp)
+        for axis in range(len(_AXES)):
+            values = points[nodes] @ _AXES[axis]
+            between = _separate(nodes, values, indptr, indices, side, room, stamp)
             stamp = room[5, 0]
             if between < least:
                 least = between

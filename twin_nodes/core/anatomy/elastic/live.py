@@ -27,7 +27,7 @@ class LiveConfig:
     """How the live solver spends its time."""
 
     tolerance: float = setting(
-        'unbalanced forces, as a share of those that act, at which a frame is solved', 1e-4, minimum=1e-9, maximum=0.1
+        'unbalanced forces, as a share of those that act, at which a frame is solved', 1e-3, minimum=1e-9, maximum=0.1
     )
     min_iterations: int = setting('steps of each frame at least, unless the residual is met', 2, minimum=1, maximum=100)
     max_iterations: int = setting('steps of each frame at most', 12, minimum=1, maximum=1000)
