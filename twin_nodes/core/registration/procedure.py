@@ -164,8 +164,8 @@ class Procedure:
         self.swabbing = False
         stamp_ns = self._newest_ns
         if not len(self.cloud):
-            why = ', '.join(f'{count} {reason}' for reason, count in self.cloud.left_out.items())
-            raise InputError(f'nothing was swabbed ({why or "no pose of the tip came"})', code='REGISTRATION_REFUSED')
+            why = self._left_out() or 'no pose of the tip came'
+            raise InputError(f'nothing was swabbed ({why})', code='REGISTRATION_REFUSED')
         if self.watching and self.swabbed:
             return self.monitor.swab(stamp_ns, self.cloud.points, self.target, self.cloud.tip_errors)
         update = self._evaluate(stamp_ns, provisional=False)
@@ -200,10 +200,15 @@ class Procedure:
                 config=self.swab.register,
             )  # fmt: skip
         except (DegenerateGeometryError, InputError) as error:
-            return SwabUpdate(stamp_ns, count, None, str(error), provisional)
+            left_out = self._left_out()
+            said = f'{error} (samples left out: {left_out})' if left_out else str(error)
+            return SwabUpdate(stamp_ns, count, None, said, provisional)
         rms = f'{count} points on {self.target.surface.name}, RMS {1e3 * result.surface.rms:.2f} mm'
         said = '; '.join([rms, f'{result.verdict}', *result.reasons, *result.notes])
         return SwabUpdate(stamp_ns, count, result, said, provisional)
+
+    def _left_out(self) -> str:
+        return ', '.join(f'{count} {reason}' for reason, count in self.cloud.left_out.items())
 
     def _touched(self) -> TouchedPoints | None:
         update = self._landmarks
