@@ -144,11 +144,15 @@ def _ros_matrix(path: Path, document: Mapping[str, Any], key: str, shape: tuple[
 
 
 def _from_text(path: Path, text: str, distortion: Path | str | None) -> dict[str, Any]:
-    matrix = _table(path, text)
+    rows = [line for line in text.splitlines() if line.strip(' ,;[]\t')]
+    own = rows[3] if len(rows) == 4 else ''  # scikit-surgery writes the coefficients below the matrix
+    matrix = _table(path, '\n'.join(rows[:3]) if own else text)
     if matrix.shape != (3, 3):
         raise ConfigError(f'{path}: {matrix.shape[0]}x{matrix.shape[1]} numbers, expected a 3×3 camera matrix')
     beside = Path(distortion) if distortion is not None else _beside(path)
     coefficients = np.zeros(0) if beside is None else _table(beside, _text(beside)).ravel()
+    if own and distortion is None:
+        coefficients = _table(path, own).ravel()
     model = RATIONAL if len(coefficients) > 5 and coefficients[5:].any() else PLUMB_BOB
     return {'matrix': matrix, 'distortion': coefficients, 'model': model}
 
