@@ -140,7 +140,7 @@ def test_package_xml_names_what_the_code_imports_from_ros(manifest):
 @pytest.mark.parametrize(
     ('folder', 'but', 'files'),
     [
-        (NAME, BENCH, ['requirements.txt']),
+        (NAME, BENCH, ['requirements.txt', 'requirements-images.txt']),  # extras are imported when they are needed
         (BENCH, '', ['requirements.txt', 'requirements-test.txt']),  # the peers that figures are compared with
         ('test', '', ['requirements.txt', 'requirements-test.txt']),
     ],

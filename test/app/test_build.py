@@ -1,7 +1,6 @@
 import json
-import sys
-from pathlib import Path
 
+import dicom_files
 import numpy as np
 import pytest
 import yaml
@@ -12,9 +11,6 @@ from twin_nodes.core.errors import ConfigError, InputError, TwinError
 from twin_nodes.io.case import read_case
 from twin_nodes.io.label_files import write_label_volume
 from twin_nodes.io.volumes import read_label_volume
-
-sys.path.append(str(Path(__file__).parents[1] / 'io'))
-import dicom_files
 
 SMALL = {'tets.count': 800, 'grid.spacing': 0.004}
 
