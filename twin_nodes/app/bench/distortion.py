@@ -10,12 +10,8 @@ import time
 
 import numpy as np
 
-from twin_nodes.core.calibration.distortion_fit import (
-    DistortionConfig,
-    DistortionResult,
-    fit_distortion,
-    folds_of,
-)
+from twin_nodes.core.calibration.distortion_fit import DistortionConfig, DistortionResult, fit_distortion
+from twin_nodes.core.calibration.distortion_folds import folds_of
 from twin_nodes.core.calibration.distortion_ties import corrected_poses, fit_tied
 from twin_nodes.core.geometry.covariance import pose_error
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, random_transform, rotation_exp, rotation_log

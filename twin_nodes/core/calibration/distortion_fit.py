@@ -1,35 +1,37 @@
 """Fitting a distortion field: regularised least squares, its degree and smoothness chosen by cross-validation.
 
 Every pose gets a prediction from a field that knew neither it nor its neighbourhood, and whose degree was chosen
-without them: those residuals are what the correction leaves. Folds are whole cells of space, because neighbouring
-samples of a sweep are nearly copies of one another (Roberts et al. 2017, "Cross-validation strategies for data with
-temporal, spatial, hierarchical, or phylogenetic structure", Ecography 40).
+without them (`distortion_folds`): those residuals are what the correction leaves.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.calibration.distortion import DistortionField
 from twin_nodes.core.calibration.distortion_basis import MAX_FUNCTIONS, TensorBasis
+from twin_nodes.core.calibration.distortion_folds import (
+    MAX_CELLS,
+    Candidate,
+    Model,
+    Trial,
+    box,
+    cross_validate,
+    regularised,
+    solve,
+)
 from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array, rotation_log
 
 REFUSED = 'CALIBRATION_REFUSED'
-Model = tuple[TensorBasis, tuple[float, ...]]  # functions, and the smoothness that is tried with them
 MODELS = ('auto', 'bernstein', 'spline')
-_FOLDS = 5
 _SMOOTHNESS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the trace of the Gram matrix
-_RIDGE = 1e-9
-_MAX_CELLS = 8
 _PASSES = 4
 _NEIGHBOURS = 12
 _CHI3_MEDIAN = 1.5382
-_SEED = 20000607
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,6 @@ class DistortionConfig:
             raise ConfigError(
                 f'refuse_residual={self.refuse_residual} m must not be below warn_residual={self.warn_residual} m'
             )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One model that was tried: its functions, its smoothness, and its held-out residual [m, RMS]."""
-
-    basis: TensorBasis
-    smoothness: float
-    residual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +128,7 @@ def fit_distortion(
     models: list[Model] = [(known.basis, (known.smoothness,))] if known else _models(len(points), config)
     keep = np.ones(len(points), dtype=bool)
     for _ in range(_PASSES):
-        trial = _cross_validate(points[keep], wanted[keep], models)
+        trial = cross_validate(points[keep], wanted[keep], models)
         field = _refit(points[keep], wanted[keep], trial, config)
         left = wanted[:, :3] - field.at(points)[:, :3]
         left[keep] = trial.residuals[:, :3]
@@ -145,7 +138,7 @@ def fit_distortion(
         keep = updated
         _need(int(keep.sum()), 1.0 - float(keep.mean()), config)
     else:  # who is left out was changed by the last pass
-        trial = _cross_validate(points[keep], wanted[keep], models)
+        trial = cross_validate(points[keep], wanted[keep], models)
         field = _refit(points[keep], wanted[keep], trial, config)
     residuals = np.linalg.norm(left, axis=1)
     return _make_result(field, trial, wanted, residuals, keep, config)
@@ -201,15 +194,6 @@ def _need(count: int, outliers: float, config: DistortionConfig) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """The chosen model, all that were tried, and the held-out residuals (n, c) of nested cross-validation."""
-
-    chosen: Candidate
-    candidates: tuple[Candidate, ...]
-    residuals: Array
-
-
 def _models(count: int, config: DistortionConfig) -> list[Model]:
     """Return the functions and their smoothness that are to be tried."""
     found = []
@@ -222,101 +206,21 @@ def _models(count: int, config: DistortionConfig) -> list[Model]:
     return [(basis, _SMOOTHNESS) for basis in fitting or found[:1]]
 
 
-def folds_of(points: Array) -> NDArray[np.intp]:
-    """Return the fold (n,) of each point [m], shape (n, 3): cells of space are dealt out at random, always alike."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    cells = int(np.clip(round(len(points) ** (1.0 / 3.0)), 3, _MAX_CELLS))
-    place = np.minimum(((points - low) / (high - low) * cells).astype(int), cells - 1)
-    _, number = np.unique(place @ [cells * cells, cells, 1], return_inverse=True)
-    dealt = np.random.default_rng(_SEED).permutation(int(number.max()) + 1) % _FOLDS
-    return np.asarray(dealt[number])
-
-
-def _cross_validate(points: Array, wanted: Array, models: list[Model]) -> _Trial:
-    """Nested cross-validation: the model for a fold is chosen by the other folds only."""
-    folds = folds_of(points)
-    weights = 1.0 / np.repeat(np.sqrt((wanted.reshape(len(wanted), -1, 3) ** 2).mean(axis=(0, 2))) + 1e-12, 3)
-    low, high = _box(points)
-    tried: list[tuple[TensorBasis, float]] = []
-    outer: list[Array] = []  # by model: residuals with the fold of each pose left out
-    inner: list[Array] = []  # by model: (fold left out besides, n) squared and weighted
-    for basis, many in models:
-        values = basis.values((points - low) / (high - low))
-        grams, rights = _normal_by_fold(values, wanted, folds)
-        penalty = basis.roughness()
-        for smoothness in many:
-            single, double = _left_out(values, wanted, folds, grams, rights, penalty * smoothness)
-            tried.append((basis, smoothness))
-            outer.append(single)
-            inner.append(((double * weights) ** 2).sum(axis=2))
-    residuals = np.empty_like(wanted)
-    for fold in range(_FOLDS):
-        others = folds != fold
-        best = int(np.argmin([scores[fold, others].mean() for scores in inner]))
-        residuals[~others] = outer[best][~others]
-    means = [float((((left * weights) ** 2).sum(axis=1)).mean()) for left in outer]
-    lengths = [float(np.sqrt((left[:, :3] ** 2).sum(axis=1).mean())) for left in outer]
-    order = np.argsort(means)
-    candidates = tuple(Candidate(tried[i][0], tried[i][1], lengths[i]) for i in order)
-    return _Trial(candidates[0], candidates, residuals)
-
-
-def _normal_by_fold(values: Array, wanted: Array, folds: NDArray[np.intp]) -> tuple[Array, Array]:
-    grams = np.stack([values[folds == fold].T @ values[folds == fold] for fold in range(_FOLDS)])
-    rights = np.stack([values[folds == fold].T @ wanted[folds == fold] for fold in range(_FOLDS)])
-    return grams, rights
-
-
-def _left_out(
-    values: Array, wanted: Array, folds: NDArray[np.intp], grams: Array, rights: Array, penalty: Array
-) -> tuple[Array, Array]:
-    """Return residuals (n, c) with the fold of each pose left out, and (folds, n, c) with one more left out."""
-    gram, right = grams.sum(axis=0), rights.sum(axis=0)
-    single, double = np.empty_like(wanted), np.zeros((_FOLDS, *wanted.shape))
-    for fold in range(_FOLDS):
-        inside = folds == fold
-        solution = _solve(gram - grams[fold], right - rights[fold], penalty)
-        single[inside] = wanted[inside] - values[inside] @ solution
-    for one, other in combinations(range(_FOLDS), 2):
-        solution = _solve(gram - grams[one] - grams[other], right - rights[one] - rights[other], penalty)
-        for fold, without in ((one, other), (other, one)):
-            inside = folds == fold
-            double[without, inside] = wanted[inside] - values[inside] @ solution
-    return single, double
-
-
-def _regularised(gram: Array, penalty: Array) -> Array:
-    size = float(np.trace(gram)) / len(gram)
-    return np.asarray(gram + size * (penalty * len(gram) + _RIDGE * np.eye(len(gram))))
-
-
-def _solve(gram: Array, right: Array, penalty: Array) -> Array:
-    from scipy.linalg import cho_factor, cho_solve
-
-    return np.asarray(cho_solve(cho_factor(_regularised(gram, penalty), check_finite=False), right, check_finite=False))
-
-
-def _box(points: Array) -> tuple[Array, Array]:
-    low, high = points.min(axis=0), points.max(axis=0)
-    around = 0.02 * (high - low)
-    return low - around, high + around
-
-
-def _refit(points: Array, wanted: Array, trial: _Trial, config: DistortionConfig) -> DistortionField:
+def _refit(points: Array, wanted: Array, trial: Trial, config: DistortionConfig) -> DistortionField:
     """Fit the chosen model to all poses."""
     from scipy.spatial import ConvexHull
 
-    basis, (low, high) = trial.chosen.basis, _box(points)
+    basis, (low, high) = trial.chosen.basis, box(points)
     values = basis.values((points - low) / (high - low))
     penalty = basis.roughness() * trial.chosen.smoothness
     gram = values.T @ values
-    solution = _solve(gram, values.T @ wanted, penalty)
-    spread = np.linalg.inv(_regularised(gram, penalty))
+    solution = solve(gram, values.T @ wanted, penalty)
+    spread = np.linalg.inv(regularised(gram, penalty))
     leverage = np.einsum('nk,nk->n', values @ spread, values)
     covariance = np.zeros((6, 6))
     size = wanted.shape[1]
     covariance[:size, :size] = trial.residuals.T @ trial.residuals / len(wanted)
-    samples, reach = _thinned(points, float(np.prod(high - low)) ** (1.0 / 3.0) / _MAX_CELLS)
+    samples, reach = _thinned(points, float(np.prod(high - low)) ** (1.0 / 3.0) / MAX_CELLS)
     hull = np.unique(np.round(ConvexHull(points).equations, 9), axis=0)
     return DistortionField(
         basis=basis,
@@ -350,7 +254,7 @@ def _thinned(points: Array, cell: float) -> tuple[Array, float]:
 
 def _make_result(
     field: DistortionField,
-    trial: _Trial,
+    trial: Trial,
     wanted: Array,
     residuals: Array,
     keep: NDArray[np.bool_],
