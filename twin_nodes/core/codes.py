@@ -173,6 +173,11 @@ CODES: dict[str, CodeEntry] = {
         'Its size is not that of the calibration, its encoding is not known, or it cannot be decoded. It was left out.',
         'Set the camera to the size that it was calibrated at; see the message for encodings.',
     ),
+    'IMAGE_SKIPPED': CodeEntry(
+        'images come faster than they can be looked at',
+        'A newer image took the place of one that waited. Poses come at the rate that is possible.',
+        'Lower the rate or size of the images, or run fewer bodies and families.',
+    ),
     'MARKER_TOO_SMALL': CodeEntry(
         'a tag is too small in the image',
         'A side is below `visual.min_side_px`. The tag was not used.',

@@ -22,6 +22,7 @@ from twin_nodes.core.codes import CODES
 from twin_nodes.core.config import group, nearest, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.pipeline import (
     PoseCorrection,
     ToolLost,
@@ -31,6 +32,7 @@ from twin_nodes.core.tracking.pipeline import (
     TrackingPipeline,
 )
 from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame, TrackerSource
+from twin_nodes.core.tracking.visual.config import VisualConfig
 from twin_nodes.io.openigtlink.client import OpenIGTLinkSource, OpenIGTLinkSourceConfig
 from twin_nodes.ros.conversions import transform_stamped
 from twin_nodes.ros.crtk_source import CrtkSource
@@ -48,7 +50,7 @@ WATCH_S = 0.1
 GONE = ('SOURCE_FINISHED', 'SOURCE_DISCONNECTED', 'SOURCE_STALLED', 'CALLBACK_FAILED')
 ROS_NAME = re.compile(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 ODD = ('STUCK', 'UNIT_SUSPECT')  # of a tool that is tracked all the same
-SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator')
+SOURCES = ('openigtlink', 'crtk', 'recording', 'simulator', 'video', 'camera')
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,41 @@ class RecordingConfig:
     path: str = setting('PLUS sequence (.igs.mha), NDI CSV or folder of matrices.', '')
     rate: float = setting('Speed; 1 is real time.', 1.0, minimum=0.01, maximum=1000.0)
     loop: bool = setting('Whether to start again at the end.', False)
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Settings of the source 'video'."""
+
+    path: str = setting('Video file or folder of images.', '')
+    rate_hz: float = setting(
+        'Images per second; 0 for what the file or the names of the images say.',
+        0.0,
+        unit='Hz',
+        minimum=0.0,
+        maximum=100000.0,
+    )
+    start: float = setting(
+        'Stamp of the first image; below 0 for 1000 s, or the time in the names of the images.',
+        -1.0,
+        unit='s',
+        maximum=4e9,
+    )
+    rate: float = setting('Speed; 1 is real time.', 1.0, minimum=0.01, maximum=1000.0)
+    loop: bool = setting('Whether to start again at the end.', False)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Settings of the camera of the sources 'camera' and 'video'."""
+
+    topic: str = setting("Images of the source 'camera'.", 'camera/image_raw')
+    compressed: bool = setting('Whether the topic carries CompressedImage.', False)
+    info_topic: str = setting('CameraInfo; not used where a file is given.', 'camera/camera_info')
+    file: str = setting('Calibration: YAML of ROS, OpenCV or a 3×3 matrix; the source video needs one.', '')
+    bodies: tuple[str, ...] = setting(
+        'Files that say where the tags sit on each body; the name of a body is a device name.', ()
+    )
 
 
 @dataclass(frozen=True)
@@ -120,6 +157,9 @@ class TrackerNodeConfig:
     openigtlink: OpenIGTLinkSourceConfig = group(OpenIGTLinkSourceConfig)
     crtk: CrtkConfig = group(CrtkConfig)
     recording: RecordingConfig = group(RecordingConfig)
+    video: VideoConfig = group(VideoConfig)
+    camera: CameraConfig = group(CameraConfig)
+    visual: VisualConfig = group(VisualConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
@@ -140,10 +180,25 @@ class TrackerNodeConfig:
                 raise ConfigError(
                     f'distortion.tools: {tool!r} is no tool of tracking.tools{nearest(tool, self.tracking.tools)}'
                 )
+        self._check_images(synchronises)
         if self.tracker_frame in self.tracking.tools:
             raise ConfigError(f'tracker_frame={self.tracker_frame!r} is also a tool: frames need names of their own')
         if self.world_frame in (self.tracker_frame, *self.tracking.tools):
             raise ConfigError(f'world_frame={self.world_frame!r} is also another frame: frames need names of their own')
+
+    def _check_images(self, synchronises: bool) -> None:
+        if self.source == 'video':
+            for key, value in (('video.path', self.video.path), ('camera.file', self.camera.file)):
+                if not value:
+                    raise ConfigError(f"{key} must be given when source is 'video'")
+            if self.video.rate != 1.0 and synchronises:
+                raise ConfigError(
+                    f"video.rate={self.video.rate} needs tracking.clock.mode='device': stamps are as filmed"
+                )
+        if self.source in ('video', 'camera') and not self.camera.bodies and not self.visual.tag_size:
+            raise ConfigError(
+                'camera.bodies or visual.tag_size must be given: files of bodies, or the size of tags that stand alone'
+            )
 
 
 class TrackerNode(Node):
@@ -191,6 +246,10 @@ class TrackerNode(Node):
     def _hardware_id(self) -> str:
         if self.config.source == 'openigtlink':
             return f'openigtlink://{self.config.openigtlink.host}:{self.config.openigtlink.port}'
+        if self.config.source == 'video':
+            return Path(self.config.video.path).name
+        if self.config.source == 'camera':
+            return self.config.camera.topic
         if self.config.source == 'recording':
             return Path(self.config.recording.path).name
         return self.config.source
@@ -205,6 +264,8 @@ class TrackerNode(Node):
         if config.source == 'crtk':
             devices = config.tracking.device_names or config.tracking.tools
             return CrtkSource(self, devices, prefix=config.crtk.prefix, frame=config.crtk.frame, replay=is_replay(self))
+        if config.source in ('video', 'camera'):
+            return self._make_image_source()
         from twin_nodes.io.recordings import RecordingSource, open_recording
         from twin_nodes.io.recordings.simulated import simulated_recording
 
@@ -212,6 +273,34 @@ class TrackerNode(Node):
             open_recording(Path(config.recording.path)) if config.source == 'recording' else simulated_recording()
         )
         return RecordingSource(recording, rate=config.recording.rate, loop=config.recording.loop, now_ns=self._now_ns)
+
+    def _make_image_source(self) -> TrackerSource:
+        from twin_nodes.core.tracking.visual.tracker import VisualTracker  # loads OpenCV, a tenth of a second
+        from twin_nodes.io.camera_info import read_camera_info
+        from twin_nodes.io.marker_bodies import read_bodies
+        from twin_nodes.io.video.frames import Video
+        from twin_nodes.io.video.source import VideoSource, observe, readings_of
+
+        settings, film = self.config.camera, self.config.video
+        bodies = read_bodies(settings.bodies)
+        if self.config.source == 'video':
+            start_ns = round(film.start * NANOSECONDS) if film.start >= 0.0 else None
+            video = Video(film.path, rate_hz=film.rate_hz, start_ns=start_ns)
+            tracker = VisualTracker(self.config.visual, read_camera_info(settings.file, size=video.size), bodies)
+            return VideoSource(video, tracker, rate=film.rate, loop=film.loop, now_ns=self._now_ns)
+        from twin_nodes.ros.image_source import ImageSource
+
+        return ImageSource(
+            self,
+            settings.topic,
+            compressed=settings.compressed,
+            info_topic=settings.info_topic,
+            camera=read_camera_info(settings.file) if settings.file else None,
+            make_tracker=lambda camera: VisualTracker(self.config.visual, camera, bodies),
+            look=observe,
+            readings=readings_of,
+            replay=is_replay(self),
+        )
 
     def _run_source(self) -> None:
         try:

@@ -16,6 +16,8 @@ from twin_nodes.core.tracking.visual.config import VisualConfig
 
 _MOST_EVIDENCE = 6.0  # of one image, in units of log likelihood: no single image decides
 _DOUBT = 1e-4  # what is always left to the less likely one
+_IMAGES_ALIKE = 15  # in a row, whose errors are taken as the same
+_KEPT = 0.98  # of what was known, from image to image
 _MERGED = 3.0  # standard deviations between two solutions that are one within their noise
 
 
@@ -26,7 +28,7 @@ class Branch:
     Args:
         pose: camera_T_body, shape (4, 4).
         covariance: Of the pose, shape (6, 6).
-        misfit: Chi-square of its reprojection error, the variance factor taken out.
+        misfit: Sum of its squared reprojection errors, whitened and in pixels [px²].
     """
 
     pose: Array
@@ -65,21 +67,32 @@ class BranchChooser:
         self._branches: tuple[Branch, ...] = ()
         self._weights = np.empty(0)
         self._stamp_ns = 0
+        self._images = 0
 
     def reset(self) -> None:
         """Forget what was seen."""
         self._branches, self._weights = (), np.empty(0)
 
-    def choose(self, stamp_ns: int, branches: tuple[Branch, ...]) -> Choice:
-        """Take the one or two solutions of an image and say which is believed."""
+    def choose(self, stamp_ns: int, branches: tuple[Branch, ...], pixel_sigma: float) -> Choice:
+        """Take the one or two solutions of an image and say which is believed.
+
+        Errors that last are the same in n images, so n images weigh as one with a variance of σ² + n b², not σ²/n.
+
+        Args:
+            stamp_ns: Of the image.
+            branches: Its solutions.
+            pixel_sigma: Standard deviation σ of a corner that is new in each image [px].
+        """
         config = self._config
         elapsed = (stamp_ns - self._stamp_ns) / NANOSECONDS
         if not self._branches or not 0.0 < elapsed <= config.memory:
-            prior = np.zeros(len(branches))
+            prior, self._images = np.zeros(len(branches)), 0
         else:
             prior = self._predicted(branches, elapsed)
         misfits = np.array([branch.misfit for branch in branches])
-        evidence = -0.5 * config.evidence * (misfits - misfits.min())
+        self._images = min(self._images + 1, _IMAGES_ALIKE)
+        variance = pixel_sigma**2 + self._images * max(config.lasting_error, pixel_sigma) ** 2
+        evidence = -0.5 * (misfits - misfits.min()) / variance
         weights = prior + np.maximum(evidence, -_MOST_EVIDENCE)
         weights = np.exp(weights - weights.max())
         weights = np.maximum(weights / weights.sum(), _DOUBT)
@@ -90,7 +103,7 @@ class BranchChooser:
     def _predicted(self, branches: tuple[Branch, ...], elapsed: float) -> Array:
         """Return the log of Σ over the branches before of weight × likelihood of the step, for each branch now."""
         steps = np.array([[self._step(before, now, elapsed) for before in self._branches] for now in branches])
-        total = steps + np.log(self._weights)
+        total = steps + _KEPT * np.log(self._weights)
         top = total.max(axis=1)
         prior = top + np.log(np.exp(total - top[:, None]).sum(axis=1))
         # a step that none of the branches explains says nothing for either

@@ -58,12 +58,13 @@ class VisualConfig:
         minimum=0.51,
         maximum=0.999999,
     )
-    evidence: float = setting(
-        'Share of what a frame says for one of two solutions that is new; below 1 where errors last from frame to '
-        'frame, as those of a lens calibration do.',
-        0.5,
-        minimum=0.01,
-        maximum=1.0,
+    lasting_error: float = setting(
+        'Error of a corner that is the same in many images, as those of lens and print are; it bounds how sure many '
+        'alike images can make one of two solutions.',
+        0.1,
+        unit='px',
+        minimum=0.001,
+        maximum=10.0,
     )
     turn_rate: float = setting(
         'How fast a body usually turns; a solution that turns faster than that is the less likely one.',

@@ -22,6 +22,7 @@ _STEP = 0.5
 _PASSES = 3
 _LEAST_SIGMA = 0.02  # of one profile [px]
 _LEAST_CONTRAST = 10.0
+_WIDTHS = 2.5  # of the blur on each side of the step, that a profile must span
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def refine_corners(image: NDArray[np.uint8], corners: Array, cells: int, to_idea
         change, rough = float(np.abs(moved - rough).max()), moved
         if number and change < 0.02:
             break
-        narrow = float(np.clip(2.5 * np.median([line.width for line in fits]) + 0.5, 1.5, 4.0))
+        narrow = float(np.clip(_WIDTHS * np.median([line.width for line in fits]) + 0.5, 1.5, 4.0))
     if to_ideal is None:
         return RefinedTag(rough, rough, _corner_covariance(fits, rough))
     fits = [line.through(to_ideal(line.points)) for line in fits]
@@ -143,9 +144,10 @@ def _fit_edge(image: NDArray[np.uint8], corners: Array, k: int, cells: int, *, n
     grain = 1.4826 * float(np.median(np.abs(profiles[:, -3:] - white)))
     level = 1.25 * grain / np.sqrt(2.0 * count) / contrast
     line = _line(places[inside] + at[inside, None] * outward)
-    return replace(
-        line, common=np.sqrt(2.0) * reach * level, width=_width(np.asarray(share), np.asarray(offsets, float))
-    )
+    blur = _width(np.asarray(share), np.asarray(offsets, float))
+    # cells so small that the blur of the next one reaches in: measured, a tenth of what the profile is too short
+    crowded = 0.1 * max(_WIDTHS * blur + 0.5 - reach, 0.0)
+    return replace(line, common=float(np.hypot(np.sqrt(2.0) * reach * level, crowded)), width=blur)
 
 
 def _width(share: Array, offsets: Array) -> float:

@@ -239,8 +239,11 @@ class _BodyTracker:
         self, stamp_ns: int, solutions: tuple[FittedPose, ...], kept: tuple[int, ...], covariances: Array
     ) -> BodyPose | BodyMissing:
         factor = self._noise.value
-        branches = tuple(Branch(one.pose, covariance_of(one, factor), one.misfit / factor) for one in solutions)
-        choice = self._chooser.choose(stamp_ns, branches)
+        sigma = float(np.sqrt(factor * np.trace(covariances.mean(axis=0)) / covariances.shape[1]))
+        branches = tuple(
+            Branch(one.pose, covariance_of(one, factor), one.misfit * sigma**2 / factor) for one in solutions
+        )
+        choice = self._chooser.choose(stamp_ns, branches, sigma)
         name = self.body.name
         chosen = solutions[choice.number]
         if not choice.certain:
@@ -260,7 +263,6 @@ class _BodyTracker:
                 name, 'MARKER_GRAZING', f'{name} is seen at {angle:.2f} rad, limit max_view_angle={limit} rad'
             )
         other = solutions[1 - choice.number] if len(solutions) == 2 else None
-        sigma = float(np.sqrt(factor * np.trace(covariances.mean(axis=0)) / covariances.shape[1]))
         return BodyPose(
             name,
             chosen.pose,
