@@ -21,6 +21,7 @@ BENCHES = {
     'registration': 'twin_nodes.app.bench.registration',
     'deform': 'twin_nodes.app.bench.deform',
     'carve': 'twin_nodes.app.bench.carve',
+    'build': 'twin_nodes.app.bench.build',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}
