@@ -31,7 +31,23 @@ def warm() -> None:
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_carving()
+    _warm_building()
     _warm_registration()
+
+
+def _warm_building() -> None:
+    """Build a small ball, as `twin build` does from labels."""
+    from twin_nodes.core.anatomy.decimation import decimate
+    from twin_nodes.core.anatomy.label_volume import LabelVolume
+    from twin_nodes.core.anatomy.surface_extraction import extract_surface
+    from twin_nodes.core.anatomy.tet_mesh import make_tet_mesh
+    from twin_nodes.core.anatomy.tet_mesher import mesh_surface
+
+    ball = (np.sum((np.indices((16, 16, 16)) - 7.5) ** 2, axis=0) < 36.0).astype(np.uint8)
+    for labels in (ball, ball.astype(np.uint16)):
+        surface = extract_surface(LabelVolume(labels, np.diag([0.001, 0.001, 0.001, 1.0])), 1, 'ball')
+    mesh, _ = mesh_surface(decimate(surface, 0.0003)[0], tets=200)
+    make_tet_mesh('ball', mesh.nodes, mesh.tets).quality  # noqa: B018 - computed when it is asked for
 
 
 def _warm_carving() -> None:
