@@ -9,12 +9,15 @@ from typing import Any
 
 import yaml
 
+from twin_nodes.app.check_anatomy import TETS, inspect_recipe, inspect_tets, is_recipe
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
 MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp')
 VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
 RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
+VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')
+IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm')
 POSE_TABLES = ('.zip', '.tum')
 MAX_YAML_BYTES = 16_000_000
 OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
@@ -50,9 +53,14 @@ def inspect(file: Path) -> str:
         (('.mcap',), _bag),
         (MESHES, _mesh),
         (VOLUMES, _volume),
+        (TETS, inspect_tets),
         (('.xml',), _xml),
+        (VIDEOS, _video),
+        (IMAGES, _video),
     ]
     if file.is_dir():
+        if any(path.suffix.lower() in IMAGES for path in file.iterdir()):
+            return _video(file)
         return _bag(file) if any(file.glob('*.mcap')) or (file / 'metadata.yaml').is_file() else _recording(file)
     for endings, look in inspectors:
         if name.endswith(endings):
@@ -103,6 +111,25 @@ def _recording(file: Path) -> str:
         f'recording ({recording.kind}), good: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
         f'devices {", ".join(recording.devices)}{notes}'
     )
+
+
+def _video(file: Path) -> str:
+    from twin_nodes.app.track import describe_video
+
+    return describe_video(file)
+
+
+def _bodies(file: Path) -> str:
+    from twin_nodes.io.marker_bodies import read_marker_bodies
+
+    bodies = read_marker_bodies(file)
+    listed = ', '.join(
+        f'{body.name} (ChArUco {body.board.columns}x{body.board.rows})'
+        if body.board is not None
+        else f'{body.name} ({len(body.tags)} tags)'
+        for body in bodies
+    )
+    return f'marker bodies, good: {listed}'
 
 
 def _pose_table(file: Path) -> str:
@@ -183,8 +210,12 @@ def _yaml(file: Path) -> str:
         return _bag(file.parent)
     if content.get('kind') == 'time_offset':
         return _offset(file)
+    if is_recipe(content):
+        return inspect_recipe(file)
     if content.get('kind') == 'distortion':
         return _distortion(file)
+    if 'bodies' in content and 'unit' in content:
+        return _bodies(file)
     return _result(file, content)
 
 

@@ -276,6 +276,34 @@ def metrics(
 
 
 @app.command()
+def track(
+    video: Annotated[Path, typer.Argument(help='Video, folder of images, or image.')],
+    dictionary: Annotated[str, typer.Option(help='Family of the tags, such as 4X4_50; found when left out.')] = '',
+    tag_size: Annotated[float, typer.Option(min=0.0, help='Side of the black square of lone tags [mm].')] = 0.0,
+    camera: Annotated[Path | None, typer.Option(help='Calibration; without one only ids are told.')] = None,
+    body: Annotated[list[Path] | None, typer.Option(help='File of marker bodies; may be repeated.')] = None,
+    rate: Annotated[float, typer.Option(min=0.0, help='Images per second; 0 for what the file says.')] = 0.0,
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='CSV of the poses to write.')] = None,
+    json: Json = False,
+) -> None:
+    """Find printed tags (ArUco, AprilTag, ChArUco) in a video, and their poses with their errors."""
+    from twin_nodes.app.track import track as run
+
+    _end(
+        run(
+            video,
+            dictionary=dictionary,
+            tag_size=tag_size * 1e-3,
+            camera=camera,
+            bodies=body or [],
+            rate_hz=rate,
+            output=output,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,

@@ -192,9 +192,7 @@ class TrackerNodeConfig:
                 if not value:
                     raise ConfigError(f"{key} must be given when source is 'video'")
             if self.video.rate != 1.0 and synchronises:
-                raise ConfigError(
-                    f"video.rate={self.video.rate} needs tracking.clock.mode='device': stamps are as filmed"
-                )
+                raise ConfigError(f"video.rate={self.video.rate} needs tracking.clock.mode='device': stamps as filmed")
         if self.source in ('video', 'camera') and not self.camera.bodies and not self.visual.tag_size:
             raise ConfigError(
                 'camera.bodies or visual.tag_size must be given: files of bodies, or the size of tags that stand alone'

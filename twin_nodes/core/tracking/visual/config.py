@@ -61,7 +61,7 @@ class VisualConfig:
     lasting_error: float = setting(
         'Error of a corner that is the same in many images, as those of lens and print are; it bounds how sure many '
         'alike images can make one of two solutions.',
-        0.1,
+        0.25,
         unit='px',
         minimum=0.001,
         maximum=10.0,
