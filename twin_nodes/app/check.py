@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from twin_nodes.app.check_anatomy import TETS, inspect_recipe, inspect_tets, is_recipe
+from twin_nodes.app.check_anatomy import TETS, inspect_case, inspect_recipe, inspect_tets, is_case, is_recipe
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
@@ -53,6 +54,7 @@ def inspect(file: Path) -> str:
         (('.mcap',), _bag),
         (MESHES, _mesh),
         (VOLUMES, _volume),
+        (TETS, inspect_tets),
         (TETS, inspect_tets),
         (('.xml',), _xml),
         (VIDEOS, _video),
@@ -210,6 +212,8 @@ def _yaml(file: Path) -> str:
         return _bag(file.parent)
     if content.get('kind') == 'time_offset':
         return _offset(file)
+    if is_recipe(content):
+        return inspect_recipe(file)
     if is_recipe(content):
         return inspect_recipe(file)
     if content.get('kind') == 'distortion':

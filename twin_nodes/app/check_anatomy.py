@@ -1,0 +1,66 @@
+"""What `twin check` says of cases, recipes and tetrahedral meshes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.io.case import MANIFEST
+
+TETS = ('.msh', '.mesh', '.vtu')
+
+
+def is_case(folder: Path) -> bool:
+    """Whether a folder holds a case of `twin build`."""
+    return (folder / MANIFEST).is_file()
+
+
+def is_recipe(content: dict[str, Any]) -> bool:
+    """Whether a YAML file is a recipe of `twin build`: it lists structures, or names images or labels."""
+    structures = content.get('structures')
+    listed = isinstance(structures, list) and all(isinstance(item, dict) and 'name' in item for item in structures)
+    return bool(structures and listed) or any(isinstance(content.get(key), str) for key in ('image', 'labels'))
+
+
+def inspect_case(folder: Path) -> str:
+    """Verify each hash of a case and say what it holds."""
+    from twin_nodes.io.case import read_case
+
+    case = read_case(folder)
+    tets = case.manifest['tets']
+    mesh = f', {tets["tets"]} tetrahedra' if tets else ''
+    regions = f', regions {", ".join(case.manifest["boundary"])}' if case.manifest['boundary'] else ''
+    return f'case, good: {len(case.manifest["files"])} files as built; {", ".join(case.structures)}{mesh}{regions}'
+
+
+def inspect_recipe(file: Path) -> str:
+    """Read a recipe and look whether its files are there."""
+    from twin_nodes.io.recipe import read_recipe
+
+    recipe = read_recipe(file)
+    named = [*recipe.images.values(), recipe.config.labels, recipe.config.names, recipe.config.tets.file]
+    named += [item.file for item in recipe.structures]
+    for name in named:
+        if name and not (recipe.folder / name).exists():
+            raise InputError(f'{file}: {recipe.folder / name} does not exist')
+    what = ', '.join(item.name for item in recipe.structures) or 'one structure for each label'
+    return f'recipe, good: {what}; type `twin build {file}`'
+
+
+def inspect_tets(file: Path) -> str:
+    """Read tetrahedra in metres, or in millimetres where that gives no anatomy's size."""
+    from twin_nodes.io.tet_meshes import read_tets
+
+    try:
+        unit, mesh = 'mm', read_tets(file, unit='mm')
+    except InputError as refusal:
+        try:
+            unit, mesh = 'm', read_tets(file, unit='m')
+        except InputError:
+            raise refusal from None
+    quality = mesh.quality
+    angle = math.degrees(quality.min_dihedral)
+    return (
+        f'tetrahedra, good: {len(mesh.nodes)} nodes, {len(mesh.tets)} elements, {mesh.volume * 1e6:.4g} ml when read '
+        f'in {unit}, smallest dihedral angle {angle:.1f}°'
+    )
