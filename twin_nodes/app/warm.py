@@ -30,6 +30,7 @@ def warm() -> None:
     grid.query(room.centre[None])
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
+    _warm_elastic()
     _warm_carving()
     _warm_building()
     _warm_registration()
@@ -87,6 +88,25 @@ def _warm_registration() -> None:
     register_swab(points, target, touched=landmarks)
     register_swab(points * [1.0, 1.0, 0.8], target, touched=landmarks)  # what does not fit is explained by others
     register_swab(points, target)
+
+
+def _warm_elastic() -> None:
+    """Call the kernels of soft bodies: the exact and the live solver, a contact that comes, and springs."""
+    from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+    from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
+    from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
+    from twin_nodes.core.anatomy.elastic.model import ElasticModel
+    from twin_nodes.core.simulate.tet_box import tet_box
+
+    mesh = tet_box((3, 2, 2), (0.1, 0.1, 0.1))
+    model = ElasticModel(mesh, NeoHookean(5e3, 0.45), np.flatnonzero(mesh.nodes[:, 0] < 1e-9))
+    top = np.array([len(mesh.nodes) - 1])
+    springs = make_springs(top - 1, mesh.nodes[top - 1] + 1e-3, 10.0)
+    model.solve(Loads(springs=springs))
+    with LiveSolver(model, LiveConfig(tolerance=1e-6)) as live:
+        for step in range(3):
+            live.update(Loads(held=top[step > 0 :], held_at=mesh.nodes[top[step > 0 :]] + 1e-3 * step))
+        live.update(Loads(held=top, held_at=mesh.nodes[top] + 1e-3, springs=springs))
 
 
 def kept() -> bool:

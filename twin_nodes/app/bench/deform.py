@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-import psutil
 
 from twin_nodes.app.bench.deform_peers import PeerRun, run_peers
 from twin_nodes.app.bench.deform_scene import FRAMES, TOWARD, Run, Scene, exact, follow, make_scene
@@ -37,25 +36,34 @@ def run(quick: bool = False) -> Iterator[Row]:
         quick: One pass, fewer frames compared and fewer frames of the peers.
     """
     follow(make_scene(300), LiveConfig(), every=FRAMES, repeats=1, paced=False)  # compiles
-    twenty: tuple[Scene, float] | None = None
+    twenty: Scene | None = None
     for name, tets in SIZES.items():
-        before = psutil.Process().memory_info().rss
         scene = make_scene(tets)
         found = follow(scene, LiveConfig(), every=_every(tets, quick), repeats=1 if quick else 3)
-        used = (psutil.Process().memory_info().rss - before) / 2**20
-        yield from _size(name, found, used)
+        yield from _size(name, found, _memory_mb(scene))
         if name == '20k':
-            twenty = scene, float(np.median(found.times))
+            twenty = scene
     yield from _hard(quick)
     assert twenty is not None
-    yield from _reduced(twenty[0], quick)
-    yield from _peers(*twenty, 6 if quick else 20)
+    yield from _reduced(twenty, quick)
+    yield from _peers(twenty, quick)
 
 
 def _every(tets: int, quick: bool) -> int:
     if not quick:
         return 2
     return 20 if tets > 30_000 else 6
+
+
+def _memory_mb(scene: Scene) -> float:
+    """Return what body, two factors (the old and the next) and the room to make one take [MB]."""
+    model, layout = scene.model, scene.model.pattern.layout
+    pattern = model.pattern
+    arrays = [model.rest, model.tets, model.inverse, model.volume, model.weight, model.laws, model.parameters]
+    arrays += [pattern.indptr, pattern.indices, pattern.slots, layout.rows, layout.local, layout.entries]
+    blocks = 72 * len(pattern.indices)
+    room = 4 * ((3 * layout.largest) ** 2 + layout.stack)
+    return (sum(array.nbytes for array in arrays) + blocks + room + 2 * 4 * layout.values) / 2**20
 
 
 def _size(name: str, found: Run, used: float) -> Iterator[Row]:
@@ -127,9 +135,11 @@ def _training(scene: Scene) -> list[Solution]:
     return states
 
 
-def _peers(scene: Scene, own_ms: float, frames: int) -> Iterator[Row]:
+def _peers(scene: Scene, quick: bool) -> Iterator[Row]:
+    own = follow(scene, LiveConfig(), every=FRAMES, repeats=1)  # once more beside the peers, on the machine as it is
+    own_ms = float(np.median(own.times))
     peers: list[PeerRun] = []
-    for peer in run_peers(scene, frames):
+    for peer in run_peers(scene, 6 if quick else 20, quick=quick):
         peers.append(peer)
         tag = peer.name.lower().replace(',', '').replace('-', '_').replace(' ', '_')
         yield _row(f'peer_{tag}_ms', peer.ms, 'ms')
