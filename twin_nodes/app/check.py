@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from twin_nodes.app.check_anatomy import TETS, inspect_recipe, inspect_tets, is_recipe
 from twin_nodes.app.check_anatomy import TETS, inspect_case, inspect_recipe, inspect_tets, is_case, is_recipe
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
@@ -55,11 +54,12 @@ def inspect(file: Path) -> str:
         (MESHES, _mesh),
         (VOLUMES, _volume),
         (TETS, inspect_tets),
-        (TETS, inspect_tets),
         (('.xml',), _xml),
         (VIDEOS, _video),
         (IMAGES, _video),
     ]
+    if file.is_dir() and is_case(file):
+        return inspect_case(file)
     if file.is_dir():
         if any(path.suffix.lower() in IMAGES for path in file.iterdir()):
             return _video(file)
@@ -212,8 +212,6 @@ def _yaml(file: Path) -> str:
         return _bag(file.parent)
     if content.get('kind') == 'time_offset':
         return _offset(file)
-    if is_recipe(content):
-        return inspect_recipe(file)
     if is_recipe(content):
         return inspect_recipe(file)
     if content.get('kind') == 'distortion':
