@@ -101,7 +101,7 @@ def test_covariance_is_consistent_on_part_of_the_surface(round_body):
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])
-def test_one_axis_a_fifth_too_short_is_never_accepted(axis):
+def test_one_axis_a_fifth_too_short_is_refused_by_name(axis):
     rng = np.random.default_rng(3 + axis)
     factors = np.ones(3)
     factors[axis] = 0.8
@@ -111,7 +111,9 @@ def test_one_axis_a_fifth_too_short_is_never_accepted(axis):
         points = transform_points(truth, points) + rng.normal(0.0, SIGMA, points.shape)
         turn = make_transform(rotation_exp([0.05, 0.0, 0.05]), [0.003, 0.0, 0.0])
         result = register_surface(points, target(), start=truth @ turn)
-        assert result.verdict is not Verdict.ACCEPT
+        assert result.verdict is Verdict.REFUSE
+        # A third of the body does not always tell one short axis from a scale of all.
+        assert result.cause if partial else f'too short along the {"xyz"[axis]} axis' in result.cause
 
 
 def test_eigenvalues_are_those_of_lapack():

@@ -316,6 +316,34 @@ def test_fiducial_sphere_in_ct(shared_data):
     assert 1e3 * fit.radius == pytest.approx(8.119, abs=0.01)
 
 
+def test_fiducial_sphere_in_ultrasound(shared_data):
+    # A rough cloud of a part of the sphere; with every twentieth point far off the answer stays within its error.
+    from twin_nodes.io.mesh_formats import read_vtp
+
+    points = 1e-3 * np.asarray(read_vtp(shared_data / 'fiducial_spheres' / 'US_Sphere_2.vtp')[0], float)
+    fit = fit_sphere(points)
+    assert 1e3 * fit.radius == pytest.approx(5.27, abs=0.1)
+    soiled = points.copy()
+    soiled[::20] += [0.02, 0.01, 0.0]
+    other = fit_sphere(soiled)
+    assert not other.inliers[::20].any()
+    sigma = np.sqrt(np.trace(fit.covariance[:3, :3]))
+    assert np.linalg.norm(other.centre - fit.centre) < 3.0 * sigma
+
+
+def test_liver_as_masked_in_the_left_image(shared_data):
+    # Depth noise of stereo, about 1.3 mm along the rays, on some thousand points: well below half a millimetre.
+    from twin_nodes.app.bench.registration_liver import load, seen_points, stereo_noise
+
+    prepared, truth, matrix, pixels = load(shared_data / 'liver_synthetic_stereo')
+    points = stereo_noise(np.random.default_rng(24), seen_points(prepared.grid, truth, matrix, pixels), matrix[0, 0])
+    assert len(points) > 0.99 * len(pixels)
+    for start in (perturbed(np.random.default_rng(25), truth, points), None):
+        result = register_surface(points, prepared, start=start)
+        assert tre(result.patient_T_anatomy, truth) < 0.5e-3
+        assert np.degrees(angle_between(result.patient_T_anatomy, truth)) < 0.3
+
+
 def test_liver_as_seen_by_the_laparoscope(shared_data):
     # What the camera sees: vertices that face it, in its frame, with 0.5 mm noise; the pose is known exactly.
     from twin_nodes.io.meshes import read_surface

@@ -12,6 +12,7 @@ from twin_nodes.core.registration.surface_target import SurfaceTarget
 _REACH = 0.3
 _BETTER = 0.7
 _SCALES = (0.8, 0.84, 0.87, 0.9, 0.92, 0.94, 0.96, 1.04, 1.06, 1.08, 1.1, 1.12, 1.15, 1.2, 1.25)
+_SHORT = (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,20 @@ def assess(fit: Fit, cloud: Cloud, inlier_sigmas: float) -> Fitness:
 
 
 def explain_misfit(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig) -> str:
-    """Try other scales and the mirrored cloud; return what fits far better in words, '' for nothing."""
+    """Try other scales of all axes and of one, and the mirrored cloud; say what fits far better, '' for none."""
     least = _BETTER * fit.sigma
     spreads = {scale: _scaled(fit, cloud, target, config, scale) for scale in _SCALES}
     scale = min(spreads, key=lambda key: spreads[key])
+    shares = {
+        (axis, short): _one_axis(fit, cloud, target, config, axis, short) for axis in range(3) for short in _SHORT
+    }
+    axis, short = min(shares, key=lambda key: shares[key])
+    if shares[axis, short] < min(least, 0.95 * spreads[scale]):
+        percent, way = 100.0 * abs(1.0 - short), 'short' if short < 1.0 else 'long'
+        return (
+            f'the points look about {percent:.0f} % too {way} along the {"xyz"[axis]} axis of the anatomy: check the '
+            'spacing of the images along it'
+        )
     if spreads[scale] < least:
         percent = 100.0 * abs(1.0 / scale - 1.0)
         way = 'small' if scale > 1.0 else 'large'
@@ -60,6 +71,19 @@ def explain_misfit(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: Refine
 
 def _scaled(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig, scale: float) -> float:
     changed = Cloud(cloud.points * scale, cloud.centroid, cloud.length * scale, cloud.order)
+    best = min(
+        (descend_coarsely(near, 150, changed, target, config) for near in starts_near(fit)[::8]),
+        key=lambda near: near.sigma,
+    )
+    return descend_coarsely(best, config.coarse_points, changed, target, config, fine=True).sigma
+
+
+def _one_axis(fit: Fit, cloud: Cloud, target: SurfaceTarget, config: RefineConfig, axis: int, short: float) -> float:
+    """Return the spread after points that are so short along one axis of the anatomy have been stretched along it."""
+    along = fit.turn[axis]
+    stretched = cloud.points + (1.0 / short - 1.0) * np.outer(cloud.points @ along, along)
+    length = float(np.sqrt((stretched**2).sum(axis=1).mean()))
+    changed = Cloud(np.ascontiguousarray(stretched), cloud.centroid, length, cloud.order)
     best = min(
         (descend_coarsely(near, 150, changed, target, config) for near in starts_near(fit)[::8]),
         key=lambda near: near.sigma,

@@ -11,6 +11,7 @@ from twin_nodes.core.geometry.se3 import Array
 REFUSED = 'REGISTRATION_REFUSED'
 _TUNING = 4.0
 _STEPS = 50
+_TRIALS = 100
 _MAX_DILUTION = 50.0
 
 
@@ -79,7 +80,7 @@ def fit_sphere(points: Array, *, radius: float | None = None) -> SphereFit:
 
 def _algebraic(points: Array) -> Array:
     """Return centre and radius (4,) of least squared |p|² − 2 p·c − k, from the half of the points that agree best."""
-    chosen = np.ones(len(points), bool)
+    chosen = _agreeing(points)
     for _ in range(5):
         rows = np.column_stack([2.0 * points[chosen], np.ones(int(chosen.sum()))])
         sizes = np.linalg.svd(points[chosen] - points[chosen].mean(axis=0), compute_uv=False)
@@ -94,6 +95,24 @@ def _algebraic(points: Array) -> Array:
         if chosen.sum() < 4:
             break
     return np.append(centre, radius)
+
+
+def _agreeing(points: Array) -> NDArray[np.bool_]:
+    """Return which points lie on the sphere through four of them that most points are near (Rousseeuw 1984)."""
+    rng = np.random.default_rng(0)
+    fours = points[rng.integers(len(points), size=(_TRIALS, 4))]
+    rows = np.concatenate([2.0 * fours, np.ones((_TRIALS, 4, 1))], axis=2)
+    flat = np.abs(np.linalg.det(rows)) < 1e-9 * np.abs(rows).max() ** 3
+    rows[flat] = np.eye(4)
+    centres = np.linalg.solve(rows, (fours**2).sum(axis=2)[..., None])[:, :3, 0]
+    some = points[:: max(1, len(points) // 300)]
+    distance = np.linalg.norm(some[None] - centres[:, None], axis=2)
+    radii = np.median(distance, axis=1)
+    spread = np.where(flat, np.inf, np.median(np.abs(distance - radii[:, None]), axis=1))
+    best = int(np.argmin(spread))
+    misses = np.abs(np.linalg.norm(points - centres[best], axis=1) - radii[best])
+    chosen = np.asarray(misses <= max(4.0 * 1.4826 * float(spread[best]), 1e-12))
+    return chosen if np.isfinite(spread[best]) and chosen.sum() >= 4 else np.ones(len(points), bool)
 
 
 def _geometric(points: Array, solution: Array, *, fixed: bool) -> tuple[Array, float]:
