@@ -30,6 +30,7 @@ IN_ROS = {'tf2_ros': 'tf2_ros_py'}  # module → the ROS package that brings it
 # written so that this file does not hold what it looks for
 MACHINE = re.compile('|'.join(['/' + place for place in ('work/', 'root/', 'farm/', r'home/\w+/')]))
 REGISTRY = re.compile('|'.join([r'py' + r'pi\.org', 'python' + r'hosted\.org', 'index' + '-url', 'npm' + r'js\.org']))
+EXTRAS = ['requirements-images.txt', 'requirements-tetwild.txt']
 PLACEHOLDER = re.compile('/home/' + '(you|user|me)/')
 
 
@@ -140,8 +141,8 @@ def test_package_xml_names_what_the_code_imports_from_ros(manifest):
 @pytest.mark.parametrize(
     ('folder', 'but', 'files'),
     [
-        (NAME, BENCH, ['requirements.txt', 'requirements-images.txt']),  # extras are imported when they are needed
-        (BENCH, '', ['requirements.txt', 'requirements-test.txt']),  # the peers that figures are compared with
+        (NAME, BENCH, ['requirements.txt', *EXTRAS]),  # extras are imported when they are needed
+        (BENCH, '', ['requirements.txt', 'requirements-test.txt', *EXTRAS]),  # the peers that figures are compared with
         ('test', '', ['requirements.txt', 'requirements-test.txt']),
     ],
 )

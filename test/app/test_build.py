@@ -1,4 +1,5 @@
 import json
+import sys
 
 import dicom_files
 import numpy as np
@@ -212,3 +213,17 @@ def test_the_halves_of_the_lego_phantom_build(shared_data, tmp_path):
         build(folder, output=tmp_path / 'out', options=options, json=True)
     assert build(folder, output=tmp_path / 'out', options={**options, 'slices': '6-10'}, json=True) == 0
     assert read_case(tmp_path / 'out').surface('lego').is_watertight
+
+
+def test_a_mesher_that_is_not_installed_names_the_mend(recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pytetwild', None)
+    with pytest.raises(ConfigError, match=r"pip install 'twin_nodes\[tetwild\]'"):
+        build(recipe, output=tmp_path / 'out', options={'tets.mesher': 'pytetwild'}, json=True)
+
+
+def test_parts_that_do_not_hang_together_are_noted(tmp_path, capsys):
+    labels = np.zeros((30, 14, 14), np.uint8)
+    labels[2:12, 2:12, 2:12], labels[18:26, 2:10, 2:10] = 1, 1
+    write_label_volume(tmp_path / 'seg.nrrd', LabelVolume(labels, np.diag([0.001, 0.001, 0.001, 1.0])))
+    assert build(tmp_path / 'seg.nrrd', output=tmp_path / 'out', options=SMALL) == 0
+    assert 'note: the tetrahedra fill the largest part only; 1 others' in capsys.readouterr().out

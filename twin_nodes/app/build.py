@@ -29,6 +29,7 @@ from twin_nodes.io.results import software_version, write_bytes_whole
 from twin_nodes.io.tet_meshes import write_tets
 
 RECIPES = ('case.yaml', 'recipe.yaml', 'case.yml', 'recipe.yml')
+NOTED_PERCENT = 2.0
 _OF_PATIENT = ('labels', 'names', 'series', 'file', 'slices')  # paths and numbers that may name a person
 
 
@@ -57,9 +58,25 @@ def build(source: Path, *, output: Path, options: dict[str, Any], json: bool = F
         folder.replace(output)
     good = print_figures(figures, as_json=json)
     if not json:
-        names = ', '.join(cases.read_case(output, verify=False).structures)
-        print(f'case: {output} ({names})\nnext: twin check {output}; name it in anatomy.yaml (case: {output})')
+        _say_next(output, figures)
     return 0 if good else 1
+
+
+def _say_next(output: Path, figures: list[Figure]) -> None:
+    """Say where the case is, what of it needs a look, and what to type next."""
+    values = {figure.figure: figure.value or 0.0 for figure in figures}
+    dropped, parts = values.get('tets_dropped_volume_percent', 0.0), values.get('tets_dropped_parts_count', 0.0)
+    if dropped > NOTED_PERCENT:
+        print(
+            f'note: the tetrahedra fill the largest part only; {parts:.0f} others, {dropped:.1f} % of the volume, do '
+            'not hang together with it: name what belongs together in tets.structures'
+        )
+    if abs(values.get('tets_volume_error_percent', 0.0) + dropped) > NOTED_PERCENT:
+        print('note: the tetrahedra miss details of the surface: ask for more of them (--tets)')
+    names = cases.read_case(output, verify=False).structures
+    files = ', '.join(f'{output}/surfaces/{name}.ply' for name in names)
+    print(f'case: {output}')
+    print(f'next: twin check {output}; in anatomy.yaml: structures: [{", ".join(names)}], files: [{files}]')
 
 
 def build_into(folder: Path, recipe: Recipe, say: Callable[[str], None]) -> list[Figure]:
@@ -267,6 +284,7 @@ def _figures(built: list[Built], tets: tuple[TetMesh, dict[str, Any]] | None) ->
         ]
         if 'volume_error' in report:
             figures.append(Figure('tets_volume_error_percent', 100.0 * report['volume_error'], '%'))
+        if 'surface_error' in report:
             figures.append(Figure('tets_surface_error_mm', 1e3 * report['surface_error'], 'mm'))
             figures.append(Figure('tets_dropped_parts_count', report['dropped_parts'], ''))
             figures.append(Figure('tets_dropped_volume_percent', 100.0 * report['dropped_volume'], '%'))

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.build_inputs import Inputs
-from twin_nodes.core.anatomy.case_config import StructureConfig
+from twin_nodes.core.anatomy.case_config import StructureConfig, TetStep
 from twin_nodes.core.anatomy.decimation import DecimationReport, decimate
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.segmentation import refine, segment
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.anatomy.surface_extraction import extract_surface
 from twin_nodes.core.anatomy.tet_labels import label_by_surfaces, label_by_volume
-from twin_nodes.core.anatomy.tet_mesh import TetMesh
+from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
 from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
@@ -192,7 +192,7 @@ def build_tets(recipe: Recipe, built: list[Built], labels: LabelVolume | None) -
         assert labels is not None
         outside = extract_surface(labels, tuple(item.label for item in chosen), 'tets')
         outside, _ = decimate(outside, _AUTO * float(_spacing(labels).min()))
-    mesh, report = mesh_surface(outside, tets=step.count)
+    mesh, made = _filled(outside, step)
     if len(chosen) == 1:
         mesh = replace(mesh, labels=np.full(len(mesh.tets), chosen[0].label, np.int32))
     elif voxels:
@@ -202,4 +202,22 @@ def build_tets(recipe: Recipe, built: list[Built], labels: LabelVolume | None) -
         mesh = label_by_volume(mesh, LabelVolume(inside, labels.anatomy_T_index))
     else:
         mesh = label_by_surfaces(mesh, [(item.label, item.surface) for item in chosen])
-    return mesh, {'made_by': 'isosurface stuffing', **asdict(report)}
+    return mesh, made
+
+
+def _filled(outside: Surface, step: TetStep) -> tuple[TetMesh, dict[str, Any]]:
+    """Fill a surface with the mesher that the recipe names."""
+    if step.mesher == 'stuffing':
+        mesh, report = mesh_surface(outside, tets=step.count)
+        return mesh, {'made_by': 'isosurface stuffing', **asdict(report)}
+    try:
+        from pytetwild import tetrahedralize
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "tets.mesher=pytetwild needs it: pip install 'twin_nodes[tetwild]'; or take stuffing"
+        ) from None
+    edge = (6.0 * math.sqrt(2.0) * outside.volume / step.count) ** (1.0 / 3.0)  # of regular tetrahedra
+    share = edge / outside.diagonal
+    nodes, tets = tetrahedralize(outside.vertices, outside.triangles, edge_length_fac=share)[:2]
+    mesh = make_tet_mesh('pytetwild', nodes, np.asarray(tets, np.int64))
+    return mesh, {'made_by': 'pytetwild', 'volume_error': mesh.volume / outside.volume - 1.0, 'edge': edge}

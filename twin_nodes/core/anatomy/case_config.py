@@ -102,6 +102,10 @@ class TetStep:
 
     count: int = setting('Number of tetrahedra; 0 for none.', 20000, minimum=0, maximum=5_000_000)
     structures: tuple[str, ...] = setting('Structures that are filled; empty for all.', ())
+    mesher: str = setting(
+        'What makes them: our own, the same bits each time, or pytetwild where it is installed.',
+        'stuffing', choices=('stuffing', 'pytetwild'),
+    )  # fmt: skip
     file: str = setting('Mesh file to take (VTK, MSH, MESH, VTU) in place of making one.', '')
     unit: str = setting('Unit of that file.', 'm', choices=('m', 'mm'))
     space: str = setting('Axes of that file.', 'LPS', choices=('LPS', 'RAS'))
