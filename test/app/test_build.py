@@ -227,3 +227,21 @@ def test_parts_that_do_not_hang_together_are_noted(tmp_path, capsys):
     write_label_volume(tmp_path / 'seg.nrrd', LabelVolume(labels, np.diag([0.001, 0.001, 0.001, 1.0])))
     assert build(tmp_path / 'seg.nrrd', output=tmp_path / 'out', options=SMALL) == 0
     assert 'note: the tetrahedra fill the largest part only; 1 others' in capsys.readouterr().out
+
+
+def test_the_brain_is_built_from_its_tissue_maps(shared_data, tmp_path):
+    folder = shared_data / 'head_mri_mni152'
+    maps = {
+        name: str(folder / f'mni_icbm152_{short}_tal_nlin_sym_09a_converted.nii.gz')
+        for name, short in (('grey', 'gm'), ('white', 'wm'))
+    }
+    structures = [{'name': 'brain', 'images': ['grey', 'white'], 'above': 128.0, 'keep': 1}]
+    recipe = {'images': maps, 'structures': structures, 'tets': {'count': 1000}, 'grid': {'spacing': 0.0}}
+    (tmp_path / 'case.yaml').write_text(yaml.safe_dump(recipe))
+    assert build(tmp_path, output=tmp_path / 'out', options={}, json=True) == 0
+    case = read_case(tmp_path / 'out')
+    surface = case.surface('brain')
+    assert surface.is_watertight and 1.2e-3 < surface.volume < 2.0e-3  # grey and white matter of an adult
+    size = surface.bounds[1] - surface.bounds[0]
+    np.testing.assert_allclose(size, (0.14, 0.18, 0.14), atol=0.02)  # left-right, front-back, up: axes are LPS
+    assert case.tets.quality.parts == 1
