@@ -17,7 +17,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.simulate.organ import organ
 
 YOUNG = 5e3
-FRAMES, RATE_HZ = 60, 60.0
+FRAMES = 60
 GRASP = 0.014
 TOWARD = np.array([0.5, 0.3, 0.8]) / np.linalg.norm([0.5, 0.3, 0.8])
 
@@ -81,8 +81,8 @@ def make_scene(tets: int, *, poisson: float = 0.45, drag: float = 0.02, tremor: 
     return Scene(ElasticModel(mesh, NeoHookean(YOUNG, poisson), fixed), grasp, path)
 
 
-def follow(scene: Scene, config: LiveConfig, *, every: int, repeats: int, paced: bool = True) -> Run:
-    """Follow the path with the live solver at 60 Hz; compare every so many frames with the converged solution."""
+def follow(scene: Scene, config: LiveConfig, *, every: int, repeats: int, rate_hz: float) -> Run:
+    """Follow the path with the live solver at a rate (0: no pause); compare every so many frames with the exact."""
     run = Run()
     for repeat in range(repeats):
         with LiveSolver(scene.model, config) as live:
@@ -97,8 +97,8 @@ def follow(scene: Scene, config: LiveConfig, *, every: int, repeats: int, paced:
                 run.converged += answer.is_converged
                 if repeat == 0 and (frame + 1) % every == 0:
                     kept.append((frame, answer.positions))
-                if paced:
-                    time.sleep(max(0.0, 1.0 / RATE_HZ - (time.perf_counter() - begin)))
+                if rate_hz > 0.0:
+                    time.sleep(max(0.0, 1.0 / rate_hz - (time.perf_counter() - begin)))
             run.factors += live.factors
         for frame, x in kept:
             run.errors.append(scene.error_percent(x, exact(scene, frame, x)))
