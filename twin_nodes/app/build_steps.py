@@ -87,9 +87,9 @@ def build_structures(recipe: Recipe, inputs: Inputs) -> tuple[list[Built], Label
     like = inputs.labels or grid
     combined = None
     if like is not None:
-        shape = like.labels.shape if isinstance(like, LabelVolume) else like.values.shape
+        voxels = like.labels if isinstance(like, LabelVolume) else like.values
         kind = np.uint8 if len(recipe.structures) < 256 else np.uint16
-        combined = LabelVolume(np.zeros(shape, kind, order='F'), like.anatomy_T_index)
+        combined = LabelVolume(np.zeros_like(voxels, kind), like.anatomy_T_index)
     for number, config in enumerate(recipe.structures, start=1):
         if config.file:
             surface, volume = _from_file(recipe, config), 0.0
@@ -124,7 +124,7 @@ def _from_voxels(config: StructureConfig, inputs: Inputs, combined: LabelVolume,
         assert inputs.labels is not None
         surface = extract_surface(inputs.labels, labels, config.name)
         count = sum(inputs.labels.counts().get(label, 0) for label in labels)
-        combined.labels[np.isin(inputs.labels.labels, labels)] = number
+        _mark(inputs.labels, labels, combined, number)
         return surface, count * combined.voxel_volume
     if labels:
         assert inputs.labels is not None
@@ -138,6 +138,14 @@ def _from_voxels(config: StructureConfig, inputs: Inputs, combined: LabelVolume,
     combined.labels[mask] = number
     volume = LabelVolume(mask.view(np.uint8), combined.anatomy_T_index)
     return extract_surface(volume, 1, config.name), int(mask.sum()) * combined.voxel_volume
+
+
+def _mark(source: LabelVolume, labels: tuple[int, ...], combined: LabelVolume, number: int) -> None:
+    """Write a number where the source has one of the labels, box by box."""
+    for label in labels:
+        if label in source.survey:
+            box = tuple(slice(int(first), int(last) + 1) for first, last in source.survey[label].box)
+            combined.labels[box][source.labels[box] == label] = number
 
 
 def _wanted_labels(config: StructureConfig, inputs: Inputs) -> tuple[int, ...]:
