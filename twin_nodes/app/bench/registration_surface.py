@@ -210,7 +210,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     except ImportError:
         gicp = None
     open3d = find_open3d()
-    starts, more, repeats = (12, 30, 3) if quick else (32, 250, 4)
+    starts, more, repeats = (12, 20, 2) if quick else (32, 250, 4)
     figures: list[dict[str, object]] = []
     success, worst, best_name = [_edge_success(60 if quick else 400)], 0.0, ''
     for label, (count, vertices, goal) in SIZES.items():
@@ -244,8 +244,8 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 def _anywhere(open3d: ModuleType, clouds: int) -> list[dict[str, object]]:
     """Register 5,000 points without a start, ours and open3d's features with RANSAC and point-to-plane ICP."""
     rng = np.random.default_rng(9)
-    surface = make_surface('organ', *organ(20_000))
-    target, peer = SurfaceTarget.from_surface(surface), Open3dPeer(open3d, surface, REACH)
+    surface = make_surface('organ', *organ(10_000))
+    target, peer = SurfaceTarget.from_surface(surface, spacing=0.002), Open3dPeer(open3d, surface, REACH)
     smooth = RefineConfig(smooth=True)
     tallies = {'own': Tally(), 'open3d': Tally()}
     for _ in range(clouds):
