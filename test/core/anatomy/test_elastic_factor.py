@@ -8,6 +8,7 @@ from core.anatomy.elastic_bodies import lobe, pull
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twin_nodes.core.anatomy.elastic import blas
 from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
 from twin_nodes.core.anatomy.elastic.laws import NeoHookean
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
@@ -144,3 +145,7 @@ def test_too_many_new_contacts_are_left_to_the_next_factor():
     assert old.match(pull(model, grasp, 0.0), 5)
     assert old.rank == 0
     assert (old.now.stiff == 0.0).all()
+
+
+def test_scipy_is_kept_to_one_thread():
+    assert blas.keep_to_one_thread()

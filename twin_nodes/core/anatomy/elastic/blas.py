@@ -3,6 +3,7 @@
 numba holds no lock while such a kernel runs, so that a factorisation leaves the other threads alone.
 """
 
+import ctypes
 from functools import cache
 from typing import Any
 
@@ -21,8 +22,26 @@ ONE, MINUS_ONE, ZERO = 0, 1, 2
 
 
 @cache
+def keep_to_one_thread() -> bool:
+    """Have scipy's OpenBLAS use one thread; return whether it could be told so.
+
+    A second one on a shared core costs milliseconds, and other sums on other machines.
+    """
+    from scipy.linalg import cython_blas
+
+    library = ctypes.CDLL(cython_blas.__file__)  # looks in what it depends on, too
+    for name in ('scipy_openblas_set_num_threads', 'openblas_set_num_threads', 'scipy_openblas_set_num_threads64_'):
+        told = getattr(library, name, None)
+        if told is not None:
+            told(ctypes.c_int(1))
+            return True
+    return False
+
+
+@cache
 def addresses(dtype: Any) -> NDArray[np.int64]:
     """Return the addresses of ROUTINES for float32 or float64."""
+    keep_to_one_thread()
     letter = 's' if np.dtype(dtype) == np.float32 else 'd'
     lapack = {'potrf', 'trtri'}
     return np.array(
