@@ -252,6 +252,7 @@ def test_labels_have_their_own_materials():
     [
         (Loads(held=np.array([10**6]), held_at=np.zeros((1, 3))), 'held: a node outside'),
         (Loads(held=np.array([5, 5]), held_at=np.zeros((2, 3))), 'held twice'),
+        (Loads(held=np.array([0]), held_at=np.zeros((1, 3))), '1 held nodes are fixed'),
         (Loads(held=np.array([5]), held_at=np.zeros((2, 3))), 'held_at has shape'),
         (Loads(held=np.array([5]), held_at=np.full((1, 3), np.nan)), 'NaN'),
         (Loads(gravity=np.array([0.0, np.inf, 0.0])), 'NaN or Inf'),

@@ -10,6 +10,7 @@ from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.geometry.se3 import Array
 
 RIDGE = 1e-4
+GRAVITY_LENGTH = 1e-3  # [s²]: by which 10 m/s² weigh as much as a movement of 1 cm
 
 
 class Foresight:
@@ -63,5 +64,5 @@ def _controls(loads: Loads) -> tuple[Array, Array]:
     """Return what must stay alike between frames, and what may move."""
     springs = loads.springs
     kind = np.concatenate([[len(loads.held)], loads.held, springs.nodes.ravel()])
-    length = 1.0 if not len(loads.held) and not len(springs) else 0.1
-    return kind, np.concatenate([loads.held_at.ravel(), springs.targets.ravel(), length * 1e-2 * loads.gravity])
+    controls = np.concatenate([loads.held_at.ravel(), springs.targets.ravel(), GRAVITY_LENGTH * loads.gravity])
+    return kind, controls

@@ -7,6 +7,7 @@ import numpy as np
 from twin_nodes.core.anatomy.elastic import load_kernels
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 ROUNDING = 1e-14
@@ -27,6 +28,12 @@ class Objective:
 
     def __init__(self, model: ElasticModel, loads: Loads, x: Array) -> None:
         loads.check(model.count)
+        both = loads.held[~model.free[loads.held]]
+        if len(both):
+            raise InputError(
+                f'loads: {len(both)} held nodes are fixed, the first is {both[0]}: a grasp cannot move them',
+                code='LOADS_REFUSED',
+            )
         self.model, self.loads = model, loads
         frozen = model.frozen(loads)
         self.frozen = frozen & model.free
