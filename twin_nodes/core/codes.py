@@ -310,6 +310,61 @@ CODES: dict[str, CodeEntry] = {
         'A delta of `anatomy/removed` is missing. What arrived is used; the next snapshot closes the gap.',
         'Nothing, if it goes away within `snapshot_period`.',
     ),
+    'MODEL_REFUSED': CodeEntry(
+        'the model of a robot cannot be used',
+        'A URDF that is not sound: entities, a loop, no axis, limits that are no numbers, a mesh outside its folder.',
+        'See the message; mend the file.',
+    ),
+    'JOINTS_WRONG': CodeEntry(
+        'the joints of a message are not those of the robot',
+        'Names missing, doubled or unknown, or another number of positions than names. The whole message was dropped.',
+        'Check the model and the arm; name the joints as the robot does in `joints.names`.',
+    ),
+    'JOINT_LIMIT': CodeEntry(
+        'a joint is beyond its limit',
+        'A position lies outside the limits of the model by more than the margin. The message was dropped.',
+        'Check the unit (mm or degrees at the sender?), the model, and the homing of the arm.',
+    ),
+    'WRONG_ARM': CodeEntry(
+        'the message comes from another arm',
+        'Its frame belongs to another arm. It was dropped.',
+        'Check `arm`, and the remappings of the topics.',
+    ),
+    'STAMP_STALE': CodeEntry(
+        'the message is too old',
+        'Its stamp lies further behind the clock than `max_age`. It was not used.',
+        'Check the network and the clocks.',
+    ),
+    'ROBOT_SILENT': CodeEntry(
+        'the robot sends nothing',
+        'No good measured_js for longer than `silent_after`. Nothing is published for the arm.',
+        'Is the robot on, and `arm` its name? `twin why <ARM>/measured_js` names the first silent link.',
+    ),
+    'ROBOT_INVALID': CodeEntry(
+        'the robot says that its own state is invalid',
+        'CRTK: measured_js came with stamp 0. Nothing is published for the arm until it is valid again.',
+        'Home the arm.',
+    ),
+    'ROBOT_OFFSET': CodeEntry(
+        'measured_cp is not where measured_js puts the tip',
+        'The offset stayed above the limits; the message names what explains it: the tip, a joint, or the base.',
+        'Set `tip` to the point that the robot reports, or choose the model of the instrument; else home the joint again.',
+    ),
+    'SELF_CHECK_WAITS': CodeEntry(
+        'the robot has not been checked against its model yet',
+        'No pose of its tip in its own base has come, or not enough of them.',
+        'Let the robot publish local/measured_cp, or move it.',
+    ),
+    'RCM_MOVED': CodeEntry(
+        'the shaft misses its remote centre',
+        'The shaft passes the centre that was estimated from its motion at more than `rcm.max_deviation`.',
+        'The base or the trocar has moved, or a joint is off: stop, check, and estimate it anew (`~/reset`).',
+    ),
+    'UNREACHABLE': CodeEntry(
+        'no joint positions reach the commanded pose',
+        'The inverse kinematics found none within the limits. The command was dropped; the arm stays.',
+        'Command a pose within reach.',
+    ),
     'RECORDER_BEHIND': CodeEntry(
         'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'
     ),

@@ -1,0 +1,173 @@
+"""Robots from URDF and xacro: what is read, and what is refused with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twin_nodes.core.errors import ConfigError, InputError, TwinError
+from twin_nodes.core.geometry.se3 import random_transform
+from twin_nodes.core.robot.chain import SerialChain
+from twin_nodes.core.robot.published import MODELS, published_model
+from twin_nodes.io.urdf import (
+    open_robot,
+    parse_robot,
+    read_robot,
+    rotation_from_rpy,
+    rpy_from_rotation,
+    write_robot,
+)
+
+URDF = Path(__file__).resolve().parents[2] / 'urdf'
+ARM = """<robot name="arm">
+  <link name="a"/><link name="b"/>
+  <joint name="j" type="revolute"><parent link="a"/><child link="b"/><axis xyz="0 0 2"/>
+    <limit lower="-1" upper="1" effort="1" velocity="1"/></joint>
+</robot>"""
+
+
+def parse(text, folder=Path()):
+    return parse_robot(text.encode(), where='arm.urdf', folder=Path(folder))
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_shipped_file_is_the_published_model(name):
+    text = (URDF / f'{name}.urdf').read_text()
+    assert text == write_robot(published_model(name)), 'write it again: python -m twin_nodes.io.urdf'
+    read, made = SerialChain(read_robot(URDF / f'{name}.urdf')), SerialChain(published_model(name))
+    positions = made.sample(np.random.default_rng(0), 50)
+    assert np.abs(read.forward(positions) - made.forward(positions)).max() < 1e-12
+    assert read.names == made.names
+    assert read.lower == pytest.approx(made.lower) and read.upper == pytest.approx(made.upper)
+
+
+def test_no_other_robot_lies_in_the_folder():
+    assert {path.stem for path in URDF.glob('*.urdf')} == set(MODELS)
+
+
+def test_reads_a_small_arm():
+    model = parse(ARM)
+    assert model.joints[0].axis.tolist() == [0.0, 0.0, 1.0]  # made a unit vector
+    assert (model.joints[0].lower, model.joints[0].upper) == (-1.0, 1.0)
+    assert model.leaf() == 'b'
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_rpy_round_trip(seed):
+    rotation = random_transform(np.random.default_rng(seed))[:3, :3]
+    assert rotation_from_rpy(*rpy_from_rotation(rotation)) == pytest.approx(rotation, abs=1e-12)
+
+
+@pytest.mark.parametrize('pitch', [np.pi / 2, -np.pi / 2])
+def test_rpy_round_trip_straight_up(pitch):
+    rotation = rotation_from_rpy(0.3, pitch, -1.1)
+    assert rotation_from_rpy(*rpy_from_rotation(rotation)) == pytest.approx(rotation, abs=1e-9)
+
+
+BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + ''.join(
+    f'<!ENTITY a{i} "{"&a" + (str(i - 1) if i else "") + ";"}{("&a" + (str(i - 1) if i else "") + ";") * 9}">'
+    for i in range(12)
+) + ']><robot name="&a11;"/>'  # fmt: skip
+OUTSIDE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><robot name="&x;"/>'
+
+
+def changed(old, new):
+    assert old in ARM
+    return ARM.replace(old, new)
+
+
+MESH = '<link name="b"><visual><geometry><mesh filename="{}"/></geometry></visual></link>'
+LOOP = """<robot name="r"><link name="a"/><link name="b"/><link name="c"/>
+  <joint name="j1" type="fixed"><parent link="a"/><child link="b"/></joint>
+  <joint name="j2" type="fixed"><parent link="b"/><child link="c"/></joint>
+  <joint name="j3" type="fixed"><parent link="c"/><child link="{}"/></joint></robot>"""
+BAD = {
+    'entity bomb': (BOMB, 'document types and entities'),
+    'outside entity': (OUTSIDE, 'document types and entities'),
+    'not XML': ('<robot', 'not XML'),
+    'empty': ('', 'not XML'),
+    'another root': ('<sdf/>', 'expected <robot>'),
+    'no joints': ('<robot name="r"><link name="a"/></robot>', 'no joints'),
+    'deep': ('<robot>' + '<a>' * 200 + '</a>' * 200 + '</robot>', 'nested deeper'),
+    'loop': (LOOP.format('a'), 'loop'),
+    'two movers': (LOOP.format('b'), 'moved by j1 and j3'),
+    'zero axis': (changed('0 0 2', '0 0 0'), 'axis has length 0'),
+    'NaN axis': (changed('0 0 2', '0 nan 0'), 'NaN or Inf'),
+    'NaN limit': (changed('lower="-1"', 'lower="nan"'), 'NaN or Inf'),
+    'endless limit': (changed('upper="1"', 'upper="1e999"'), 'NaN or Inf'),
+    'limits swapped': (changed('upper="1"', 'upper="-2"'), 'above the upper'),
+    'no limit': (changed('<limit lower="-1" upper="1" effort="1" velocity="1"/>', ''), 'needs <limit'),
+    'no such link': (changed('<child link="b"/>', '<child link="bb"/>'), "did you mean 'b'"),
+    'two of a name': (changed('<link name="b"/>', '<link name="b"/><link name="b"/>'), 'there twice'),
+    'loose link': (changed('<link name="b"/>', '<link name="b"/><link name="c"/>'), 'hangs on nothing'),
+    'floating': (changed('revolute', 'floating'), "type 'floating'"),
+    'massless': (changed('<link name="b"/>', '<link name="b"><inertial><mass value="0"/></inertial></link>'), 'mass'),
+    'millimetres': (changed('<axis', '<origin xyz="4318 0 0"/><axis'), 'millimetres'),
+    'not a number': (changed('<axis', '<origin xyz="1 2 x"/><axis'), 'not numbers'),
+    'mimic of itself': (changed('<axis', '<mimic joint="j"/><axis'), 'no position of its own'),
+    'mimic of nobody': (changed('<axis', '<mimic joint="k"/><axis'), 'is not there'),
+    'mesh outside': (changed('<link name="b"/>', MESH.format('../../etc/passwd')), 'leaves the folder'),
+    'mesh of root': (changed('<link name="b"/>', MESH.format('file:///etc/passwd')), 'leaves the folder'),
+    'mesh of a package': (changed('<link name="b"/>', MESH.format('package://x/../../y.stl')), 'leaves its package'),
+    'mesh of the web': (changed('<link name="b"/>', MESH.format('http://x/y.stl')), 'only files and packages'),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_refuses_with_the_reason(case, tmp_path):
+    text, reason = BAD[case]
+    with pytest.raises(InputError, match=reason) as caught:
+        parse(text, tmp_path)
+    assert caught.value.code == 'MODEL_REFUSED'
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=100, deadline=None)
+def test_survives_any_bytes(data):
+    with pytest.raises(TwinError):
+        parse_robot(b'<robot>' + data, where='x', folder=Path())
+
+
+def test_opens_by_name_or_file(tmp_path):
+    assert open_robot('ecm_si').name == 'ecm_si'
+    with pytest.raises(ConfigError, match='neither a file nor'):
+        open_robot('no_such')
+    (tmp_path / 'big.urdf').write_bytes(b' ' * 17_000_000)
+    with pytest.raises(InputError, match='above the limit'):
+        open_robot(str(tmp_path / 'big.urdf'))
+
+
+XACRO = """<?xml version="1.0"?>
+<robot xmlns:xacro="http://www.ros.org/wiki/xacro" name="arm">
+  <xacro:property name="length" value="${0.1 * 3}"/>
+  <link name="a"/><link name="tip"/>
+  <joint name="j" type="prismatic"><origin xyz="0 0 ${length}"/><parent link="a"/><child link="tip"/><axis xyz="0 0 1"/>
+    <limit lower="0" upper="${length}" effort="1" velocity="1"/></joint>
+</robot>"""
+
+
+def test_expands_xacro(tmp_path):
+    file = tmp_path / 'arm.urdf.xacro'
+    file.write_text(XACRO)
+    chain = SerialChain(read_robot(file))
+    assert chain.forward(np.array([0.05]))[2, 3] == pytest.approx(0.35)
+
+
+@pytest.mark.parametrize('text', [BOMB, XACRO.replace('0.1 * 3', 'no_such')])
+def test_refuses_xacro_with_the_reason(tmp_path, text):
+    file = tmp_path / 'arm.xacro'
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_robot(file)
+    assert caught.value.code == 'MODEL_REFUSED'
+
+
+def test_refuses_a_bomb_that_a_xacro_includes(tmp_path):
+    (tmp_path / 'part.xacro').write_text(BOMB)
+    file = tmp_path / 'arm.xacro'
+    file.write_text(XACRO.replace('<link name="a"/>', '<xacro:include filename="part.xacro"/><link name="a"/>'))
+    with pytest.raises(InputError, match='document types'):
+        read_robot(file)

@@ -1,0 +1,1 @@
+"""Robots: kinematic models, what they report, and where they stand."""

@@ -1,0 +1,291 @@
+"""Robots from URDF and xacro files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from twin_nodes.core.config import nearest
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import Array, make_transform
+from twin_nodes.core.robot.model import REFUSED, Joint, RobotModel, Shape
+from twin_nodes.core.robot.published import MODELS, published_model
+from twin_nodes.io.xml_safe import parse_xml, read_bytes_bounded
+
+KINDS = {'revolute': 'revolute', 'continuous': 'revolute', 'prismatic': 'prismatic', 'fixed': 'fixed'}
+SHAPES = {'cylinder': ('radius', 'length'), 'sphere': ('radius',), 'box': ('size',)}
+
+
+def open_robot(source: str) -> RobotModel:
+    """Return a published model by name, or read a URDF or xacro file.
+
+    Raises:
+        ConfigError: Neither a known name nor a file.
+        InputError: MODEL_REFUSED with the reason.
+    """
+    if source in MODELS:
+        return published_model(source)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        hint = nearest(source, MODELS)
+        raise ConfigError(f'model={source!r} is neither a file nor one of {", ".join(MODELS)}{hint}')
+    return read_robot(path)
+
+
+def read_robot(path: Path | str) -> RobotModel:
+    """Read a robot from a URDF file, or from a xacro file (needs `xacrodoc`).
+
+    Raises:
+        InputError: MODEL_REFUSED: not XML, a document type or entity, a mesh outside the folder, or a robot that
+            `RobotModel` refuses.
+    """
+    path = Path(path)
+    data = read_bytes_bounded(path, code=REFUSED)
+    if path.suffix == '.xacro' or b'xacro:' in data[:65536]:
+        data = _expand(path, data)
+    return parse_robot(data, where=str(path), folder=path.parent)
+
+
+def _expand(path: Path, data: bytes) -> bytes:
+    for file in (path, *path.parent.rglob('*.xacro')):  # what it may include is held to the same rules
+        parse_xml(data if file == path else read_bytes_bounded(file, code=REFUSED), where=str(file), code=REFUSED)
+    try:
+        from xacrodoc import XacroDoc
+    except ModuleNotFoundError:
+        raise ConfigError(f'{path}: xacro files need xacrodoc: pip install xacrodoc') from None
+    try:
+        text: str = XacroDoc.from_file(str(path), resolve_packages=False).to_urdf_string()
+    except Exception as error:  # xacrodoc raises whatever its expressions raise
+        raise InputError(f'{path}: xacro: {" ".join(str(error).split())}', code=REFUSED) from None
+    return text.encode()
+
+
+def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
+    """Make a robot from the text of a URDF; see `read_robot`.
+
+    Args:
+        data: The document.
+        where: File name, for errors.
+        folder: Folder that meshes must stay in.
+    """
+    root = parse_xml(data, where=where, code=REFUSED)
+    if root.tag != 'robot':
+        raise InputError(f'{where}: the root element is <{root.tag}>, expected <robot>', code=REFUSED)
+    try:
+        links = _links(root)
+        for mesh in root.iter('mesh'):
+            _check_mesh(mesh.get('filename', ''), folder)
+        for mass in root.iter('mass'):
+            if not _numbers(mass, 'value', 1)[0] > 0.0:
+                raise _refused(f'a mass of {mass.get("value")} kg; leave <inertial> out where there is none')
+        joints = tuple(_joint(element, links) for element in root.findall('joint'))
+        shapes = tuple(shape for element in root.findall('link') for shape in _shapes(element))
+        held = {name for joint in joints for name in (joint.parent, joint.child)}
+        loose = sorted(set(links) - held)
+        if joints and loose:
+            raise _refused(f'link {loose[0]!r} hangs on nothing: a robot has one root')
+        return RobotModel(root.get('name') or Path(where).stem, joints, shapes)
+    except InputError as error:
+        raise InputError(f'{where}: {error}', code=REFUSED) from None
+
+
+def _refused(message: str) -> InputError:
+    return InputError(message, code=REFUSED)
+
+
+def _links(root: Element) -> list[str]:
+    names = [_name(element) for element in root.findall('link')]
+    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if doubled:
+        raise _refused(f'link {doubled[0]!r} is there twice')
+    return names
+
+
+def _name(element: Element) -> str:
+    name = element.get('name', '')
+    if not name:
+        raise _refused(f'a <{element.tag}> has no name')
+    return name
+
+
+def _joint(element: Element, links: list[str]) -> Joint:
+    name = _name(element)
+    kind = element.get('type', '')
+    if kind not in KINDS:
+        raise _refused(f'joint {name!r}: type {kind!r} is none of {", ".join(KINDS)}')
+    ends = [_end(element, tag, name, links) for tag in ('parent', 'child')]
+    lower, upper = _limits(element, name, kind)
+    mimic = element.find('mimic')
+    follows, ratio, offset = '', 1.0, 0.0
+    if mimic is not None:
+        follows = mimic.get('joint', '')
+        if not follows:
+            raise _refused(f'joint {name!r}: <mimic> names no joint')
+        ratio, offset = _numbers(mimic, 'multiplier', 1, '1')[0], _numbers(mimic, 'offset', 1, '0')[0]
+    return Joint(
+        name, KINDS[kind], *ends, _origin(element), _axis(element, name, kind), lower, upper, follows, ratio, offset
+    )
+
+
+def _end(element: Element, tag: str, name: str, links: list[str]) -> str:
+    end = element.find(tag)
+    link = end.get('link', '') if end is not None else ''
+    if not link:
+        raise _refused(f'joint {name!r} has no <{tag} link=…>')
+    if link not in links:
+        raise _refused(f'joint {name!r}: {tag} link {link!r} is not there{nearest(link, links)}')
+    return link
+
+
+def _axis(element: Element, name: str, kind: str) -> Array:
+    axis = element.find('axis')
+    if axis is None or kind == 'fixed':
+        return np.array([1.0, 0.0, 0.0])
+    vector = np.array(_numbers(axis, 'xyz', 3))
+    length = float(np.linalg.norm(vector))
+    if not length > 1e-9:
+        raise _refused(f'joint {name!r}: the axis has length {length:g}')
+    return vector / length
+
+
+def _limits(element: Element, name: str, kind: str) -> tuple[float, float]:
+    limit = element.find('limit')
+    if kind in ('continuous', 'fixed'):
+        return -math.inf, math.inf
+    if limit is None:
+        raise _refused(f'joint {name!r}: a {kind} joint needs <limit lower=… upper=…>')
+    return _numbers(limit, 'lower', 1, '0')[0], _numbers(limit, 'upper', 1, '0')[0]
+
+
+def _origin(element: Element) -> Array:
+    origin = element.find('origin')
+    if origin is None:
+        return np.eye(4)
+    roll, pitch, yaw = _numbers(origin, 'rpy', 3, '0 0 0')
+    return make_transform(rotation_from_rpy(roll, pitch, yaw), _numbers(origin, 'xyz', 3, '0 0 0'))
+
+
+def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> Array:
+    """Return Rz(yaw) Ry(pitch) Rx(roll), shape (3, 3)."""
+    (sr, cr), (sp, cp), (sy, cy) = ((math.sin(angle), math.cos(angle)) for angle in (roll, pitch, yaw))
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
+
+
+def _numbers(element: Element, key: str, count: int, default: str | None = None) -> list[float]:
+    text = element.get(key, default)
+    if text is None:
+        raise _refused(f'<{element.tag}> has no {key}')
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        raise _refused(f'<{element.tag} {key}={text[:60]!r}>: not numbers') from None
+    if len(values) != count:
+        raise _refused(f'<{element.tag} {key}={text[:60]!r}>: {len(values)} numbers, expected {count}')
+    if not all(map(math.isfinite, values)):
+        raise _refused(f'<{element.tag} {key}={text[:60]!r}> has NaN or Inf')
+    return values
+
+
+def _shapes(link: Element) -> list[Shape]:
+    found = []
+    for visual in link.findall('visual'):
+        geometry = visual.find('geometry')
+        for element in geometry if geometry is not None else ():
+            if element.tag in SHAPES:
+                size = [v for key in SHAPES[element.tag] for v in _numbers(element, key, 3 if key == 'size' else 1)]
+                if min(size) <= 0.0:
+                    raise _refused(f'link {link.get("name")!r}: a {element.tag} of size {size}')
+                found.append(Shape(_name(link), element.tag, tuple(size), _origin(visual)))
+    return found
+
+
+def _check_mesh(filename: str, folder: Path) -> None:
+    """Refuse a mesh outside the folder of the file: it would be read with the rights of whoever opens the robot."""
+    if filename.startswith('package://'):
+        if '..' in PurePosixPath(filename).parts:
+            raise _refused(f'mesh {filename!r} leaves its package')
+        return
+    if '://' in filename and not filename.startswith('file://'):
+        raise _refused(f'mesh {filename!r}: only files and packages')
+    try:
+        target = (folder / filename.removeprefix('file://')).resolve()
+        inside = target.is_relative_to(folder.resolve())
+    except (OSError, ValueError) as error:
+        raise _refused(f'mesh {filename[:80]!r}: {error}') from None
+    if not inside:
+        raise _refused(f'mesh {filename!r} leaves the folder of the robot')
+
+
+def write_robot(model: RobotModel) -> str:
+    """Return the URDF text of a robot; it reads back as the same robot."""
+    lines = ['<?xml version="1.0"?>', f'<robot name="{model.name}">']
+    for link in model.links:
+        shapes = [shape for shape in model.shapes if shape.link == link]
+        lines += [f'  <link name="{link}">', *(_visual(shape) for shape in shapes), '  </link>'] if shapes else [
+            f'  <link name="{link}"/>'
+        ]  # fmt: skip
+    for joint in model.joints:
+        lines += _joint_lines(joint)
+    return '\n'.join([*lines, '</robot>', ''])
+
+
+def _joint_lines(joint: Joint) -> list[str]:
+    endless = joint.kind == 'revolute' and not (math.isfinite(joint.lower) and math.isfinite(joint.upper))
+    lines = [
+        f'  <joint name="{joint.name}" type="{"continuous" if endless else joint.kind}">',
+        f'    <parent link="{joint.parent}"/>',
+        f'    <child link="{joint.child}"/>',
+        f'    {_origin_text(joint.parent_T_joint)}',
+    ]
+    if joint.kind != 'fixed':
+        lines.append(f'    <axis xyz="{_words(joint.axis)}"/>')
+    if joint.kind != 'fixed' and not endless:
+        lines.append(f'    <limit lower="{joint.lower!r}" upper="{joint.upper!r}" effort="0" velocity="0"/>')
+    if joint.mimics:
+        lines.append(f'    <mimic joint="{joint.mimics}" multiplier="{joint.ratio!r}" offset="{joint.offset!r}"/>')
+    return [*lines, '  </joint>']
+
+
+def _visual(shape: Shape) -> str:
+    keys = SHAPES[shape.kind]
+    values = [_words(shape.size)] if keys == ('size',) else [repr(float(value)) for value in shape.size]
+    attributes = ' '.join(f'{key}="{value}"' for key, value in zip(keys, values, strict=True))
+    return f'    <visual>{_origin_text(shape.link_T_shape)}<geometry><{shape.kind} {attributes}/></geometry></visual>'
+
+
+def _origin_text(pose: Array) -> str:
+    return f'<origin xyz="{_words(pose[:3, 3])}" rpy="{_words(rpy_from_rotation(pose[:3, :3]))}"/>'
+
+
+def rpy_from_rotation(rotation: Array) -> tuple[float, float, float]:
+    """Return roll, pitch, yaw of a rotation; at a pitch of ±π/2 the yaw is taken as 0."""
+    r = rotation.tolist()
+    flat = math.hypot(r[0][0], r[1][0])
+    pitch = math.atan2(-r[2][0], flat)
+    if flat < 1e-9:
+        return math.atan2(-r[1][2], r[1][1]), pitch, 0.0
+    return math.atan2(r[2][1], r[2][2]), pitch, math.atan2(r[1][0], r[0][0])
+
+
+def _words(values: Any) -> str:
+    return ' '.join(repr(round(float(value), 17) + 0.0) for value in values)
+
+
+def write_published(folder: Path) -> None:
+    """Write the URDF files of all published models."""
+    for name in MODELS:
+        (folder / f'{name}.urdf').write_text(write_robot(published_model(name)), encoding='utf-8')
+
+
+if __name__ == '__main__':
+    write_published(Path(__file__).resolve().parents[2] / 'urdf')
