@@ -1,7 +1,7 @@
 """Compiled kernel: the order in which the nodes of a mesh are eliminated (nested dissection, George 1973).
 
-Halves are cut at the median coordinate along the direction that needs the fewest nodes between them; those nodes are the
-least vertex cover of the cut edges (maximum matching, Kőnig 1931). Positions make graph partitioners unnecessary.
+Halves are cut at the median along the direction that needs the fewest nodes between them; those nodes are the least
+vertex cover of the cut edges (maximum matching, Kőnig 1931). Positions make graph partitioners unnecessary.
 """
 
 from typing import Any

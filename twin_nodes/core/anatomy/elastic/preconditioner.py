@@ -74,12 +74,15 @@ class Preconditioner:
         """
         if _same(self.now, loads):
             return False
-        rows, signs, stiff = self._difference(loads)
+        let_go, taken, stiff = self._held(loads)
         own = stiff / PENALTY
+        exchanged = _exchanged(self.made_for.springs, loads.springs)
+        count = 3 * (len(let_go) + len(taken)) + sum(len(springs.value) for springs in exchanged)
         self._rows = self._small = None
-        if len(rows) > most:  # held nodes that the factor does not know are moved alone
+        if count > most:  # held nodes that the factor does not know are moved alone
             stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
-        elif len(rows):
+        elif count:
+            rows, signs = self._build(exchanged, let_go, taken)
             half = self.factor.forward(rows)
             small = np.diag(signs) + np.asarray(half @ half.T, np.float64)
             self._rows, self._small = half, lu_factor(small)
@@ -93,30 +96,31 @@ class Preconditioner:
             half -= (lu_solve(self._small, np.asarray(self._rows @ half, np.float64)).astype(np.float32)) @ self._rows
         return self.factor.backward(half)
 
-    def _difference(self, loads: Loads) -> tuple[Array, Array, Array]:
+    def _held(self, loads: Loads) -> tuple[list[tuple[int, float]], list[tuple[int, float]], Array]:
+        """Return nodes let go and nodes taken, with the stiffness that stands for holding, and that of all held."""
         old, model = self.made_for, self.model
+        known = dict(zip(old.held.tolist(), old.stiff.tolist(), strict=True))
+        typical = float(old.stiff.mean()) if len(old.stiff) else PENALTY * _own_stiffness(model)
+        stiff = np.array([known.get(node, typical) for node in loads.held.tolist()])
+        kept = set(loads.held.tolist())
+        let_go = [(node, value) for node, value in known.items() if node not in kept]
+        taken = [(node, typical) for node in loads.held.tolist() if node not in known]
+        return let_go, taken, stiff
+
+    def _build(
+        self, exchanged: tuple[Exchange, Exchange], let_go: list[tuple[int, float]], taken: list[tuple[int, float]]
+    ) -> tuple[Array, Array]:
         rows: list[Array] = []
         signs: list[float] = []
-        gone, come = _exchanged(old.springs, loads.springs)
-        for springs, which, sign in ((old.springs, gone, -1.0), (loads.springs, come, 1.0)):
-            for s in which:
-                value, axes = np.linalg.eigh(springs.stiffness[s])
-                for k in np.flatnonzero(value > 1e-9 * max(value[-1], 1e-300)):
-                    rows.append(self._row(springs.nodes[s], springs.weights[s], np.sqrt(value[k]) * axes[:, k]))
-                    signs.append(sign)
-        known = dict(zip(old.held.tolist(), old.stiff, strict=True))
-        typical = float(old.stiff.mean()) if len(old.stiff) else PENALTY * _own_stiffness(model)
-        stiff = np.array([known.get(int(node), typical) for node in loads.held])
-        kept = set(loads.held.tolist())
-        let_go = [(node, value, -1.0) for node, value in known.items() if node not in kept]
-        taken = [(int(node), typical, 1.0) for node in loads.held if int(node) not in known]
-        for node, value, sign in (*let_go, *taken):
-            if model.number[node] < 0:
-                continue
-            for axis in np.eye(3):
-                rows.append(self._row(np.array([node]), np.ones(1), np.sqrt(value) * axis))
-                signs.append(sign)
-        return np.array(rows).reshape(len(rows), self.factor.layout.size), np.array(signs), stiff
+        for part in exchanged:
+            for nodes, weights, value, axis in zip(part.nodes, part.weights, part.value, part.axis, strict=True):
+                rows.append(self._row(nodes, weights, np.sqrt(value) * axis))
+                signs.append(part.sign)
+        for held, sign in ((let_go, -1.0), (taken, 1.0)):
+            for node, value in held:
+                rows += [self._row(np.array([node]), np.ones(1), np.sqrt(value) * axis) for axis in np.eye(3)]
+                signs += [sign] * 3
+        return np.array(rows), np.array(signs)
 
     def _row(self, nodes: NDArray[np.int64], weights: Array, axis: Array) -> Array:
         row = np.zeros((len(self.model.pattern.points), 3))
@@ -139,10 +143,36 @@ def _same(ties: Ties, loads: Loads) -> bool:
     return all(a is b or np.array_equal(a, b) for a, b in pairs)
 
 
-def _exchanged(old: Springs, new: Springs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which of the old springs are gone and which of the new ones have come; targets do not count."""
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Principal parts of springs that have come or gone, one row each.
+
+    Args:
+        sign: 1 for those that have come, -1 for those that are gone.
+        nodes: Shape (r, 4).
+        weights: Shape (r, 4).
+        value: Stiffness along the axis [N/m], shape (r,).
+        axis: Shape (r, 3).
+    """
+
+    sign: float
+    nodes: NDArray[np.int64]
+    weights: Array
+    value: Array
+    axis: Array
+
+
+def _exchanged(old: Springs, new: Springs) -> tuple[Exchange, Exchange]:
+    """Return the springs that are gone and those that have come; targets do not count."""
     a, b = _keys(old), _keys(new)
-    return np.flatnonzero(~np.isin(a, b)), np.flatnonzero(~np.isin(b, a))
+    return _principal(old, ~np.isin(a, b), -1.0), _principal(new, ~np.isin(b, a), 1.0)
+
+
+def _principal(springs: Springs, chosen: NDArray[np.bool_], sign: float) -> Exchange:
+    value, axes = np.linalg.eigh(springs.stiffness[chosen])
+    which, k = np.nonzero(value > 1e-9 * np.maximum(value[:, -1:], 1e-300))
+    spring = np.flatnonzero(chosen)[which]
+    return Exchange(sign, springs.nodes[spring], springs.weights[spring], value[which, k], axes[which, :, k])
 
 
 def _keys(springs: Springs) -> NDArray[np.void]:
