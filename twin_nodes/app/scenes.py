@@ -41,6 +41,12 @@ ROOM: dict[str, dict[str, Any]] = {
         'advisor.guidance.tool.shaft_direction': [0.0, 0.0, 1.0],
     },
     'respiration': {'markers': ['chest', 'belly']},
+    'route': {
+        'skin': 'bone',
+        'guard': ['nerve', 'artery'],
+        'session.target': [0.031, -0.06, 0.112],
+        'session.entry_centre': [0.031, -0.047, 0.142],
+    },
     'room': {'port': 18944},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }

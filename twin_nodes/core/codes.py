@@ -142,6 +142,22 @@ CODES: dict[str, CodeEntry] = {
         'No calibration for the tool has been published yet, so nothing that needs the tip is computed.',
         'Pivot the tool (calibration_node says how) or give a calibration file.',
     ),
+    'NO_ROUTE': CodeEntry(
+        'there is no route to the target',
+        'No entry of the region reaches the target, or each way is likely to breach a structure; none is shown.',
+        'Widen the entry region, take a thinner or bent tool, or improve the registration; the message says what stands '
+        'in the way.',
+    ),
+    'ROUTE_CHANGED': CodeEntry(
+        'the chosen route is no longer offered',
+        'The anatomy or its error has changed and the plan was made anew; the best route goes in elsewhere.',
+        'Look at the new routes on `guidance/routes` before you go on.',
+    ),
+    'ROUTE_LEFT': CodeEntry(
+        'the tool has left its route',
+        'The tip is farther from the chosen route than `leave_distance`; the next best route is named.',
+        'Go back, or choose the other route on `guidance/route/choose`.',
+    ),
     'LEARNING': CodeEntry(
         'the breath or the target is still being learned',
         'respiration_node has not seen enough of the markers, or not enough fixes of the target; it publishes none.',

@@ -9,6 +9,7 @@ CONFIGS: dict[str, str] = {
     'registration_node': 'twin_nodes.nodes.registration_node:RegistrationNodeConfig',
     'anatomy_node': 'twin_nodes.nodes.anatomy_node:AnatomyNodeConfig',
     'guidance_node': 'twin_nodes.nodes.guidance_node:GuidanceNodeConfig',
+    'route_node': 'twin_nodes.nodes.route_node:RouteNodeConfig',
     'respiration_node': 'twin_nodes.nodes.respiration_node:RespirationNodeConfig',
     'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
     'view_node': 'twin_nodes.nodes.view_node:ViewConfig',

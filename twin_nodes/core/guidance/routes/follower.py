@@ -63,6 +63,11 @@ class RouteFollower:
         self._state = RouteState.APPROACHING
 
     @property
+    def state(self) -> RouteState:
+        """How the tool stood at the last position."""
+        return self._state
+
+    @property
     def route(self) -> Route:
         """The route that is followed."""
         return self._routes[self.chosen]
