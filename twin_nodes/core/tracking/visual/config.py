@@ -23,7 +23,7 @@ class VisualConfig:
     refine: bool = setting('Whether corners are refined to a fraction of a pixel by lines fitted to the edges.', True)
     pixel_noise: float = setting(
         'Least standard deviation of a corner on each axis, whatever the residuals say.',
-        0.02,
+        0.01,
         unit='px',
         minimum=1e-4,
         maximum=10.0,
