@@ -6,7 +6,9 @@ energy of VBD in newton is ours, that of pbatoolkit converges to the same state.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +61,15 @@ def run_peers(scene: Scene, frames: int, *, quick: bool) -> Iterator[PeerRun]:
     references: dict[int, Array] = {}
     for name, make, count in makers:
         try:
-            follow = make(scene)
+            with redirect_stdout(sys.stderr):  # what peers say is no figure
+                follow = make(scene)
         except ImportError:
             continue
         times, error = [], 0.0
         for frame in range(count):
             states: list[Array] = []
-            times.append(timed(lambda follow=follow, frame=frame, states=states: states.append(follow(frame))))
+            with redirect_stdout(sys.stderr):
+                times.append(timed(lambda follow=follow, frame=frame, states=states: states.append(follow(frame))))
             if frame not in references:
                 references[frame] = exact(scene, frame, references.get(frame - 1, scene.model.rest))
             error = scene.error_percent(states[0], references[frame])
