@@ -64,11 +64,12 @@ def test_twelve_markers_whose_family_is_found(capsys, shared_data):
 def test_check_says_what_is_in_a_video(shared_data):
     text = inspect(shared_data / 'aruco_video' / 'output.avi')
     assert '10 images of 640x480 px' in text and 'tags of 4X4_50, in the first image: 0' in text
-    with pytest.raises(Exception, match='3×3 camera matrix'):
-        main_camera = shared_data / 'aruco_video' / 'bad_calibration.txt'
-        from twin_nodes.io.camera_info import read_camera_info
 
-        read_camera_info(main_camera, size=(640, 480))
+
+def test_a_calibration_that_is_none_is_refused(capsys, shared_data):
+    folder = shared_data / 'aruco_video'
+    code, _, err = ran(capsys, folder / 'output.avi', '--camera', folder / 'bad_calibration.txt', '--tag-size', 33)
+    assert code == 1 and 'expected a 3×3 camera matrix' in err
 
 
 @pytest.fixture

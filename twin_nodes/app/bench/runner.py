@@ -19,6 +19,7 @@ BENCHES = {
     'respiration': 'twin_nodes.app.bench.respiration',
     'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
+    'visual': 'twin_nodes.app.bench.visual',
     'deform': 'twin_nodes.app.bench.deform',
     'carve': 'twin_nodes.app.bench.carve',
     'build': 'twin_nodes.app.bench.build',

@@ -130,17 +130,19 @@ def _measure(count: int) -> _Poses:
 
 
 def _flip_figures(runs: int) -> list[Figure]:
-    given = flips = peer_given = peer_flips = 0
+    given = flips = beyond = peer_given = peer_flips = 0
     for seed in range(runs):
-        for ours, theirs in _passage(Passage(seed, (0.05, 0.2, 0.35)[seed % 3], 0.9)):
+        for ours, theirs, outside in _passage(Passage(seed, (0.05, 0.2, 0.35)[seed % 3], 0.9)):
             given += ours is not None
             flips += ours is True
+            beyond += ours is True and outside
             peer_given += theirs is not None
             peer_flips += theirs is True
     total = runs * 90
     ratio = flips / peer_flips if peer_flips else None
     return [
         judge('flips_count', flips, '', peer=PEER, ratio=ratio, at_most=0.1 * peer_flips),
+        judge('flips_beyond_sigma_count', beyond, ''),
         judge('peer_flips_count', peer_flips, '', peer=PEER),
         judge('flips_of_given_percent', 100.0 * flips / max(given, 1), '%'),
         judge('peer_flips_of_given_percent', 100.0 * peer_flips / max(peer_given, 1), '%'),
@@ -148,8 +150,9 @@ def _flip_figures(runs: int) -> list[Figure]:
     ]
 
 
-def _passage(passage: Passage, images: int = 90) -> Iterator[tuple[bool | None, bool | None]]:
-    """Yield for each image whether our pose and that of the peer are flipped; None for no pose."""
+def _passage(passage: Passage, images: int = 90) -> Iterator[tuple[bool | None, bool | None, bool]]:
+    """Yield for each image whether our pose and the peer's are flipped (None for no pose), and whether
+    ours is off by more than its stated error explains (99 %)."""
     rng = np.random.default_rng(passage.seed)
     scene = MarkerScene(trial_camera(), Optics(blur_px=1.0, noise=5.0))
     tracker = VisualTracker(VisualConfig(dictionary=FAMILY, tag_size=SIZE), trial_camera())
@@ -158,11 +161,14 @@ def _passage(passage: Passage, images: int = 90) -> Iterator[tuple[bool | None, 
     for stamp_ns, truth in passage.poses(images):
         image = scene.render([(body, truth)], rng, family=FAMILY)
         found = [one for one in tracker.observe(stamp_ns, image).bodies if isinstance(one, BodyPose)]
-        ours = None
+        ours, outside = None, False
         if found:
+            error = pose_error(found[0].pose, truth)
+            outside = float(error @ np.linalg.solve(found[0].covariance, error)) > 16.8
             ours = found[0].second is not None and _nearer(found[0].second[0], found[0].pose, truth)
         peer = plain.poses(image)
-        yield ours, None if not peer else len(peer) > 1 and _nearer(peer[1], peer[0], truth)
+        theirs = None if not peer else len(peer) > 1 and _nearer(peer[1], peer[0], truth)
+        yield ours, theirs, outside
 
 
 def _nearer(other: Array, chosen: Array, truth: Array) -> bool:
