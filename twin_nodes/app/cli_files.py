@@ -267,6 +267,24 @@ def register_surface(
     raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
 
 
+@register.command('sphere')
+def register_sphere(
+    points: Annotated[Path, typer.Argument(help='Points on a fiducial sphere: PLY, CSV, XYZ, VTP, NPY.')],
+    unit: Annotated[str, typer.Option(help="Unit of the points, 'm' or 'mm'; recognised when left out.")] = '',
+    radius_mm: Annotated[float | None, typer.Option(min=0.01, help='Known radius; fitted when left out.')] = None,
+    json: Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')] = False,
+) -> None:
+    """Find the centre of a fiducial sphere, with its error."""
+    from twin_nodes.app.figures import print_figures
+    from twin_nodes.app.offline_sphere import sphere_of
+
+    report = sphere_of(points, unit=unit, radius_mm=radius_mm)
+    if json:
+        print_figures(report.figures, as_json=True)
+    else:
+        print(report.text)
+
+
 @register.command('check')
 def register_check(
     registration: Annotated[Path, typer.Argument(help='Stored registration.')],
