@@ -364,7 +364,7 @@ CODES: dict[str, CodeEntry] = {
     'ROBOT_OFFSET': CodeEntry(
         'measured_cp is not where measured_js puts the tip',
         'The offset stayed above the limits; the message names what explains it: the tip, a joint, or the base.',
-        'Set `tip` to the point that the robot reports, or choose the model of the instrument; else home the joint again.',
+        'Set `tip` to the point that the robot reports, choose the model of its instrument, or home the joint again.',
     ),
     'SELF_CHECK_WAITS': CodeEntry(
         'the robot has not been checked against its model yet',
