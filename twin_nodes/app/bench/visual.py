@@ -151,8 +151,10 @@ def _flip_figures(runs: int) -> list[Figure]:
 
 
 def _passage(passage: Passage, images: int = 90) -> Iterator[tuple[bool | None, bool | None, bool]]:
-    """Yield for each image whether our pose and the peer's are flipped (None for no pose), and whether
-    ours is off by more than its stated error explains (99 %)."""
+    """Yield for each image whether our pose and the peer's are flipped; None for no pose.
+
+    The third says whether ours is off by more than its stated error explains (99 %).
+    """
     rng = np.random.default_rng(passage.seed)
     scene = MarkerScene(trial_camera(), Optics(blur_px=1.0, noise=5.0))
     tracker = VisualTracker(VisualConfig(dictionary=FAMILY, tag_size=SIZE), trial_camera())
