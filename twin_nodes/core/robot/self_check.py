@@ -197,7 +197,7 @@ class SelfCheck:
             if cost - best[0] < self._config.evidence or not self._is_large(sums, columns, best[1], best[2]):
                 break
             if not chosen:
-                rivals = tuple((t[1], t[2]) for t in trials if t is not best and t[0] - best[0] < 6.0)
+                rivals = tuple((t[1], t[2]) for t in trials if t is not best and t[0] - best[0] < self._config.evidence)
             chosen.append((best[1], best[2], best[3]))
             columns += best[3]
             cost = best[0]
