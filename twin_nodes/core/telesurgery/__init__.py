@@ -1,0 +1,1 @@
+"""Telesurgery over bad networks: the link, the bridge, what bridges the delay."""

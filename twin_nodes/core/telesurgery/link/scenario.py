@@ -1,0 +1,80 @@
+"""A scenario: the settings of a link with its measured traces, from which seeded links are made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twin_nodes.core.config import build_config
+from twin_nodes.core.telesurgery.link.config import LinkConfig
+from twin_nodes.core.telesurgery.link.direction import LinkDirection
+from twin_nodes.core.telesurgery.link.site_clock import SiteClock
+from twin_nodes.core.telesurgery.link.trace import DelayTrace, Opportunities
+
+FORWARD, BACKWARD = 0, 1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A link that can be made again and again.
+
+    Args:
+        config: Settings.
+        traces: Measured delays by direction ('forward', 'backward').
+        opportunities: mahimahi traces by direction.
+    """
+
+    config: LinkConfig
+    traces: Mapping[str, DelayTrace] = field(default_factory=dict)
+    opportunities: Mapping[str, Opportunities] = field(default_factory=dict)
+
+    def link(self, seed: int) -> 'Link':
+        """Make the link of a seed; the same seed is the same link."""
+        return Link(self, seed)
+
+
+class Link:
+    """Both directions and both clocks of one run.
+
+    Args:
+        scenario: What to emulate.
+        seed: Seed; the directions draw independent numbers from it.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        config = scenario.config
+        self.scenario = scenario
+        self.seed = seed
+        self.forward = self._direction('forward', FORWARD)
+        self.backward = self._direction('backward', BACKWARD)
+        self.leader_clock = SiteClock(config.leader_clock)
+        self.follower_clock = SiteClock(config.follower_clock)
+
+    def _direction(self, name: str, number: int) -> LinkDirection:
+        return LinkDirection(
+            getattr(self.scenario.config, name),
+            seed=self.seed,
+            direction=number,
+            trace=self.scenario.traces.get(name),
+            opportunities=self.scenario.opportunities.get(name),
+        )
+
+
+def link_config(values: Mapping[str, Any], *, source: str = '') -> LinkConfig:
+    """Build the settings of a link; what stands under `both` holds for both directions and is overridden by them.
+
+    Raises:
+        ConfigError: naming source, key, value and limit.
+    """
+    rest = {key: value for key, value in values.items() if key not in ('both', 'forward', 'backward')}
+    both = values.get('both') or {}
+    for direction in ('forward', 'backward'):
+        rest[direction] = _merged(both, values.get(direction) or {})
+    return build_config(LinkConfig, rest, source=source)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
