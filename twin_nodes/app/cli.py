@@ -264,6 +264,19 @@ def compare(
 
 
 @app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help='Bag, folder of a demo, case folder, or figures of `twin bench --json`.')],
+    output: Annotated[Path | None, typer.Option('--output', '-o', help='Page to write; else report.html there.')] = None,
+    pdf: Annotated[bool, typer.Option('--pdf', help='Write a PDF too (needs weasyprint).')] = False,
+    json: Json = False,
+) -> None:
+    """Write one self-contained page of what a bag, a case or a bench holds."""
+    from twin_nodes.app.report.run import write_report
+
+    _end(write_report(source, output=output, pdf=pdf, as_json=json))
+
+
+@app.command()
 def metrics(
     bags: Annotated[list[Path], typer.Argument(help='Bags; with several, trials are scored among each other.')],
     topic: Annotated[list[str] | None, typer.Option(help='Topic with poses or wrenches; all by default.')] = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
-from twin_nodes.app.figures import Figure, judge, print_figures
+from twin_nodes.app.figures import Figure, json_lines, judge, print_figures
 from twin_nodes.app.observer import Observations, Said
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
 from twin_nodes.core.geometry.covariance import point_covariance
@@ -64,7 +64,9 @@ def write_readme(folder: Path, figures: list[Figure]) -> None:
         '',
     ]
     lines += [f'{figure.figure}: {figure.value} {figure.unit} {figure.goal}' for figure in figures]
+    lines += ['', 'figures.jsonl holds the same for machines; `twin report` makes a page of all of it.']
     (folder / 'README.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    (folder / 'figures.jsonl').write_text(json_lines(figures), encoding='utf-8')
 
 
 def score_room(seen: Observations, room: Room) -> list[Figure]:

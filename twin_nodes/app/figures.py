@@ -72,6 +72,11 @@ def print_figures(figures: Iterable[Figure], *, as_json: bool) -> bool:
     return all(figure.ok for figure in figures)
 
 
+def json_lines(figures: Iterable[Figure]) -> str:
+    """The same lines as `--json` prints."""
+    return ''.join(json.dumps(_plain(figure), ensure_ascii=False) + '\n' for figure in figures)
+
+
 def _plain(figure: Figure) -> dict[str, Any]:
     plain = asdict(figure)
     for key in ('value', 'ratio'):

@@ -1,0 +1,217 @@
+"""The report of a bag: what was tracked, tied, guided and said, from the recorded messages alone."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+
+from twin_nodes.app.metrics import measure_bag
+from twin_nodes.app.report.bag_gather import Gathered, gather
+from twin_nodes.app.report.content import Fact, Plot, Report, Section, Table, line
+from twin_nodes.app.report.files import configuration, figures_beside
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.recordings.recording import file_sha256
+
+_SIGMAS = 1.959964
+_UNITS = {
+    'mm': 'mm',
+    'deg': '°',
+    'hz': 'Hz',
+    'ms': 'ms',
+    's': 's',
+    'ppm': 'ppm',
+    'mm3': 'mm³',
+    'cm3': 'cm³',
+    'percent': '%',
+}
+
+
+def report_of_bag(path: Path) -> Report:
+    """Gather a bag into a report.
+
+    Raises:
+        InputError: when it cannot be read, or holds nothing.
+    """
+    reader = BagReader(path)
+    if not reader.message_count:
+        raise InputError(f'{path.name} holds no message')
+    seen = gather(reader)
+    started = datetime.datetime.fromtimestamp(reader.start_ns / NANOSECONDS, datetime.UTC)
+    sections = (
+        _overview(reader, path, started),
+        _figures(path),
+        _tracking(seen),
+        _accuracy(seen),
+        _clearance(seen),
+        _anatomy(seen),
+        _link(seen),
+        _alarms(seen),
+        _skill(path),
+        _faults(seen),
+        configuration(path),
+    )
+    return Report(
+        f'Report of {path.resolve().parent.name}/{path.name}', f'recorded {started:%Y-%m-%d %H:%M:%S} UTC', sections
+    )
+
+
+def _overview(reader: BagReader, path: Path, started: datetime.datetime) -> Section:
+    seconds = (reader.end_ns - reader.start_ns) / NANOSECONDS
+    loss = reader.loss
+    facts = (
+        Fact('started_utc', 'start', f'{started:%Y-%m-%d %H:%M:%S.%f}', '', 'first log time'),
+        Fact('duration_s', 'duration', float(seconds), 's', 'first to last log time'),
+        Fact('messages', 'messages', float(reader.message_count), '', 'read from whole, checked chunks'),
+        Fact('topics', 'topics', float(len(reader.topics)), '', ''),
+        Fact('bad_chunks', 'damaged chunks', float(loss.bad_chunks), '', 'chunks with a wrong checksum'),
+        Fact('lost_messages', 'messages known to be lost', float(loss.missing_messages), '', ''),
+    )
+    files = sorted(path.rglob('*.mcap')) if path.is_dir() else [path]
+    rows = tuple((file.name, f'{file.stat().st_size}', file_sha256(file)) for file in files)
+    return Section('What was recorded', '', facts, (Table(('file', 'bytes', 'SHA-256'), rows),))
+
+
+def _figures(path: Path) -> Section:
+    rows = figures_beside(path)
+    if not rows:
+        return Section('Promises')
+    return Section('Promises', 'What the run measured of itself against the known truth.', (), (rows,))
+
+
+def _tracking(seen: Gathered) -> Section:
+    rows = []
+    for topic, stamps in sorted(seen.measured.items()):
+        gaps = np.diff(np.unique(stamps)) * 1e-6
+        rate = 1e3 / float(np.median(gaps)) if len(gaps) else 0.0
+        longest = float(gaps.max()) if len(gaps) else 0.0
+        rows.append((topic, str(len(stamps)), f'{rate:.2f}', f'{longest:.0f}'))
+    tables = (
+        Table(('topic', 'poses', 'rate [Hz]', 'longest gap [ms]'), tuple(rows), 'from the stamps of measurement'),
+    )
+    return Section('Tracking', '', (), tables if rows else ())
+
+
+def _accuracy(seen: Gathered) -> Section:
+    rows = [
+        (name, f'{1e3 * tie.position:.4f}', f'{np.degrees(tie.rotation):.4f}', f'{tie.after:.1f}')
+        for name, tie in sorted(seen.ties.items())
+    ]
+    facts = [
+        Fact(f'{_snake(name)}_{_snake(key)}', f'{name}: {key}', float(value), _unit(key), 'last value in /diagnostics')
+        for name, values in sorted(seen.states.items())
+        for key, value in values.items()
+    ]
+    plots = []
+    if seen.tip_sigma:
+        plots.append(Plot('σ of the tip in the anatomy', 'time [s]', 'σ [mm]', (line('', seen.tip_sigma),)))
+        values = np.array(seen.tip_sigma)[:, 1]
+        facts.append(
+            Fact('tip_sigma_median_mm', 'σ of the tip in the anatomy, median', float(np.median(values)), 'mm',
+                 'root of the trace of the covariance on guidance/tip')
+        )  # fmt: skip
+    tables = (
+        Table(('tie', 'σ position [mm]', 'σ rotation [°]', 'known after [s]'), tuple(rows), 'last message of each'),
+    )
+    return Section('Accuracy of the chain', '', tuple(facts), tables if rows else (), tuple(plots))
+
+
+def _clearance(seen: Gathered) -> Section:
+    facts, lines = [], []
+    for name, rows in sorted(seen.clearance.items()):
+        values = np.array(rows)
+        nearest = values[values[:, 1].argmin()]
+        how = 'least of guidance/clearance'
+        facts += [
+            Fact(f'{_snake(name)}_closest_mm', f'{name}: closest approach', float(nearest[1]), 'mm', how),
+            Fact(f'{_snake(name)}_closest_sigma_mm', f'{name}: σ there', float(nearest[2]), 'mm', ''),
+            Fact(f'{_snake(name)}_closest_after_s', f'{name}: after', float(nearest[0]), 's', 'from the start'),
+            Fact(f'{_snake(name)}_breach_probability', f'{name}: largest probability of a breach',
+                 float(values[:, 3].max()), '', 'largest of guidance/clearance'),
+        ]  # fmt: skip
+        lines.append(line(name, [(row[0], row[1], _SIGMAS * row[2]) for row in rows]))
+    if not lines:
+        return Section('Clearance')
+    marks = tuple((event[0], str(number)) for number, event in enumerate(seen.events, start=1) if event[1] != '0')
+    plot = Plot(
+        'Clearance over time, with its 95 % band', 'time [s]', 'distance [mm]', tuple(lines), marks, ((0.0, 'contact'),)
+    )
+    return Section('Clearance', '', tuple(facts), (), (plot,))
+
+
+def _anatomy(seen: Gathered) -> Section:
+    facts = [
+        Fact(f'{_snake(name)}_{_snake(key)}', f'{name}: {key}', float(value), _unit(key), 'last value in /diagnostics')
+        for name, values in sorted(seen.anatomy.items())
+        for key, value in values.items()
+    ]
+    if seen.targets:
+        facts.append(Fact('targets', 'hidden targets', float(seen.targets), '', 'last message of anatomy/targets'))
+    return Section('Anatomy: carved and deformed', '', tuple(facts))
+
+
+def _link(seen: Gathered) -> Section:
+    plots = tuple(
+        Plot(f'Link: {key}', 'time [s]', key, (line('', rows),))
+        for key, rows in sorted(seen.link.items())
+        if len(rows) > 1
+    )
+    facts = tuple(
+        Fact(f'link_{_snake(key)}_median', f'{key}, median', float(np.median(np.array(rows)[:, 1])), '', 'link/state')
+        for key, rows in sorted(seen.link.items())
+    )
+    return Section('Link', '', facts, (), plots)
+
+
+def _alarms(seen: Gathered) -> Section:
+    if not seen.events:
+        return Section('Alarms')
+    rows = tuple(
+        (str(number), f'{after:.2f}', code, message)
+        for number, (after, _, code, message) in enumerate(seen.events, start=1)
+    )
+    facts = (Fact('alarms', 'events', float(len(rows)), '', 'messages on guidance/events'),)
+    return Section('Alarms', '', facts, (Table(('number', 'after [s]', 'code', 'what'), rows[:200]),))
+
+
+def _skill(path: Path) -> Section:
+    try:
+        trial = measure_bag(path)
+    except InputError:
+        return Section('Motion')
+    rows = tuple(
+        (topic, f'{motion.tracked:.1f}', f'{1e3 * motion.path_length:.0f}', f'{1e3 * motion.mean_speed:.1f}',
+         f'{motion.smoothness:.2f}', f'{100.0 * motion.idle_share:.0f}')
+        for topic, motion in trial.motions.items() if topic.endswith('filtered_cp')
+    )  # fmt: skip
+    forces = tuple(
+        (topic, f'{force.peak:.2f}', f'{force.mean:.2f}', str(force.peaks)) for topic, force in trial.forces.items()
+    )
+    tables = []
+    if rows:
+        headings = ('tool', 'tracked [s]', 'path [mm]', 'speed [mm/s]', 'log dimensionless jerk', 'at rest [%]')
+        tables.append(Table(headings, rows, 'as `twin metrics` measures it'))
+    if forces:
+        tables.append(Table(('topic', 'peak [N]', 'mean [N]', 'peaks'), forces))
+    return Section('Motion', '', (), tuple(tables))
+
+
+def _faults(seen: Gathered) -> Section:
+    rows = tuple(
+        (check, code, f'{fault.first:.1f}', f'{fault.last:.1f}', str(fault.count), fault.message)
+        for (check, code), fault in sorted(seen.faults.items(), key=lambda item: item[1].first)
+    )
+    facts = (Fact('faults', 'checks that were not well at some time', float(len(rows)), '', '/diagnostics'),)
+    headings = ('check', 'code', 'first [s]', 'last [s]', 'times', 'what was said')
+    return Section('Faults', '`twin explain CODE` says what a code means.' if rows else '', facts,
+                   (Table(headings, rows),) if rows else ())  # fmt: skip
+
+
+def _unit(key: str) -> str:
+    """The unit that a key of a diagnostic ends in."""
+    return _UNITS.get(key.replace(' ', '_').rsplit('_', 1)[-1], '')
+
+
+def _snake(name: str) -> str:
+    return ''.join(letter if letter.isalnum() else '_' for letter in name.lower()).strip('_')

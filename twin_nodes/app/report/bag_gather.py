@@ -1,0 +1,183 @@
+"""Walks through a bag once and keeps what a report tells."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.bags.reader import BagMessage, BagReader
+
+_STATES = ('calibration', 'registration', 'guidance: chain')
+_CLEARANCE = ('distance', 'sigma', 'probability', 'structure')
+_POINT_FIELDS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
+_KEPT = 100_000
+
+
+@dataclass(frozen=True)
+class TieSigma:
+    """Standard deviations of a tie: position [m], rotation [rad]; and when it was known [s]."""
+
+    position: float
+    rotation: float
+    after: float
+
+
+@dataclass
+class Fault:
+    """A check that was not well: when first and last [s], how often, and what it said last."""
+
+    first: float
+    last: float
+    count: int
+    message: str
+
+
+@dataclass
+class Gathered:
+    """What was seen; times in seconds since the start of the bag, lengths in millimetres where people read them."""
+
+    start_ns: int
+    measured: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    ties: dict[str, TieSigma] = field(default_factory=dict)
+    states: dict[str, dict[str, float]] = field(default_factory=dict)
+    anatomy: dict[str, dict[str, float]] = field(default_factory=dict)
+    tip_sigma: list[tuple[float, ...]] = field(default_factory=list)
+    clearance: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
+    names: dict[int, str] = field(default_factory=dict)
+    targets: int = 0
+    link: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
+    events: list[tuple[float, str, str, str]] = field(default_factory=list)
+    faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
+
+
+def gather(reader: BagReader) -> Gathered:
+    """Read all messages that a report tells of."""
+    seen = Gathered(reader.start_ns)
+    takers = {topic: taker for topic in reader.topics if (taker := _taker(topic, reader.topics[topic].type_name))}
+    markers = [topic for topic in takers if topic.endswith('anatomy/surface')]
+    for chosen in (markers, [topic for topic in takers if topic not in markers]):
+        for message in reader.messages(chosen) if chosen else ():
+            takers[message.topic](seen, message, reader.decode(message))
+    return seen
+
+
+def _taker(topic: str, kind: str) -> Callable[[Gathered, BagMessage, Any], None] | None:
+    if topic.endswith('/measured_cp'):
+        return _take_measured
+    if kind == 'diagnostic_msgs/msg/DiagnosticArray':
+        return _take_event if topic.endswith('events') else _take_link if topic.endswith('link/state') else _take_health
+    known = {
+        'guidance/tip': _take_tip,
+        'guidance/clearance': _take_clearance,
+        'anatomy/surface': _take_surface,
+        'anatomy/targets': _take_targets,
+    }
+    for ending, taker in known.items():
+        if topic.endswith(ending):
+            return taker
+    is_tie = kind == 'geometry_msgs/msg/PoseWithCovarianceStamped'
+    return _take_tie if is_tie and ('calibration/' in topic or topic.endswith('registration')) else None
+
+
+def _after(seen: Gathered, message: BagMessage) -> float:
+    return (message.log_time_ns - seen.start_ns) / NANOSECONDS
+
+
+def _take_measured(seen: Gathered, message: BagMessage, record: Any) -> None:
+    stamp = record.header.stamp
+    seen.measured[message.topic].append(stamp.sec * NANOSECONDS + stamp.nanosec)
+
+
+def _take_tie(seen: Gathered, message: BagMessage, record: Any) -> None:
+    covariance = np.asarray(record.pose.covariance, dtype=float).reshape(6, 6)
+    if covariance[0, 0] < 0.0:  # withdrawn
+        seen.ties.pop(message.topic, None)
+        return
+    position, rotation = (float(np.sqrt(np.trace(part))) for part in (covariance[:3, :3], covariance[3:, 3:]))
+    seen.ties[message.topic] = TieSigma(position, rotation, _after(seen, message))
+
+
+def _take_tip(seen: Gathered, message: BagMessage, record: Any) -> None:
+    covariance = np.asarray(record.pose.covariance, dtype=float).reshape(6, 6)
+    seen.tip_sigma.append((_after(seen, message), 1e3 * float(np.sqrt(np.trace(covariance[:3, :3])))))
+
+
+def _take_surface(seen: Gathered, message: BagMessage, record: Any) -> None:
+    seen.names |= {marker.id: marker.ns for marker in record.markers}
+
+
+def _take_clearance(seen: Gathered, message: BagMessage, record: Any) -> None:
+    for row in _points(record, _CLEARANCE):
+        name = seen.names.get(int(row['structure']), f'structure {int(row["structure"])}')
+        distance, sigma = 1e3 * float(row['distance']), 1e3 * float(row['sigma'])
+        seen.clearance[name].append((_after(seen, message), distance, sigma, float(row['probability'])))
+
+
+def _take_targets(seen: Gathered, message: BagMessage, record: Any) -> None:
+    seen.targets = int(record.width * record.height)
+
+
+def _points(record: Any, names: tuple[str, ...]) -> np.ndarray:
+    """Rows of a PointCloud2 as a structured array of the named fields; none when one is missing."""
+    fields = {entry.name: entry for entry in record.fields}
+    if any(name not in fields or fields[name].datatype not in _POINT_FIELDS for name in names):
+        return np.empty(0)
+    order = '>' if record.is_bigendian else '<'
+    dtype = np.dtype({
+        'names': list(names),
+        'formats': [order + _POINT_FIELDS[fields[name].datatype] for name in names],
+        'offsets': [fields[name].offset for name in names],
+        'itemsize': record.point_step,
+    })  # fmt: skip
+    return np.frombuffer(bytes(record.data), dtype=dtype, count=record.width * record.height)
+
+
+def _values(status: Any) -> tuple[str, dict[str, float]]:
+    """Code of a status, and its values that are numbers."""
+    code, numbers = '', {}
+    for pair in status.values:
+        if pair.key == 'code':
+            code = pair.value
+            continue
+        try:
+            number = float(pair.value)
+        except ValueError:
+            continue
+        if np.isfinite(number):
+            numbers[pair.key] = number
+    return code, numbers
+
+
+def _level(status: Any) -> str:
+    level = status.level
+    return str(level[0] if isinstance(level, (bytes, bytearray)) else int(level))
+
+
+def _take_health(seen: Gathered, message: BagMessage, record: Any) -> None:
+    after = _after(seen, message)
+    for status in record.status:
+        code, numbers = _values(status)
+        if status.name.startswith(_STATES) and not status.name.endswith('counters'):
+            seen.states[status.name] = numbers
+        if status.name.startswith('anatomy') and not status.name.endswith('counters'):
+            seen.anatomy[status.name] = numbers
+        if _level(status) == '0':
+            continue
+        fault = seen.faults.setdefault((status.name, code), Fault(after, after, 0, ''))
+        fault.last, fault.count, fault.message = after, fault.count + 1, status.message
+
+
+def _take_event(seen: Gathered, message: BagMessage, record: Any) -> None:
+    for status in record.status:
+        if len(seen.events) < _KEPT:
+            seen.events.append((_after(seen, message), _level(status), _values(status)[0], status.message))
+
+
+def _take_link(seen: Gathered, message: BagMessage, record: Any) -> None:
+    after = _after(seen, message)
+    for status in record.status:
+        for key, number in _values(status)[1].items():
+            seen.link[f'{status.name} {key}'].append((after, number))
