@@ -265,8 +265,8 @@ def compare(
 
 @app.command()
 def report(
-    source: Annotated[Path, typer.Argument(help='Bag, folder of a demo, case folder, or figures of `twin bench --json`.')],
-    output: Annotated[Path | None, typer.Option('--output', '-o', help='Page to write; else report.html there.')] = None,
+    source: Annotated[Path, typer.Argument(help='Bag, folder of a demo, case, or figures of `twin bench --json`.')],
+    output: Annotated[Path | None, typer.Option('--output', '-o', help='Page to write; else report.html.')] = None,
     pdf: Annotated[bool, typer.Option('--pdf', help='Write a PDF too (needs weasyprint).')] = False,
     json: Json = False,
 ) -> None:
@@ -274,6 +274,19 @@ def report(
     from twin_nodes.app.report.run import write_report
 
     _end(write_report(source, output=output, pdf=pdf, as_json=json))
+
+
+@app.command()
+def export(
+    bag: Annotated[Path, typer.Argument(help='Bag.')],
+    form: Annotated[str, typer.Option('--to', help='tum or csv for poses and numbers, vtk for surfaces.')] = 'tum',
+    topic: Annotated[list[str] | None, typer.Option(help='Topic to write; all by default.')] = None,
+    output: Annotated[Path | None, typer.Option('--output', '-o', help='Folder; beside the bag when left out.')] = None,
+) -> None:
+    """Write what a bag holds for other tools: TUM (evo), CSV, VTK."""
+    from twin_nodes.app.export import export as run
+
+    _end(run(bag, form, topics=tuple(topic or ()), output=output))
 
 
 @app.command()
