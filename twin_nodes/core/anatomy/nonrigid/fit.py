@@ -1,0 +1,259 @@
+"""Gauss–Newton for pose and deformation at once, from points whose correspondence is found anew at each step.
+
+Unknowns are a shift and a turn of the organ (about its centre of mass, in the anatomy) and the amounts z of the modes.
+What is made least is Σ w r²/σ² + |z|²/τ² + that of the pose; τ, the amplitude of this very deformation, is estimated
+with them (MacKay 1992, equation 4.10, with a prior of its own).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from twin_nodes.core.anatomy.nonrigid import nearest_kernels, row_kernels
+from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
+from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
+from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
+from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, rotation_log, transform_points
+
+_GROSS = 2.5  # spreads beyond which the spread itself is not asked
+
+
+@dataclass(eq=False)
+class State:
+    """Where the organ is.
+
+    Args:
+        patient_T_anatomy: Pose of its rigid part, shape (4, 4).
+        amounts: Of the modes, shape (r,).
+        amplitude: Their estimated standard deviation τ.
+        seeds: Triangle of each point, shape (n,); empty when not known.
+        sigma: Spread of the residuals [m].
+        step: Size of the last step [m].
+        steps: Number of steps.
+        information: Of pose and amounts with that of the prior, shape (6 + r, 6 + r).
+        residuals: Of all points along the normal [m], shape (n,).
+        weights: Of all points over what each deserves by its noise, 0 … 1, shape (n,).
+        precision: Of the amounts at amplitude 1, by what is seen to be free of loads, shape (r, r).
+    """
+
+    patient_T_anatomy: Array
+    amounts: Array
+    amplitude: float = 1.0
+    seeds: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    sigma: float = np.inf
+    step: float = np.inf
+    steps: int = 0
+    information: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    residuals: Array = field(default_factory=lambda: np.zeros(0))
+    weights: Array = field(default_factory=lambda: np.zeros(0))
+    precision: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+class Fitter:
+    """Fits frames of one organ; holds what does not change between them.
+
+    Args:
+        compliance: The organ.
+        config: How.
+    """
+
+    def __init__(self, compliance: Compliance, config: NonrigidConfig) -> None:
+        self.compliance, self.config = compliance, config
+        self.rest = np.ascontiguousarray(compliance.model.rest[compliance.outer])
+        self.modes = np.ascontiguousarray(compliance.modes[compliance.outer])
+        self._flat = self.modes.reshape(-1, compliance.count)
+        self._face_of = nearest_kernels.face_of_vertex(compliance.faces, len(self.rest))
+        self._normals = np.empty_like(self.rest)
+
+    def vertices(self, amounts: Array) -> Array:
+        """Return where the outer nodes are in the anatomy [m], shape (b, 3)."""
+        return np.asarray(self.rest + (self._flat @ amounts).reshape(-1, 3))
+
+    def fit(self, state: State, start: Array, seen: SurfacePoints, tracked: Tracked) -> State:
+        """Bring the organ to what is seen.
+
+        Args:
+            state: Where to start from; changed.
+            start: patient_T_anatomy of the rigid registration, where the prior of the pose lies, shape (4, 4).
+            seen: Points on the surface.
+            tracked: Points whose correspondence is known.
+        """
+        config = self.config
+        state.precision = self._precision(state, seen, tracked)
+        stride = max(1, len(seen) // config.coarse_points)
+        if stride > 1 and not len(state.seeds):
+            few = SurfacePoints(
+                np.ascontiguousarray(seen.points_patient[::stride]), seen.sigma[::stride] / np.sqrt(stride),
+                None if seen.normals_patient is None else np.ascontiguousarray(seen.normals_patient[::stride]),
+            )  # fmt: skip
+            self._descend(state, start, few, tracked, config.coarse_steps, 4.0 * config.tolerance)
+            state.seeds = np.zeros(0, np.int32)
+        steps = config.fine_steps if stride > 1 else config.coarse_steps + config.fine_steps
+        return self._descend(state, start, seen, tracked, steps, config.tolerance)
+
+    def _descend(
+        self, state: State, start: Array, seen: SurfacePoints, tracked: Tracked, steps: int, tolerance: float
+    ) -> State:
+        variance = self._variance(seen)
+        jacobian = np.empty((len(seen), 6 + self.compliance.count))
+        residuals, weights, places = np.empty(len(seen)), np.empty(len(seen)), np.empty((len(seen), 3))
+        for _ in range(steps):
+            self._rows(state, seen, residuals, jacobian, places)
+            usable = self._usable(state, seen, places)
+            state.sigma = max(_spread(residuals[usable]), float(np.median(seen.sigma)))
+            row_kernels.weigh(residuals, variance, config_cut(self.config, state.sigma), weights)
+            weights[~usable] = 0.0
+            information, right = self._normal(state, start, jacobian, residuals, weights, tracked)
+            factor = cho_factor(information, lower=True, check_finite=False)
+            step = cho_solve(factor, right, check_finite=False)
+            self._amplitude(state, step, factor)
+            self._move(state, step)
+            state.steps += 1
+            if state.step <= tolerance:
+                break
+        self._rows(state, seen, residuals, jacobian, places)
+        usable = self._usable(state, seen, places)
+        state.sigma = max(_spread(residuals[usable]), float(np.median(seen.sigma)))
+        row_kernels.weigh(residuals, variance, config_cut(self.config, state.sigma), weights)
+        weights[~usable] = 0.0
+        state.information = self._normal(state, start, jacobian, residuals, weights, tracked)[0]
+        state.residuals, state.weights = residuals, weights * variance
+        return state
+
+    def _precision(self, state: State, seen: SurfacePoints, tracked: Tracked) -> Array:
+        """Return the precision of the amounts when what is seen bears little: nothing stands between it and the eye.
+
+        Tools do, however: around tracked points loads are as expected.
+        """
+        config, compliance = self.config, self.compliance
+        anatomy_T_patient = inverse(state.patient_T_anatomy)
+        vertices = self.vertices(state.amounts)
+        bare = nearest_kernels.covered(
+            vertices, transform_points(anatomy_T_patient, seen.points_patient), config.bare_reach
+        )
+        touched = nearest_kernels.covered(
+            vertices, transform_points(anatomy_T_patient, tracked.places_patient), config.touch_reach
+        )
+        scales = 1.0 - (1.0 - config.bare_load) * (compliance.places @ (bare & ~touched))
+        return np.asarray(np.linalg.inv(compliance.spread(scales) + 1e-6 * np.eye(compliance.count)))
+
+    def _variance(self, seen: SurfacePoints) -> Array:
+        """Return σ² of each point with its part of the error that its neighbours share, as if it were its own."""
+        crowds = np.ones(len(seen))
+        if self.config.discrepancy > 0.0 and len(seen):
+            nearest_kernels.crowd(seen.points_patient, self.config.discrepancy_reach, crowds)
+        return np.asarray(seen.sigma**2 + self.config.discrepancy**2 * crowds)
+
+    def _rows(self, state: State, seen: SurfacePoints, residuals: Array, jacobian: Array, places: Array) -> None:
+        compliance = self.compliance
+        vertices = self.vertices(state.amounts)
+        points = np.ascontiguousarray(transform_points(inverse(state.patient_T_anatomy), seen.points_patient))
+        if len(state.seeds) != len(points):
+            found = np.empty(len(points), np.int32)
+            columns = np.ascontiguousarray(vertices.T, np.float32)
+            nearest_kernels.nearest_vertices(points.astype(np.float32), columns, found)
+            state.seeds = self._face_of[found]
+        nearest_kernels.walk(points, vertices, compliance.faces, compliance.across, state.seeds, places)
+        nearest_kernels.vertex_normals(vertices, compliance.faces, self._normals)
+        row_kernels.rows(
+            points, vertices, self._normals, compliance.faces, self.modes, state.seeds, places, compliance.centre,
+            compliance.radius, residuals, jacobian,
+        )  # fmt: skip
+
+    def _usable(self, state: State, seen: SurfacePoints, places: Array) -> NDArray[np.bool_]:
+        """Return which points may be matched: those whose measured normal looks the same way."""
+        if seen.normals_patient is None:
+            return np.ones(len(seen), bool)
+        at = self._normals[self.compliance.faces[state.seeds]]
+        normals = np.einsum('pk,pki->pi', places, at)
+        seen_normals = seen.normals_patient @ state.patient_T_anatomy[:3, :3]
+        return np.asarray(np.sum(normals * seen_normals, axis=1) > np.cos(self.config.normal_limit))
+
+    def _normal(
+        self, state: State, start: Array, jacobian: Array, residuals: Array, weights: Array, tracked: Tracked
+    ) -> tuple[Array, Array]:
+        weighted = jacobian * np.sqrt(weights)[:, None]
+        information = weighted.T @ weighted
+        right = weighted.T @ (np.sqrt(weights) * residuals)
+        if len(tracked):
+            rows, misses = self._tracked_rows(state, tracked)
+            information += rows.T @ rows
+            right += rows.T @ misses
+        prior, pull = self._prior(state, start)
+        return information + prior, right + pull
+
+    def _tracked_rows(self, state: State, tracked: Tracked) -> tuple[Array, Array]:
+        """Return the whitened rows (3 p, 6 + r) of tracked points and what they miss (3 p,)."""
+        compliance = self.compliance
+        anatomy_T_patient = inverse(state.patient_T_anatomy)
+        modes = tracked.points.at(compliance.modes)
+        places = tracked.points.at(compliance.model.rest) + modes @ state.amounts
+        rows = np.concatenate([rigid_rows(places, compliance), modes], axis=2)
+        turn = anatomy_T_patient[:3, :3]
+        roots = np.linalg.inv(np.linalg.cholesky(turn @ tracked.covariances @ turn.T))
+        misses = transform_points(anatomy_T_patient, tracked.places_patient) - places
+        whitened = np.einsum('pij,pjk->pik', roots, rows).reshape(-1, rows.shape[2])
+        return whitened, np.einsum('pij,pj->pi', roots, misses).ravel()
+
+    def _prior(self, state: State, start: Array) -> tuple[Array, Array]:
+        """Return the information of the prior (6 + r, 6 + r) and its pull at the state."""
+        config, compliance = self.config, self.compliance
+        moved = inverse(start) @ state.patient_T_anatomy
+        shift = transform_points(moved, compliance.centre[None])[0] - compliance.centre
+        turn = rotation_log(moved[:3, :3]) * compliance.radius
+        prior = np.zeros((6 + compliance.count, 6 + compliance.count))
+        prior[[0, 1, 2], [0, 1, 2]] = config.pose_sigma**-2
+        prior[[3, 4, 5], [3, 4, 5]] = (config.turn_sigma * compliance.radius) ** -2
+        prior[6:, 6:] = state.precision / state.amplitude**2
+        return prior, -prior @ np.concatenate([shift, turn, state.amounts])
+
+    def _amplitude(self, state: State, step: Array, factor: tuple[Array, bool]) -> None:
+        """Estimate the amplitude of this deformation: τ² = (ν + |z|²)/(ν + γ), γ the modes that are determined."""
+        config, count = self.config, self.compliance.count
+        inverted = cho_solve(factor, np.eye(6 + count)[:, 6:], check_finite=False)[6:]
+        determined = count - float(np.vdot(inverted, state.precision)) / state.amplitude**2
+        amounts = state.amounts + step[6:]
+        size = float(amounts @ state.precision @ amounts)
+        squared = (config.prior_weight + size) / (config.prior_weight + max(determined, 0.0))
+        state.amplitude = float(min(np.sqrt(squared), config.max_amplitude))
+
+    def _move(self, state: State, step: Array) -> None:
+        compliance = self.compliance
+        turn = rotation_exp(step[3:6] / compliance.radius)
+        moved = make_transform(turn, compliance.centre + step[:3] - turn @ compliance.centre)
+        state.patient_T_anatomy = state.patient_T_anatomy @ moved
+        state.amounts = state.amounts + step[6:]
+        state.step = float(np.sqrt(step[:3] @ step[:3] + step[3:6] @ step[3:6] + self._size(step[6:])))
+
+    def _size(self, amounts: Array) -> float:
+        """Return the mean squared displacement of the outside by amounts of modes [m²]."""
+        moved = self._flat @ amounts
+        return float(moved @ moved) / len(self.rest)
+
+
+def rigid_rows(places: Array, compliance: Compliance) -> Array:
+    """Return by how much places (p, 3) move by shifts and scaled turns about the centre, shape (p, 3, 6)."""
+    arms = (places - compliance.centre) / compliance.radius
+    rows = np.zeros((len(places), 3, 6))
+    rows[:, :, :3] = np.eye(3)
+    for axis in range(3):
+        rows[:, :, 3 + axis] = np.cross(np.eye(3)[axis], arms)
+    return rows
+
+
+def config_cut(config: NonrigidConfig, sigma: float) -> float:
+    """Return the residual [m] at which a weight falls to a quarter."""
+    return config.tuning * sigma
+
+
+def _spread(residuals: Array) -> float:
+    """Return the robust standard deviation of residuals about zero [m]; infinite for none."""
+    if not len(residuals):
+        return np.inf
+    first = 1.4826 * float(np.median(np.abs(residuals)))
+    core = residuals[np.abs(residuals) <= _GROSS * first]
+    return float(np.sqrt(np.mean(core**2))) * 1.05 if len(core) else first
