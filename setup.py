@@ -59,11 +59,20 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'io/links/*.yaml', 'app/**/*.html', 'app/**/*.css', 'app/**/*.js']},
+    package_data={
+        NAME: [
+            'py.typed',
+            'core/guidance/prediction/*.npz',
+            'io/links/*.yaml',
+            'app/**/*.html',
+            'app/**/*.css',
+            'app/**/*.js',
+        ]
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/twin_nodes']),
         (f'share/{NAME}', ['package.xml']),
-        *shared('launch', 'config', 'urdf'),
+        *shared('launch', 'config', 'layouts', 'urdf'),
         *([('bin', ['scripts/twin'])] if IN_WORKSPACE else []),
     ],
     install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
