@@ -7,6 +7,8 @@ from twin_nodes.app.config_files import render
 from twin_nodes.ros.registry import CONFIGS, config_type
 
 TOOL, PATIENT = 'drill', 'patient'
+# PSM1 stands on the right of the peg board, PSM2 on the left
+PEG_BASES = [0.09, -0.02, 0.15, 0.0, 0.0, 0.0, -0.09, -0.02, 0.15, 0.0, 0.0, 0.0]
 
 ROOM: dict[str, dict[str, Any]] = {
     'tracker': {
@@ -47,6 +49,8 @@ ROOM: dict[str, dict[str, Any]] = {
         'session.target': [0.031, -0.06, 0.112],
         'session.entry_centre': [0.031, -0.047, 0.142],
     },
+    'robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
+    'simulated_robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
     'room': {'port': 18944},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }

@@ -11,6 +11,8 @@ CONFIGS: dict[str, str] = {
     'guidance_node': 'twin_nodes.nodes.guidance_node:GuidanceNodeConfig',
     'route_node': 'twin_nodes.nodes.route_node:RouteNodeConfig',
     'respiration_node': 'twin_nodes.nodes.respiration_node:RespirationNodeConfig',
+    'robot_node': 'twin_nodes.nodes.robot_node:RobotNodeConfig',
+    'simulated_robot_node': 'twin_nodes.nodes.simulated_robot_node:SimulatedRobotNodeConfig',
     'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
     'view_node': 'twin_nodes.nodes.view_node:ViewConfig',
 }

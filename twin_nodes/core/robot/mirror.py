@@ -112,6 +112,10 @@ class ArmMirror:
             if name in positions and np.isfinite(positions[name]):
                 self._other[name] = float(positions[name])
 
+    def reader_sample(self) -> JointSample:
+        """Return a sample in the middle of the limits, to try the mirror with."""
+        return JointSample(1, self.chain.middle)
+
     def update(self, sample: JointSample) -> Mirrored:
         """Mirror one checked joint state."""
         pose = self.chain.forward(sample.positions)

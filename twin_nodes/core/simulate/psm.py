@@ -52,7 +52,8 @@ class SimulatedArmConfig:
 class SimulatedArm:
     """One arm.
 
-    Attributes: `state`, `is_homed`; `setpoint` (m,) where the controller wants the joints now; `jaw` [rad].
+    Attributes: `state`, `is_homed`; `setpoint` (m,) where the controller wants the joints now; `jaw` and
+    `jaw_goal` [rad].
 
     Args:
         model: The robot.
@@ -83,7 +84,7 @@ class SimulatedArm:
         self.setpoint, self._goal = home.copy(), home.copy()
         self._motor, self._joint = home.copy(), home.copy()
         self.velocity = np.zeros(len(self.chain))
-        self.jaw, self._jaw_goal = 0.0, 0.0
+        self.jaw, self.jaw_goal = 0.0, 0.0
         self.state, self.is_homed = OperatingState.ENABLED, True
 
     def command(self, word: str) -> None:
@@ -145,7 +146,7 @@ class SimulatedArm:
         self._need_enabled()
         if not np.isfinite(angle):
             raise InputError('the angle of the jaw is NaN or Inf', code='NOT_FINITE')
-        self._jaw_goal = float(np.clip(angle, np.radians(-20.0), np.radians(80.0)))
+        self.jaw_goal = float(np.clip(angle, np.radians(-20.0), np.radians(80.0)))
 
     def step(self, dt: float) -> None:
         """Let time pass [s]."""
@@ -154,7 +155,7 @@ class SimulatedArm:
         self.setpoint = self.setpoint + np.clip(self._goal - self.setpoint, -reach, reach)
         share = 1.0 if self._config.lag <= 0.0 else 1.0 - np.exp(-dt / self._config.lag)
         self._motor = self._motor + share * (self.setpoint - self._motor)
-        self.jaw += share * (self._jaw_goal - self.jaw)
+        self.jaw += share * (self.jaw_goal - self.jaw)
         self.velocity = (self._motor - before) / dt
         half = np.zeros(len(self.chain))
         half[-2:] = 0.5 * self._config.wrist_slack

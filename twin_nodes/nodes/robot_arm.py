@@ -1,0 +1,255 @@
+"""One arm within robot_node: its topics in and out, around one `ArmMirror`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped, PoseWithCovarianceStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.covariance import compose_covariance
+from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.robot.mirror import ArmMirror, Mirrored
+from twin_nodes.core.robot.model import RobotModel
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
+from twin_nodes.ros.crtk import CrtkPoseInput, CrtkPoseOutput, read_joints
+from twin_nodes.ros.health import ERROR, OK, WARN, Health
+from twin_nodes.ros.qos import LATCHED, measurement, measurement_subscription
+from twin_nodes.ros.robot_markers import STEEL, robot_markers
+
+KEPT = 400  # joint samples that wait for the pose of the same stamp
+PAIR_NS = 1_500_000  # poses are compared with joints of the same instant; at 20 mm/s this is 0.03 mm
+
+
+class RobotArm:
+    """Connects the topics of one arm to its mirror.
+
+    Args:
+        node: The node.
+        health: Its health.
+        arm: Name of the arm.
+        model: Its model.
+        mirror: Its mirror.
+        broadcasters: For moving and for fixed edges.
+        reference: Frame in which the base stands.
+        base: reference_T_base with its covariance; None when somebody else places the base.
+        silent_after: Silence after which the robot is called silent [s].
+        replay: Whether a recording is replayed.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        health: Health,
+        arm: str,
+        model: RobotModel,
+        mirror: ArmMirror,
+        broadcasters: tuple[TransformBroadcaster, StaticTransformBroadcaster],
+        *,
+        reference: str,
+        base: tuple[Array, Array] | None,
+        silent_after: float,
+        replay: bool,
+    ) -> None:
+        self._node, self._health, self.arm, self._model, self.mirror = node, health, arm, model, mirror
+        self._tf, self._fixed_tf = broadcasters
+        self._reference, self._base, self._replay = reference, base, replay
+        self._silent_after = silent_after
+        self._heard_s = time.monotonic()
+        self._state = ''
+        self._joints: dict[int, Array] = {}
+        self.newest: Mirrored | None = None
+        qos = measurement(replay=replay)
+        self._filtered = node.create_publisher(PoseWithCovarianceStamped, f'{arm}/filtered_cp', qos)
+        self._rcm_deviation = node.create_publisher(Float64, f'{arm}/rcm_deviation', qos)
+        self._rcm = node.create_publisher(PointStamped, f'{arm}/rcm', LATCHED)
+        self._model_output = node.create_publisher(MarkerArray, f'{arm}/model', LATCHED)
+        self._model_output.publish(robot_markers(model, self.frame, colour=STEEL))
+        self._outputs = {
+            topic: CrtkPoseOutput(node, f'{arm}/{topic}', qos) for topic in ('measured_cp', 'local/measured_cp')
+        }
+        taken = measurement_subscription(replay=replay)
+        node.create_subscription(JointState, f'{arm}/measured_js', self._on_joints, taken)
+        node.create_subscription(JointState, f'{arm}/jaw/measured_js', self._on_jaw, taken)
+        self._inputs = [
+            CrtkPoseInput(node, f'{arm}/{topic}', lambda m, local=local: self._on_pose(m, local), taken)
+            for topic, local in (('local/measured_cp', True), ('measured_cp', False))
+        ]
+        self._say_robot('ROBOT_SILENT', 'no measured_js yet')
+        self._say_check()
+
+    def frame(self, link: str) -> str:
+        """Return the frame of a link: the root is <arm>_base, the tip <arm>_tip."""
+        if link == self._model.root:
+            return f'{self.arm}_base'
+        if link == self.mirror.chain.tip and 'tip' not in self._model.links:
+            return f'{self.arm}_tip'
+        return f'{self.arm}_{link}'
+
+    def reset(self) -> None:
+        """Forget what was learned, after a jump of the clock or when a person asks."""
+        self.mirror.reset()
+        self._joints.clear()
+        self.newest = None
+        self._say_check()
+
+    def place(self, reference_T_base: Array, covariance: Array) -> None:
+        """Take a new place of the base."""
+        self._base = (reference_T_base, covariance)
+        self.send_base()
+
+    def send_base(self) -> None:
+        """Publish where the base stands, where that is known."""
+        if self._base is not None:
+            now_ns = self._node.get_clock().now().nanoseconds
+            base = self.frame(self._model.root)
+            self._fixed_tf.sendTransform(transform_stamped(now_ns, self._reference, base, self._base[0]))
+
+    def watch(self) -> None:
+        """Notice silence; called now and then."""
+        silence = time.monotonic() - self._heard_s
+        if silence > self._silent_after and self._state in ('OK', 'ROBOT_INVALID'):
+            self.newest = None
+            self._say_robot('ROBOT_SILENT', f'no good measured_js for {silence:.1f} s')
+
+    def _now_ns(self) -> int | None:
+        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
+
+    def _on_joints(self, message: JointState) -> None:
+        self.mirror.set_others(dict(zip(message.name, message.position, strict=False)))
+        try:
+            sample = read_joints(message, self.mirror.reader, now_ns=self._now_ns())
+        except InputError as error:
+            self._refuse(error, 'measured_js')
+            return
+        self._heard_s = time.monotonic()
+        self.newest = mirrored = self.mirror.update(sample)
+        self._joints[sample.stamp_ns] = sample.positions
+        while len(self._joints) > KEPT:
+            del self._joints[next(iter(self._joints))]
+        self._publish(mirrored)
+        if self._state != 'OK':
+            self._say_robot('OK', f'{len(self.mirror.chain)} joints mirrored, {len(mirrored.edges)} links on tf')
+
+    def _on_jaw(self, message: JointState) -> None:
+        if len(message.position) == 1 and np.isfinite(message.position[0]):
+            self.mirror.set_others({'jaw': message.position[0]})
+        else:
+            self._health.warn('JOINTS_WRONG', f'{self.arm}/jaw/measured_js: expected one finite position')
+
+    def _on_pose(self, message: Any, local: bool) -> None:
+        topic = 'local/measured_cp' if local else 'measured_cp'
+        try:
+            self.mirror.reader.check_frame(message.header.frame_id)
+            record = pose_from(message, frame=None, now_ns=self._now_ns())
+            base_T_tip = self._in_base(record.frame, record.pose, local)
+        except InputError as error:
+            if error.code != 'STAMP_ZERO':
+                self._health.warn(f'{error.code}', f'{self.arm}/{topic}: {error}')
+            return
+        positions = self._joints.get(record.stamp_ns)
+        if positions is None:
+            positions = self._nearby(record.stamp_ns)
+        if positions is not None and base_T_tip is not None:
+            if self.mirror.check.add(record.stamp_ns, positions, base_T_tip):
+                self._say_check()
+        elif base_T_tip is None and not self._inputs[0].is_heard and not self.mirror.check.state.enough:
+            self._say_check(
+                f'measured_cp is told in {record.frame!r}, whose place against the base is not known; publish '
+                'local/measured_cp'
+            )
+
+    def _in_base(self, frame: str, pose: Array, local: bool) -> Array | None:
+        """Return base_T_tip, or None for a pose in a camera or another frame whose place is not known."""
+        if local or frame == self.frame(self._model.root):
+            return pose
+        if frame == self._reference and self._base is not None:
+            return np.asarray(inverse(self._base[0]) @ pose)
+        return None
+
+    def _nearby(self, stamp_ns: int) -> Array | None:
+        """Return the positions at a stamp between two joint states, interpolated, or those of one next to it."""
+        earlier = max((s for s in self._joints if s <= stamp_ns), default=None)
+        later = min((s for s in self._joints if s >= stamp_ns), default=None)
+        if earlier is not None and later is not None and later - earlier < 0.1 * NANOSECONDS:
+            share = (stamp_ns - earlier) / max(later - earlier, 1)
+            return np.asarray(self._joints[earlier] * (1.0 - share) + self._joints[later] * share)
+        beside = earlier if earlier is not None else later
+        if beside is not None and abs(beside - stamp_ns) <= PAIR_NS:
+            return self._joints[beside]
+        return None
+
+    def _publish(self, mirrored: Mirrored) -> None:
+        stamp_ns = mirrored.stamp_ns
+        self._tf.sendTransform(
+            [transform_stamped(stamp_ns, self.frame(a), self.frame(b), pose) for a, b, pose in mirrored.edges]
+        )
+        base_frame = self.frame(self._model.root)
+        frame, pose, covariance = base_frame, mirrored.base_T_tip, mirrored.covariance
+        if self._base is not None:
+            covariance = compose_covariance(*self._base, pose, covariance)
+            frame, pose = self._reference, self._base[0] @ pose
+        self._filtered.publish(pose_with_covariance(stamp_ns, frame, pose, covariance))
+        self._outputs['measured_cp'].publish(stamp_ns, frame, pose)
+        self._outputs['local/measured_cp'].publish(stamp_ns, base_frame, mirrored.base_T_tip)
+        self._say_rcm(mirrored)
+
+    def _refuse(self, error: InputError, topic: str) -> None:
+        if error.code == 'STAMP_ZERO':
+            self.newest = None
+            self._heard_s = time.monotonic()
+            self._say_robot('ROBOT_INVALID', 'the robot marks its own state as invalid')
+            return
+        self._health.warn(error.code, f'{self.arm}/{topic}: {error}')
+        if self._state != 'OK':
+            self._say_robot(error.code, str(error))
+
+    def _say_robot(self, code: str, message: str) -> None:
+        self._state = code
+        level = OK if code == 'OK' else WARN if code == 'ROBOT_INVALID' else ERROR
+        self._health.set(f'arm {self.arm}', level, code, message)
+
+    def _say_check(self, waiting: str = '') -> None:
+        state, check = self.mirror.check.state, f'self-check {self.arm}'
+        values: dict[str, object] = {
+            'position_rms_mm': state.position_rms * 1e3,
+            'rotation_rms_deg': float(np.degrees(state.rotation_rms)),
+            'blocks': state.blocks,
+        }
+        if not state.enough:
+            text = waiting or self.mirror.names.state(state)
+            self._health.set(check, OK, 'SELF_CHECK_WAITS', text, values)
+        elif state.causes:
+            self._health.set(check, ERROR, 'ROBOT_OFFSET', self.mirror.names.state(state), values)
+        else:
+            self._health.set(check, OK, 'OK', self.mirror.names.state(state), values)
+
+    def _say_rcm(self, mirrored: Mirrored) -> None:
+        watch, check = self.mirror.rcm, f'remote centre {self.arm}'
+        if watch is None:
+            return
+        if mirrored.rcm_deviation is None or watch.estimate is None:
+            if watch.estimate is None:
+                self._health.set(check, OK, 'LEARNING', watch.missing)
+            else:
+                point = PointStamped()
+                point.header.stamp = ns_to_stamp(mirrored.stamp_ns)
+                point.header.frame_id = self.frame(self._model.root)
+                point.point.x, point.point.y, point.point.z = (float(v) for v in watch.estimate.centre)
+                self._rcm.publish(point)
+            return
+        self._rcm_deviation.publish(Float64(data=mirrored.rcm_deviation))
+        values: dict[str, object] = {'deviation_mm': mirrored.rcm_deviation * 1e3}
+        if watch.moved:
+            text = f'the shaft misses the remote centre by {mirrored.rcm_deviation * 1e3:.1f} mm'
+            self._health.set(check, ERROR, 'RCM_MOVED', text, values)
+        else:
+            self._health.set(check, OK, 'OK', 'the shaft passes its remote centre', values)

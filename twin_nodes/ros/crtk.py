@@ -1,0 +1,150 @@
+"""CRTK at the edge of ROS: poses of either type, joint states, operating states, and who else speaks on a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.robot.joint_reading import JointReader, JointSample
+from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, stamp_to_ns
+
+POSE_TYPES: dict[str, Any] = {
+    'geometry_msgs/msg/PoseStamped': PoseStamped,
+    'geometry_msgs/msg/TransformStamped': TransformStamped,  # before 2022
+}
+LOOK_S = 0.25
+
+
+def other_publishers(node: Node, topic: str) -> list[str]:
+    """Return the types that others publish on a topic."""
+    return [
+        info.topic_type
+        for info in node.get_publishers_info_by_topic(topic)
+        if (info.node_name, info.node_namespace) != (node.get_name(), node.get_namespace())
+    ]
+
+
+class CrtkPoseInput:
+    """Takes the poses of a topic as PoseStamped, or as TransformStamped where an older stack sends these.
+
+    Which one is seen from the graph; a reader of the wrong type would hear nothing. Own messages are never taken in.
+
+    Args:
+        node: The node that listens.
+        topic: Topic of the poses.
+        on_pose: Gets each message, of either type.
+        qos: For the subscription.
+    """
+
+    def __init__(self, node: Node, topic: str, on_pose: Callable[[Any], None], qos: QoSProfile) -> None:
+        self._node, self._topic, self._on_pose, self._qos = node, topic, on_pose, qos
+        self._type = ''
+        self._subscription: Any = None
+        self._timer = node.create_timer(LOOK_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.look()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody else publishes poses on the topic."""
+        return any(kind in POSE_TYPES for kind in other_publishers(self._node, self._topic))
+
+    def look(self) -> None:
+        """Listen to the type that is published, PoseStamped where both are."""
+        published = other_publishers(self._node, self._topic)
+        wanted = next((kind for kind in POSE_TYPES if kind in published), '')
+        if not wanted or wanted == self._type:
+            return
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = self._node.create_subscription(POSE_TYPES[wanted], self._topic, self._on_pose, self._qos)
+        self._type = wanted
+
+
+class CrtkPoseOutput:
+    """Publishes a pose on a topic as long as nobody else does: a robot that has one of its own is not talked over.
+
+    Args:
+        node: The node that publishes.
+        topic: The topic.
+        qos: For the publisher.
+        patience: How long the topic must have been without others [s]; discovery takes its time.
+    """
+
+    def __init__(self, node: Node, topic: str, qos: QoSProfile, *, patience: float = 3.0) -> None:
+        self._node, self._topic, self._qos = node, topic, qos
+        self._patience_ns = round(patience * 1e9)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._alone_since_ns: int | None = None
+        self._publisher: Publisher | None = None
+        self._timer = node.create_timer(LOOK_S, self._look, clock=self._steady)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this node publishes the pose."""
+        return self._publisher is not None
+
+    def publish(self, stamp_ns: int, frame: str, frame_T_tip: Array) -> None:
+        """Publish, where nobody else does."""
+        if self._alone_since_ns is None:
+            self._alone_since_ns = self._steady.now().nanoseconds
+        if self._publisher is not None:
+            self._publisher.publish(pose_stamped(stamp_ns, frame, frame_T_tip))
+
+    def _look(self) -> None:
+        if self._alone_since_ns is None:
+            return
+        now_ns = self._steady.now().nanoseconds
+        if other_publishers(self._node, self._topic):
+            self._alone_since_ns = now_ns
+            if self._publisher is not None:
+                self._node.destroy_publisher(self._publisher)
+                self._publisher = None
+        elif self._publisher is None and now_ns - self._alone_since_ns >= self._patience_ns:
+            self._publisher = self._node.create_publisher(PoseStamped, self._topic, self._qos)
+
+
+def read_joints(message: JointState, reader: JointReader, *, now_ns: int | None) -> JointSample:
+    """Check a joint state whole; see `JointReader.read`.
+
+    Raises:
+        InputError: with the code of what is wrong.
+    """
+    return reader.read(
+        stamp_to_ns(message.header.stamp),
+        message.name,
+        message.position,
+        message.velocity,
+        message.effort,
+        frame=message.header.frame_id,
+        now_ns=now_ns,
+    )
+
+
+def joint_state(
+    stamp_ns: int, frame: str, names: tuple[str, ...], positions: Any, velocities: Any = (), efforts: Any = ()
+) -> JointState:
+    """Make a JointState."""
+    message = JointState(name=list(names))
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame
+    message.position = [float(value) for value in positions]
+    message.velocity = [float(value) for value in velocities]
+    message.effort = [float(value) for value in efforts]
+    return message
+
+
+def crtk_messages() -> Any | None:
+    """Return the module crtk_msgs.msg where it is installed, else None."""
+    try:
+        from crtk_msgs import msg
+    except ImportError:
+        return None
+    return msg
