@@ -17,6 +17,7 @@ BENCHES = {
     'distortion': 'twin_nodes.app.bench.distortion',
     'camera': 'twin_nodes.app.bench.camera',
     'respiration': 'twin_nodes.app.bench.respiration',
+    'prediction': 'twin_nodes.app.bench.prediction',
     'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
     'visual': 'twin_nodes.app.bench.visual',

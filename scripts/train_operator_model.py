@@ -1,0 +1,98 @@
+"""Trains the operator model of `core/guidance/prediction` on simulated operators and writes its weights.
+
+    python scripts/train_operator_model.py [EPOCHS]
+
+Plain numpy: 400 000 motions, Adam (Kingma and Ba 2015), minutes on one core. No recording is read.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from twin_nodes.core.guidance.prediction.motion_kernels import features, lagged
+from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE
+from twin_nodes.core.simulate.operator_motion import operator_trace
+
+OPERATORS = 140
+HIDDEN = 40
+BATCH = 512
+RATE = 3e-3
+MOVING = 0.002  # m/s; hands at rest are taken one in ten
+OUT = Path(__file__).resolve().parents[1] / 'twin_nodes/core/guidance/prediction/operator_model.npz'
+
+
+def motions(seed: int) -> tuple[np.ndarray, ...]:
+    """Features, pasts, true changes and weights of one operator's motions."""
+    rng = np.random.default_rng(seed)
+    noise, jitter = rng.choice([0.0, 0.0, 3e-5, 1e-4]), rng.choice([0.0, 0.0, 0.005, 0.012])
+    trace = operator_trace(rng, noise=noise, jitter=jitter)
+    stamps = np.round(trace.times * 1e9).astype(np.int64)
+    rows, pasts, changes = [], [], []
+    for n in range(31, len(stamps) - 31):
+        found = np.empty((len(LAGS), 3))
+        lagged(stamps, trace.measured, n + 1, stamps[n], LAGS, found)
+        past = trace.measured[n] - found
+        if np.linalg.norm(past[2]) / LAGS[2] < MOVING and rng.random() > 0.1:
+            continue
+        ahead = [np.interp(trace.times[n] + HORIZONS, trace.times, trace.truth[:, axis]) for axis in range(3)]
+        rows.append(features(past, LAGS))
+        pasts.append(past)
+        changes.append(np.stack(ahead, axis=1) - trace.measured[n])
+    weights = 1.0 / np.sqrt(np.mean(np.sum(np.square(changes), axis=2), axis=0))
+    return tuple(np.array(part, np.float32) for part in (rows, pasts, changes, np.tile(weights, (len(rows), 1))))
+
+
+def start(rng: np.random.Generator) -> list[np.ndarray]:
+    """Weights and biases that begin with constant velocity."""
+    sizes = (2 * len(LAGS) + 1, HIDDEN, HIDDEN, len(HORIZONS) * len(LAGS))
+    layers = []
+    for a, b, gain in zip(sizes, sizes[1:], (1.0, 1.0, 0.1), strict=False):
+        layers += [rng.normal(0.0, gain / np.sqrt(a), (a, b)).astype(np.float32), np.zeros(b, np.float32)]
+    layers[-1].reshape(len(HORIZONS), -1)[:, 2] = len(LAGS)
+    return layers
+
+
+def gradients(
+    layers: list[np.ndarray], rows: np.ndarray, pasts: np.ndarray, changes: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Loss of each horizon and the gradients of all layers (back-propagation by hand)."""
+    w1, b1, w2, b2, w3, b3 = layers
+    first = np.tanh(rows @ w1 + b1)
+    second = np.tanh(first @ w2 + b2)
+    shares = (second @ w3 + b3).reshape(len(rows), len(HORIZONS), -1) * SCALE.astype(np.float32)
+    errors = (np.einsum('nhl,nld->nhd', shares, pasts) - changes) * weights[:, :, None]
+    out = np.einsum('nhd,nld->nhl', 2.0 * errors * weights[:, :, None] / len(rows), pasts) * SCALE.astype(np.float32)
+    out = out.reshape(len(rows), -1)
+    back2 = (out @ w3.T) * (1.0 - second**2)
+    back1 = (back2 @ w2.T) * (1.0 - first**2)
+    found = [rows.T @ back1, back1.sum(0), first.T @ back2, back2.sum(0), second.T @ out, out.sum(0)]
+    return (errors**2).sum(-1).mean(0), found
+
+
+def train(epochs: int) -> None:
+    """Train, and write the weights after each epoch."""
+    data = [np.concatenate(parts) for parts in zip(*map(motions, range(OPERATORS)), strict=True)]
+    rng = np.random.default_rng(0)
+    layers = start(rng)
+    means, squares = [np.zeros_like(layer) for layer in layers], [np.zeros_like(layer) for layer in layers]
+    batches = len(data[0]) // BATCH
+    for step in range(epochs * batches):
+        if step % batches == 0:
+            order, losses = rng.permutation(len(data[0])), 0.0
+        picked = order[step % batches * BATCH :][:BATCH]
+        loss, found = gradients(layers, *(part[picked] for part in data))
+        losses = losses + loss / batches
+        rate = RATE * (0.5 + 0.5 * np.cos(np.pi * step / (epochs * batches)))
+        for layer, mean, square, slope in zip(layers, means, squares, found, strict=True):
+            mean += 0.1 * (slope - mean)
+            square += 0.001 * (slope**2 - square)
+            root = np.sqrt(square / (1.0 - 0.999 ** (step + 1))) + 1e-8
+            layer -= (rate * mean / (1.0 - 0.9 ** (step + 1)) / root).astype(np.float32)
+        if step % batches == batches - 1:
+            np.savez_compressed(OUT, **dict(zip(('w1', 'b1', 'w2', 'b2', 'w3', 'b3'), layers, strict=True)))
+            print(step // batches + 1, 'skill', np.round(1.0 - np.sqrt(losses), 4), flush=True)
+
+
+if __name__ == '__main__':
+    train(int(sys.argv[1]) if len(sys.argv) > 1 else 14)

@@ -1,0 +1,76 @@
+"""The floor of the prediction: a constant-velocity Kalman filter on R³ × SO(3).
+
+Position and rotation are filtered alike, with white acceleration (Bar-Shalom, Li and Kirubarajan 2001, section 6.2.2);
+all axes share one covariance, because neither noise nor process prefers a direction. The rotation error lives in the
+tangent space at the estimate, so that no chart ever ends.
+"""
+
+import math
+
+import numpy as np
+
+from twin_nodes.core.geometry.se3 import Array, rotation_exp, rotation_log
+from twin_nodes.core.guidance.prediction.config import PredictionConfig
+
+_START_SPEED = 0.2
+
+
+class ConstantVelocity:
+    """Velocity of a pose, filtered; rotation is weighed with a lever.
+
+    Args:
+        config: Noise and process.
+    """
+
+    def __init__(self, config: PredictionConfig) -> None:
+        self._density = config.acceleration**2
+        self._noise = config.position_noise**2
+        self._lever = config.lever
+        self._started = False
+        self.position = np.zeros(3)
+        self.rotation = np.eye(3)
+        self.velocity = np.zeros(3)
+        self.angular_velocity = np.zeros(3)
+        self._spread = (0.0, 0.0, 0.0)
+
+    @property
+    def position_variance(self) -> float:
+        """Variance of the filtered position on each axis [m²]."""
+        return self._spread[0]
+
+    def reset(self) -> None:
+        """Forget the motion."""
+        self._started = False
+
+    def add(self, seconds: float, position: Array, rotation: Array) -> None:
+        """Take in a pose that follows the last one by some seconds: position [m] (3,), rotation (3, 3)."""
+        if not self._started:
+            self._started = True
+            self.position, self.rotation = position.copy(), rotation.copy()
+            self.velocity, self.angular_velocity = np.zeros(3), np.zeros(3)
+            self._spread = (self._noise, 0.0, _START_SPEED**2)
+            return
+        near, slope = self._gains(seconds)
+        self.position = self.position + seconds * self.velocity
+        turned = rotation_exp(seconds * self.angular_velocity) @ self.rotation
+        miss, twist = position - self.position, rotation_log(rotation @ turned.T)
+        self.position = self.position + near * miss
+        self.velocity = self.velocity + slope * miss
+        self.rotation = rotation_exp(near * twist) @ turned
+        self.angular_velocity = self.angular_velocity + slope * twist
+
+    def _gains(self, dt: float) -> tuple[float, float]:
+        """Carry the covariance of position and velocity on by dt, and return what a miss changes in each."""
+        a, b, c = self._spread
+        q = self._density
+        a, b, c = a + 2.0 * dt * b + dt * dt * c + q * dt**3 / 3.0, b + dt * c + 0.5 * q * dt * dt, c + q * dt
+        total = a + self._noise
+        near, slope = a / total, b / total
+        self._spread = ((1.0 - near) * a, (1.0 - near) * b, c - slope * b)
+        return near, slope
+
+    def sigma_ahead(self, horizon: float) -> float:
+        """Standard deviation of the position on each axis at a time ahead [m], of the model itself."""
+        a, b, c = self._spread
+        ahead = a + 2.0 * horizon * b + horizon**2 * c + self._density * horizon**3 / 3.0
+        return math.sqrt(max(ahead, 0.0))

@@ -1,0 +1,84 @@
+"""Several models of one motion, weighed by how well each did, so that none can be worse than holding still for long.
+
+Hold-last, constant velocity, damped constant velocity, the operator model and a regression on the operator's own past
+run side by side. Weights fall with the squared error over that of the best (exponential weights with forgetting:
+Herbster and Warmuth 1998); the mean of good models is better than each.
+"""
+
+import numpy as np
+
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.prediction import motion_kernels, spread
+from twin_nodes.core.guidance.prediction.config import PredictionConfig
+from twin_nodes.core.guidance.prediction.history import History
+from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE, shipped_layers
+
+MODELS = ('hold', 'constant velocity', 'damped velocity', 'operator model', 'regression')
+_START = (1.0, 0.4, 0.35, 0.2, 0.22)  # squared errors of the models over that of hold-last, before the first
+_SPEED = 0.02  # m/s, of the motion that these stand for
+_WAITING = 1024
+
+
+class MotionMixture:
+    """Predicts the change of one vector, a position or a rotation times a lever, over all `HORIZONS`.
+
+    Args:
+        config: Settings.
+        floor: Least standard deviation of a prediction on each axis [m].
+    """
+
+    def __init__(self, config: PredictionConfig, floor: float) -> None:
+        count, lags = len(HORIZONS), len(LAGS)
+        self._layers = shipped_layers()
+        weights = np.zeros((count, lags))
+        weights[:, 3] = np.minimum(HORIZONS, motion_kernels.DAMPING) / LAGS[3]
+        losses = np.array(_START) * (_SPEED * HORIZONS[:, None]) ** 2
+        covariances = np.stack([np.eye(lags) / config.prior] * count)
+        self._learned = (losses, np.zeros(count), weights, covariances, spread.new_spreads(count))
+        memory = config.memory / config.train_every
+        self._settings = (1.0 / memory, config.forgetting ** (1.0 / 3.0), config.prior, floor, memory)
+        self._made, self._done = np.zeros(1, np.int64), np.zeros(count, np.int64)
+        self._kept = (
+            np.zeros(_WAITING, np.int64), np.zeros((_WAITING, 3)), np.zeros((_WAITING, lags, 3)),
+            np.zeros((_WAITING, 3)), np.zeros((_WAITING, count, len(MODELS) + 1, 3)), self._made, self._done,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        """Forget what is under way, not what was learned."""
+        self._done[:] = self._made[0]
+
+    def predict(self, past: Array, velocity: Array) -> Array:
+        """Return the changes of all `MODELS` and, last, their mean [m], shape (h, models + 1, 3)."""
+        found = np.empty((len(HORIZONS), len(MODELS) + 1, 3))
+        losses, _, weights, _, _ = self._learned
+        motion_kernels.forecast(past, velocity, self._layers, SCALE, weights, losses, LAGS, HORIZONS, found)
+        return found
+
+    def covariances(self, velocity: Array) -> Array:
+        """Covariances of the mean [m²], shape (h, 3, 3)."""
+        found = np.empty((len(HORIZONS), 3, 3))
+        for index, horizon in enumerate(HORIZONS):
+            spread.covariance(self._learned[4][index], velocity, horizon, self._settings[3], found[index])
+        return found
+
+    def train(self, stamp_ns: int, start: Array, past: Array, velocity: Array) -> None:
+        """Keep a prediction until its truth comes."""
+        slot = int(self._made[0]) % _WAITING
+        stamps, starts, pasts, velocities, changes, _, _ = self._kept
+        stamps[slot], starts[slot], pasts[slot], velocities[slot] = stamp_ns, start, past, velocity
+        changes[slot] = self.predict(past, velocity)
+        self._made[0] += 1
+
+    def settle(self, now_ns: int, history: History) -> None:
+        """Judge, and learn from, the predictions whose instant has come."""
+        seen = (history.stamps, history.values, history.count)
+        for index in range(len(HORIZONS)):
+            motion_kernels.settle(now_ns, index, seen, self._kept, self._learned, HORIZONS, self._settings)
+
+    def changes(self, history: History) -> Array:
+        """Changes since each of `LAGS` up to the newest value, shape (lags, 3); since the oldest where it ends."""
+        found = np.empty((len(LAGS), 3))
+        now_ns = history.stamps[history.count - 1]
+        motion_kernels.lagged(history.stamps, history.values, history.count, now_ns, LAGS, found)
+        changes: Array = history.newest - found
+        return changes

@@ -1,0 +1,30 @@
+"""A small model of how hands go on: the next moment as a sum of the last ones, weighed by the shape of the motion.
+
+The change over a horizon is Σ w_k(s)·(p(t) − p(t − l_k)), where s describes the motion by numbers that do not turn with
+it: so the model is the same in all directions, and a still hand stays still. The weights come from a network of two
+layers of tanh, trained by `scripts/train_operator_model.py` on simulated operators whose reaches of minimum
+jerk (Flash and Hogan 1985) overlap, pause, tremble and stop. No recording was used to train it.
+"""
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from twin_nodes.core.geometry.se3 import Array
+
+LAGS = np.array([1, 2, 3, 4, 6, 8, 11, 15, 20, 30]) / 60.0  # seconds
+HORIZONS = np.array([0.05, 0.1, 0.2, 0.3, 0.5])  # seconds; what lies between is interpolated
+SCALE = HORIZONS[:, None] / LAGS / len(LAGS)  # of the weights that the network gives
+
+Layers = tuple[Array, Array, Array, Array, Array, Array]
+
+
+@cache
+def shipped_layers() -> Layers:
+    """Weights and biases of the three layers of the network that is shipped."""
+    path = files('twin_nodes.core.guidance.prediction').joinpath('operator_model.npz')
+    with path.open('rb') as file:
+        kept = np.load(file)
+        w1, b1, w2, b2, w3, b3 = (np.ascontiguousarray(kept[name], dtype=float) for name in kept.files)
+    return w1, b1, w2, b2, w3, b3
