@@ -1,0 +1,207 @@
+"""robot_node: joint states in; tf, poses with covariance, the self-check and the remote centre out."""
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.core.robot.chain import SerialChain
+from twin_nodes.core.robot.published import published_model
+from twin_nodes.nodes.robot_node import RobotNode
+from twin_nodes.ros.conversions import pose_from, pose_stamped, transform_stamped
+from twin_nodes.ros.crtk import joint_state
+
+CHAIN = SerialChain(published_model('psm_classic'))
+QUICK = {
+    'mirror__check__rate_hz': 1000.0,
+    'mirror__check__block': 0.1,
+    'mirror__rcm__samples': 60,
+    'mirror__rcm__min_spread': 0.01,
+}
+BASES = [0.1, 0.0, 0.2, 0.0, 0.0, 0.0]
+DEEP = QoSProfile(depth=1000)
+
+
+class Arm:
+    """An arm that says where it is, a little further each time."""
+
+    def __init__(self, probe, node, *, cp=True, kind=PoseStamped, tip=None):
+        self.probe, self.node, self.cp, self.kind, self.tip = probe, node, cp, kind, tip
+        self.tick, self.truth = 0, {}
+
+    def positions(self):
+        t = 0.02 * self.tick
+        swing = [0.4 * np.sin(t), 0.3 * np.cos(1.3 * t), 0.12 + 0.03 * np.sin(0.7 * t)]
+        return np.array([*swing, 0.8 * np.sin(0.9 * t), 0.6 * np.sin(1.1 * t), 0.6 * np.cos(0.8 * t)])
+
+    def say(self, **changes):
+        self.tick += 1
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        q = self.positions()
+        message = joint_state(stamp_ns, '', CHAIN.names, q)
+        for key, value in changes.items():
+            setattr(message, key, value)
+        self.probe.say('PSM1/measured_js', message)
+        pose = CHAIN.forward(q)
+        pose = pose if self.tip is None else pose @ self.tip
+        self.truth[stamp_ns] = CHAIN.forward(q)
+        if self.cp and self.kind is PoseStamped:
+            self.probe.say('PSM1/local/measured_cp', pose_stamped(stamp_ns, 'PSM1_base', pose))
+        elif self.cp:
+            self.probe.say('PSM1/local/measured_cp', transform_stamped(stamp_ns, 'PSM1_base', 'PSM1', pose))
+
+    def until(self, condition, *, what, **changes):
+        def spoken():
+            self.say(**changes)
+            return condition()
+
+        self.probe.until(spoken, self.node, what=what)
+
+
+def test_mirrors_every_link_with_its_error(start, probe):
+    poses = probe.listen(PoseWithCovarianceStamped, 'PSM1/filtered_cp', DEEP)
+    edges = probe.listen(TFMessage, '/tf', DEEP)
+    models = probe.listen_latched(MarkerArray, 'PSM1/model')
+    node = start(RobotNode, arms=['PSM1'], bases=BASES, **QUICK)
+    arm = Arm(probe, node)
+    arm.until(lambda: len(poses) > 20 and edges and models, what='poses')
+    record = pose_from(poses[-1], frame='world')
+    stamp_ns = record.stamp_ns
+    assert record.pose == pytest.approx(make_transform(np.eye(3), [0.1, 0.0, 0.2]) @ arm.truth[stamp_ns], abs=1e-9)
+    sigma = np.sqrt(np.diagonal(record.covariance))
+    assert sigma[:3].min() > 1e-5 and sigma[:3].max() < 1e-3
+    names = {edge.child_frame_id for message in edges for edge in message.transforms}
+    assert {'PSM1_yaw', 'PSM1_roll', 'PSM1_wrist_yaw', 'PSM1_tool', 'PSM1_tip'} <= names
+    assert 'PSM1_jaw' not in names  # the jaw has not been told
+    assert {marker.header.frame_id for marker in models[0].markers} >= {'PSM1_roll', 'PSM1_jaw'}
+    assert probe.code('robot: arm PSM1') == 'OK'
+
+
+def test_shows_the_jaw_once_it_is_told(start, probe):
+    edges = probe.listen(TFMessage, '/tf', DEEP)
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node)
+
+    def told():
+        probe.say('PSM1/jaw/measured_js', joint_state(node.get_clock().now().nanoseconds, '', ('jaw',), [0.4]))
+        return any(edge.child_frame_id == 'PSM1_jaw_left' for message in edges for edge in message.transforms)
+
+    arm.until(told, what='the jaw')
+
+
+@pytest.mark.parametrize('kind', [PoseStamped, TransformStamped])
+def test_self_check_names_the_offset_of_the_control_point(start, probe, kind):
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node, kind=kind, tip=make_transform(np.eye(3), [0.0, 0.0, -0.0102]))
+    arm.until(lambda: probe.code('robot: self-check PSM1') == 'ROBOT_OFFSET', what='ROBOT_OFFSET')
+    assert 'exactly the 10.2 mm control-point offset' in probe.status('robot: self-check PSM1').message
+
+
+def test_self_check_is_content_and_the_centre_is_found(start, probe):
+    deviations = probe.listen(Float64, 'PSM1/rcm_deviation', DEEP)
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node)
+    arm.until(
+        lambda: probe.code('robot: self-check PSM1') == 'OK' and deviations,
+        what='the self-check and the remote centre',
+    )
+    assert max(message.data for message in deviations) < 1e-9
+
+
+def test_tells_measured_cp_where_the_robot_has_none(start, probe):
+    poses = probe.listen(PoseStamped, 'PSM1/measured_cp', DEEP)
+    node = start(RobotNode, arms=['PSM1'], bases=BASES, **QUICK)
+    arm = Arm(probe, node, cp=False)
+    arm.until(lambda: len(poses) > 3, what='measured_cp of ours')
+    record = pose_from(poses[-1], frame='world')
+    assert record.pose[:3, 3] == pytest.approx(arm.truth[record.stamp_ns][:3, 3] + [0.1, 0.0, 0.2], abs=1e-9)
+
+
+def test_a_camera_pose_is_not_taken_for_one_in_the_base(start, probe):
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node, cp=False)
+
+    def told():
+        stamp_ns = max(arm.truth, default=0)
+        if stamp_ns:
+            pose = make_transform(np.eye(3), [0.5, 0.0, 0.0]) @ arm.truth[stamp_ns]
+            probe.say('PSM1/measured_cp', pose_stamped(stamp_ns, 'ECM', pose))
+        status = probe.status('robot: self-check PSM1')
+        return status is not None and "'ECM'" in status.message
+
+    arm.until(told, what='the camera frame')
+    assert probe.code('robot: self-check PSM1') == 'SELF_CHECK_WAITS'
+
+
+NAN = [float('nan')] * 6
+BAD = [
+    ({'name': list(CHAIN.names[:5]), 'position': [0.0] * 5}, 'JOINTS_WRONG'),
+    ({'name': [*CHAIN.names[:5], 'roll']}, 'JOINTS_WRONG'),
+    ({'position': NAN}, 'NOT_FINITE'),
+    ({'position': [9.0] * 6}, 'JOINT_LIMIT'),
+    ({'effort': [1.0]}, 'JOINTS_WRONG'),
+]
+
+
+@pytest.mark.parametrize(('changes', 'code'), BAD)
+def test_drops_and_counts_what_is_wrong(start, probe, changes, code):
+    poses = probe.listen(PoseWithCovarianceStamped, 'PSM1/filtered_cp', DEEP)
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node)
+    arm.until(lambda: node.health.counters.get(code, 0) > 0, what=code, **changes)
+    assert not poses
+    arm.until(lambda: probe.code('robot: arm PSM1') == code, what='the reason', **changes)
+    arm.until(lambda: poses, what='recovery')
+
+
+@pytest.mark.parametrize(
+    ('stamp', 'code'), [(-(10**10), 'STAMP_STALE'), (10**10, 'STAMP_FUTURE'), ('same', 'STAMP_DUPLICATE')]
+)
+def test_drops_bad_stamps(start, probe, stamp, code):
+    node = start(RobotNode, arms=['PSM1'], mirror__joints__max_age=5.0, **QUICK)
+    first_ns = node.get_clock().now().nanoseconds
+
+    def told():
+        stamp_ns = first_ns if stamp == 'same' else node.get_clock().now().nanoseconds + stamp
+        probe.say('PSM1/measured_js', joint_state(stamp_ns, '', CHAIN.names, CHAIN.middle))
+        return node.health.counters.get(code, 0) > 0
+
+    probe.until(told, node, what=code)
+
+
+def test_silence_and_invalid_states_are_said(start, probe):
+    node = start(RobotNode, arms=['PSM1'], silent_after=0.2, **QUICK)
+    arm = Arm(probe, node)
+    arm.until(lambda: probe.code('robot: arm PSM1') == 'OK', what='OK')
+
+    def invalid():
+        probe.say('PSM1/measured_js', JointState(name=list(CHAIN.names), position=[0.0] * 6))
+        return probe.code('robot: arm PSM1') == 'ROBOT_INVALID'
+
+    probe.until(invalid, node, what='ROBOT_INVALID')
+    probe.until(lambda: probe.code('robot: arm PSM1') == 'ROBOT_SILENT', node, what='ROBOT_SILENT')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        ({'arms': []}, 'at least one'),
+        ({'arms': ['PSM1', 'PSM1']}, 'each arm once'),
+        ({'arms': ['PSM 1']}, 'topic name'),
+        ({'arms': ['PSM1'], 'models': ['psm_clasic']}, "did you mean 'psm_classic'"),
+        ({'arms': ['PSM1'], 'tips': ['nose']}, "no link 'nose'"),
+        ({'arms': ['PSM1'], 'bases': [0.0]}, 'expected 6 for each of 1 arms'),
+        ({'arms': ['PSM1'], 'mirror__joints__names': ['a']}, '1 entries, the chain has 6'),
+        ({'arms': ['PSM1'], 'mirror__shaft_link': 'jaw'}, 'does not lie on the way'),
+        ({}, 'arms'),
+    ],
+)
+def test_refuses_a_configuration_that_cannot_be(start, settings, text):
+    with pytest.raises(ConfigError, match=text):
+        start(RobotNode, **settings)
