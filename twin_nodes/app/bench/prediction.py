@@ -163,7 +163,7 @@ def _suturing(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
         with np.load(path, allow_pickle=False) as kept:
             positions = kept['obs_achieved_goal'][:, :3].astype(float) * 0.01
             starts = np.flatnonzero(np.diff(kept['episode'], prepend=kept['episode'][0]))
-        times = 0.05 * np.arange(len(positions))
+        times = 0.05 * np.arange(len(positions), dtype=np.float64)
         for start in starts:
             times[start:] += 1.0
         count = 1000 if quick else len(times)
@@ -213,7 +213,7 @@ def _unbroken(times: Array, gap: float, ahead: float) -> NDArray[np.bool_]:
     after = np.searchsorted(times, times + ahead)
     inside = (after < len(times)) & (times - 0.5 >= times[0])
     after = np.minimum(after, len(times) - 1)
-    return inside & (broken[after] == broken[before])
+    return np.asarray(inside & (broken[after] == broken[before]))
 
 
 def _turns(times: Array, truth: Array) -> Array:
