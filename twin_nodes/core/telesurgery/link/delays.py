@@ -2,6 +2,7 @@
 
 import bisect
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,17 @@ def quantile(config: DelayConfig, uniform: Array) -> Array:
 
 
 def _hyperexponential(config: DelayConfig, u: Array) -> Array:
-    weights = np.array(config.weights) / sum(config.weights)
-    means = np.array(config.means)
-    # equal steps of -log(1 - F) up to the last quantile of the slowest exponential
-    x = np.linspace(0.0, 1.0, _TABLE) ** 3 * (-math.log(_EDGE) * float(means.max()))
-    survival = np.exp(-x[:, None] / np.where(means > 0.0, means, 1e-300)) @ weights
-    level = -np.log(np.maximum(survival, _EDGE))
+    level, x = _table(config.weights, config.means)
     return np.interp(-np.log1p(-u), level, x)
+
+
+@cache
+def _table(weights: tuple[float, ...], means: tuple[float, ...]) -> tuple[Array, Array]:
+    """-log(1 - F) over x, dense where the quick exponentials are, up to the last quantile of the slowest."""
+    m = np.array(means)
+    x = np.linspace(0.0, 1.0, _TABLE) ** 3 * (-math.log(_EDGE) * float(m.max()))
+    survival = np.exp(-x[:, None] / np.where(m > 0.0, m, 1e-300)) @ (np.array(weights) / sum(weights))
+    return -np.log(np.maximum(survival, _EDGE)), x
 
 
 class DelayLaw:
