@@ -102,7 +102,7 @@ def test_big_endian_is_refused():
 @pytest.mark.parametrize(
     ('field', 'match'),
     [
-        (PointField(name='x', offset=36, datatype=PointField.FLOAT32, count=1), 'outside its point'),
+        (PointField(name='x', offset=44, datatype=PointField.FLOAT32, count=1), 'outside its point'),
         (PointField(name='x', offset=2**32 - 1, datatype=PointField.FLOAT32, count=1), 'outside its point'),
         (PointField(name='x', offset=0, datatype=99, count=1), 'datatype'),
         (PointField(name='x', offset=0, datatype=PointField.FLOAT32, count=2**31), 'datatype'),

@@ -192,10 +192,11 @@ def _distances(seen: Observations, room: Room, start_ns: int, stamps: set[int]) 
     for stamp_ns, points in seen.clearances:
         if stamp_ns not in stamps:
             continue
-        tip = room.truth((stamp_ns - start_ns) / NANOSECONDS).anatomy_T_tip
+        now = (stamp_ns - start_ns) / NANOSECONDS
         for point in points:
             name = names[point['structure']]
             if point['part'] == 0 and point['distance'] < 0.02:
+                tip = room.truth(now + float(point['ahead'])).anatomy_T_tip  # the advice is of a moment ahead
                 errors.append(float(point['distance']) - room.distance(name, tip))
             near = near or (name == 'nerve' and point['zone'] == 1)
     figures = []

@@ -283,6 +283,17 @@ CODES: dict[str, CodeEntry] = {
         'Each label of the tetrahedra needs a law; the message names those without.',
         'Add the labels to the materials of the case.',
     ),
+    'MATERIAL_TEST_REFUSED': CodeEntry(
+        'a compression test or its fit cannot be used',
+        'The table lacks strain or stress, its units or numbers contradict each other, or no law follows the curve.',
+        'See the message for the file, the line and the reason; state units in the titles of the columns, and the '
+        'diameter and height of the specimen above them.',
+    ),
+    'STIFFNESS_REFUSED': CodeEntry(
+        'stiffness cannot be estimated from this',
+        'No displacement or force was seen, or what is given does not fit the body. The last good state stays.',
+        'See the message: give at least one frame with seen points, and their errors in metres.',
+    ),
     'NOT_POSITIVE_DEFINITE': CodeEntry(
         'the soft body is held by nothing',
         'Its stiffness matrix has no Cholesky factor: no node is fixed, held, tied or supported, or the state is '
@@ -293,6 +304,18 @@ CODES: dict[str, CodeEntry] = {
         'the reduced model cannot be learned from these states',
         'Too few solved states, some that did not converge, a contact that never moves, or loads it does not know.',
         'Solve more states with the contact moved as it will be, then learn again.',
+    ),
+    'CONTACT_AHEAD': CodeEntry(
+        'the tool is about to touch a guarded structure',
+        'From the predicted motion of the tool, with its uncertainty, the probability of a breach within '
+        '`alarms.lead` is above `alarms.probability`.',
+        'Slow down or turn away. If it comes too often, lower `alarms.lead` or raise `alarms.probability`.',
+    ),
+    'LATENCY_TOO_LONG': CodeEntry(
+        'poses are too old to be predicted up to now',
+        'The time between the stamps and now is above `prediction.max_ahead`: the clock of the source is off, a '
+        'recording is played without /clock, or the network is slow. The advice is of the time of measurement.',
+        'Check the clock of the source (`twin why`); play bags with `twin play`, which gives /clock.',
     ),
     'STRUCTURE_NEAR': CodeEntry(
         'the tool is near a protected structure',
@@ -320,6 +343,42 @@ CODES: dict[str, CodeEntry] = {
         'the drill has cut a protected structure',
         'Voxels of a structure named in `protected` were covered by the burr.',
         'Stop; check the registration.',
+    ),
+    'DEFORM_LATE': CodeEntry(
+        'the solver of the soft body ran out of time',
+        'A frame took longer than `deforming.budget`; the best answer so far was sent, its residual is in the values.',
+        'Fewer tetrahedra, a larger budget, or a lower rate.',
+    ),
+    'DEFORM_NOT_CONVERGED': CodeEntry(
+        'the soft body is not at rest yet',
+        'The iterations of a frame ended before the forces were in balance; the next frame goes on from there.',
+        'Nothing, if it goes away; else raise `deforming.session.solver.max_iterations`.',
+    ),
+    'DEFORM_FAILED': CodeEntry(
+        'the solver of the soft body found no state',
+        'No step improved the state. The last good mesh stands, with its old stamp; nothing new is sent.',
+        'Let go of the tissue, or call `anatomy/reset_deformation`.',
+    ),
+    'GRASP_MISSED': CodeEntry(
+        'the jaws closed where there is no tissue',
+        'The surface, as it is known, lies farther from the tip than `deforming.session.grasp.reach`.',
+        'Open and close again at the tissue; if the jaws did hold it, check registration and calibration.',
+    ),
+    'GRASP_LOST': CodeEntry(
+        'a tool holds no tissue any more',
+        'Its tip jumped, was not seen for `deforming.max_age`, or had to pull the tissue beyond `max_pull`.',
+        'Open and close the jaws to take hold again.',
+    ),
+    'OBSERVED_REFUSED': CodeEntry(
+        'a cloud of surface points was refused',
+        'It does not show this organ: too far off, mirrored, of another size, too few points, or it fits only an '
+        'impossible deformation; the message names what. The anatomy stays as it was.',
+        'See the message; check the frame of the cloud, its segmentation and the registration.',
+    ),
+    'OBSERVED_DOUBTFUL': CodeEntry(
+        'a cloud of surface points fits poorly',
+        'It was used, but a limit of good fits is passed; the message names which.',
+        'See more of the surface, or less of what is not the organ.',
     ),
     'REMOVED_BEHIND': CodeEntry(
         'messages about removed voxels were lost',

@@ -1,11 +1,11 @@
 """guidance_node: how near the tool is to each structure, how sure that is, and in which zone."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -20,22 +20,25 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
-from twin_nodes.core.guidance.clearance import Structure, ToolPart
-from twin_nodes.core.guidance.zones import Zone, ZoneEvent
+from twin_nodes.core.guidance.alarms import AlarmEvent
+from twin_nodes.core.guidance.clearance import Structure
+from twin_nodes.core.guidance.prediction.latency import LatencyEstimate
+from twin_nodes.core.guidance.zones import ZoneEvent
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.grids import cached_grid, user_cache
 from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.checked import checked_pose, checked_tie
-from twin_nodes.ros.clouds import CLEARANCE_DTYPE, ZONES, cloud_from_array, corners_of, surface_from_marker
-from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance
+from twin_nodes.ros.clouds import corners_of, surface_from_marker
+from twin_nodes.ros.conversions import pose_with_covariance
 from twin_nodes.ros.guidance_markers import guidance_markers
-from twin_nodes.ros.health import ERROR, OK, STALE, WARN, Health
+from twin_nodes.ros.guidance_output import clearance_cloud, event_message
+from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
 
-_ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
 _WATCH_S = 0.05
 _SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
@@ -76,6 +79,7 @@ class GuidanceNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay)
+        self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
         self._indices: dict[str, int] = {}
         self._surface: MarkerArray | None = None
         self._watched: list[tuple[object, ...]] = []
@@ -101,7 +105,11 @@ class GuidanceNode(Node):
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
-        self._jump = on_jump_back(self, self._advisor.reset)
+        self._jump = on_jump_back(self, self._reset)
+
+    def _reset(self) -> None:
+        self._advisor.reset()
+        self._latency.reset()
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
@@ -235,21 +243,30 @@ class GuidanceNode(Node):
                 self._publish_advice(result)
 
     def _publish_advice(self, advice: Advice) -> None:
-        points = np.zeros(len(advice.clearances), dtype=CLEARANCE_DTYPE)
-        for row, clearance in zip(points, advice.clearances, strict=True):
-            row['x'], row['y'], row['z'] = clearance.closest_point
-            row['distance'], row['sigma'] = clearance.distance, clearance.sigma
-            row['probability'], row['time_to_contact'] = clearance.breach_probability, -1.0
-            row['structure'] = self._indices[clearance.structure]
-            row['zone'] = ZONES.index(advice.zones[clearance.structure])
-            row['part'] = 1 if clearance.part is ToolPart.SHAFT else 0
+        for clearance in advice.clearances:
             self._distances[clearance.structure].publish(Float64(data=clearance.distance))
         frame = self.config.anatomy_frame
-        self._clearance.publish(cloud_from_array(advice.stamp_ns, frame, points))
+        self._clearance.publish(clearance_cloud(advice, frame, self._indices))
         self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.start_T_end, advice.tip.covariance))
         if self._markers.get_subscription_count():
             self._markers.publish(guidance_markers(advice, frame))
         self._report(advice)
+        self._measure_latency(advice.stamp_ns)
+
+    def _measure_latency(self, stamp_ns: int) -> None:
+        """Bridge the latency that is measured; a replay bridges only what its settings say."""
+        now_ns = self._now_ns()
+        if now_ns is None or not self.config.advisor.prediction.measure_latency:
+            return
+        self._latency.add((now_ns - stamp_ns) / NANOSECONDS)
+        latency = self._latency.seconds
+        self._advisor.set_latency(0.0 if latency is None else latency)
+        if latency is None:
+            limit = self.config.advisor.prediction.max_ahead
+            text = f'poses are more than {limit:g} s old: the advice is of the time of measurement, not of now'
+            self.health.set('latency', WARN, 'LATENCY_TOO_LONG', text)
+        else:
+            self.health.set('latency', OK, 'OK', f'advice looks {1e3 * self._advisor.ahead:.0f} ms ahead')
 
     def _report(self, advice: Advice) -> None:
         worst = advice.tip.worst
@@ -267,19 +284,9 @@ class GuidanceNode(Node):
             self._state = code
             self.health.set('chain', WARN, code, reason)
 
-    def _publish_events(self, events: tuple[ZoneEvent, ...]) -> None:
+    def _publish_events(self, events: Iterable[ZoneEvent | AlarmEvent]) -> None:
         for event in events:
-            status = DiagnosticStatus(
-                name=f'guidance: {event.structure}', level=_ZONE_LEVELS[event.zone], message=event.message
-            )
-            values = {'code': event.code, 'previous': event.previous.value, 'zone': event.zone.value}
-            if event.distance is not None:
-                values['distance_mm'] = f'{event.distance * 1e3:.3f}'
-            status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-            message = DiagnosticArray(status=[status])
-            message.header.stamp = ns_to_stamp(event.stamp_ns)
-            message.header.frame_id = self.config.anatomy_frame
-            self._events.publish(message)
+            self._events.publish(event_message(event, self.config.anatomy_frame))
 
 
 def _topic_name(structure: str) -> str:

@@ -42,6 +42,8 @@ CLEARANCE_DTYPE = np.dtype(
         ('structure', np.uint16),
         ('zone', np.uint8),
         ('part', np.uint8),
+        ('ahead', np.float32),  # seconds after the stamp that the row is true of
+        ('distance_now', np.float32),  # at the stamp itself
     ]
 )
 

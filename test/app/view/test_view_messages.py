@@ -20,7 +20,8 @@ SHUFFLED = np.dtype([(name, CLEARANCE_DTYPE[name]) for name in reversed(CLEARANC
 def cloud(dtype: np.dtype = CLEARANCE_DTYPE, frame: str = 'anatomy', **values) -> PointCloud2:
     rows = np.zeros(2, dtype)
     filled = {'x': 0.01, 'y': 0.02, 'z': 0.03, 'distance': 0.0031, 'sigma': 4e-4, 'probability': 0.002}
-    filled |= {'time_to_contact': -1.0, 'zone': 1, 'part': 1, 'structure': [4, 5]} | values
+    filled |= {'time_to_contact': -1.0, 'zone': 1, 'part': 1, 'structure': [4, 5], 'ahead': 0.0, 'distance_now': 0.0}
+    filled |= values
     for name in rows.dtype.names:
         rows[name] = filled[name]
     return cloud_from_array(STAMP_NS, frame, rows)

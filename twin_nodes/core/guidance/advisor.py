@@ -1,6 +1,7 @@
-"""From the poses of tool and patient to advice: one chain, one distance per structure, one zone each.
+"""From the poses of tool and patient to advice: one chain, one distance per structure, one zone and one alarm each.
 
-Only stamps decide what is fresh, so a recording gives the same advice each time.
+The advice is for the instant at which it takes effect: the tip is predicted over the latency, and over the lead of the
+alarms. Only stamps decide what is fresh, so a recording gives the same advice each time.
 """
 
 from collections import deque
@@ -20,9 +21,14 @@ from twin_nodes.core.geometry.pairing import (
     Unpaired,
     stream_pairing,
 )
+from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.geometry.ties import Tie, TieStream
+from twin_nodes.core.guidance.alarms import AlarmEvent, AlarmMonitor
 from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Structure
 from twin_nodes.core.guidance.config import GuidanceConfig
+from twin_nodes.core.guidance.lookout import Lookout
+from twin_nodes.core.guidance.prediction.config import PredictionConfig
+from twin_nodes.core.guidance.time_to_contact import Outlook
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent, ZoneMonitor
 
 
@@ -31,6 +37,7 @@ class AdvisorConfig:
     """Settings of the advice."""
 
     guidance: GuidanceConfig = group(GuidanceConfig)
+    prediction: PredictionConfig = group(PredictionConfig)
     pairing: PairingConfig = group(PairingConfig)
     stale_after: float = setting(
         'The advice is withdrawn when tool or patient are older than this.', 0.2, unit='s', minimum=0.01, maximum=5.0
@@ -43,17 +50,29 @@ class Advice:
 
     Args:
         stamp_ns: Time of the tool's pose.
-        tip: Pose of the tip in the anatomy with its error and what each link adds to it.
-        clearances: One per structure.
+        tip: Measured pose of the tip in the anatomy with its error and what each link adds to it.
+        ahead: How long after the stamp the advice holds [s].
+        predicted: anatomy_T_tip at that instant, shape (4, 4).
+        covariance: Of `predicted`, from the chain and the prediction, in anatomy axes, shape (6, 6).
+        clearances: One per structure, at the predicted pose.
+        distances: Distance of each structure by name at the measured pose [m].
+        outlooks: Time to contact and probability within the lead of each structure by name.
         zones: Zone of each structure by name.
-        events: Changes of zone that this pose caused.
+        alarms: Structures with a contact ahead.
+        events: Changes of zone, and alarms that begin or end, that this pose caused.
     """
 
     stamp_ns: int
     tip: Chain
+    ahead: float
+    predicted: Array
+    covariance: Array
     clearances: tuple[Clearance, ...]
+    distances: dict[str, float]
+    outlooks: dict[str, Outlook]
     zones: dict[str, Zone]
-    events: tuple[ZoneEvent, ...]
+    alarms: tuple[str, ...]
+    events: tuple[ZoneEvent | AlarmEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,8 @@ class Advisor:
         self.registration = TieStream(ordered=ordered)
         self._monitor: ClearanceMonitor | None = None
         self._zones: ZoneMonitor | None = None
+        self._alarms: AlarmMonitor | None = None
+        self._lookout = Lookout(config.prediction, config.guidance.alarms)
         self._newest_advice_ns: int | None = None
         self._withdrawn = True
 
@@ -112,7 +133,17 @@ class Advisor:
         self._zones = ZoneMonitor(
             self._config.guidance.zones, {structure.name: structure.near_distance for structure in structures}
         )
+        self._alarms = AlarmMonitor(self._config.guidance.alarms, tuple(structure.name for structure in structures))
         return self._drain()
+
+    def set_latency(self, seconds: float) -> None:
+        """Say how long poses take from measurement to advice [s]; it is bridged besides `prediction.ahead`."""
+        self._lookout.latency = seconds
+
+    @property
+    def ahead(self) -> float:
+        """How long after a pose's stamp the advice holds [s]."""
+        return self._lookout.ahead
 
     def set_grid(self, name: str, grid: DistanceGrid) -> None:
         """Give a watched structure another grid, as when it was carved; its zone goes on."""
@@ -130,8 +161,10 @@ class Advisor:
     def _forget_advice(self) -> None:
         self._newest_advice_ns = None
         self._withdrawn = True
-        if self._zones is not None:
+        self._lookout.reset()
+        if self._zones is not None and self._alarms is not None:
             self._zones.reset()
+            self._alarms.reset()
 
     def add_patient(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_patient and return what it settles."""
@@ -155,6 +188,8 @@ class Advisor:
         self._withdrawn = True
         stamp_ns = newest + self._stale_ns
         events = self._zones.withdraw(stamp_ns) if self._zones is not None else ()
+        if self._alarms is not None:
+            self._alarms.reset()
         reason = f'no pose of tool and patient for more than {self._config.stale_after:g} s'
         return [Withheld(stamp_ns, 'GUIDANCE_STALE', reason, events)]
 
@@ -187,21 +222,42 @@ class Advisor:
             return Withheld(stamp, 'NOT_CALIBRATED', 'the tip of the tool is not known yet')
         if registration is None:
             return Withheld(stamp, 'NOT_REGISTERED', 'patient and anatomy are not tied yet')
-        if self._monitor is None or self._zones is None:
+        if self._monitor is None:
             return Withheld(stamp, 'ANATOMY_REFUSED', 'no anatomy has been received yet')
         if self._newest_advice_ns is not None and stamp <= self._newest_advice_ns:
             return Withheld(stamp, 'STAMP_BACKWARD', 'the pose does not come after the last one')
-        return self._advice(item, tip, registration, self._monitor, self._zones)
+        return self._advice(item, tip, registration, self._monitor)
 
-    def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor, zones: ZoneMonitor) -> Advice:
+    def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor) -> Advice:
         tip_now = tip_in_anatomy(
             Link('tool tracking', pair.sample.pose, pair.sample.covariance),
             Link('tip calibration', tip.pose, tip.covariance),
             Link('patient tracking', pair.reference.pose, pair.reference.covariance),
             Link('registration', registration.pose, registration.covariance),
         )
-        clearances = monitor.evaluate(pair.stamp_ns, tip_now.start_T_end, tip_now.covariance)
-        events = zones.update(pair.stamp_ns, {clearance.structure: clearance.distance for clearance in clearances})
+        patient_T_tip = inverse(pair.reference.pose) @ pair.sample.pose @ tip.pose
+        self._lookout.add(pair.stamp_ns, patient_T_tip, tip.pose)
+        view = self._lookout.look(monitor, tip_now, registration.pose)
+        events = self._judge(pair.stamp_ns, view.nearness, view.outlooks)
         self._newest_advice_ns = pair.stamp_ns
         self._withdrawn = False
-        return Advice(pair.stamp_ns, tip_now, clearances, zones.zones, events)
+        assert self._zones is not None and self._alarms is not None  # they come with the monitor
+        return Advice(
+            pair.stamp_ns,
+            tip_now,
+            self._lookout.ahead,
+            view.pose,
+            view.covariance,
+            monitor.evaluate(pair.stamp_ns, view.pose, view.covariance),
+            view.distances,
+            view.outlooks,
+            self._zones.zones,
+            self._alarms.raised,
+            events,
+        )
+
+    def _judge(
+        self, stamp_ns: int, nearness: dict[str, float], outlooks: dict[str, Outlook]
+    ) -> tuple[ZoneEvent | AlarmEvent, ...]:
+        assert self._zones is not None and self._alarms is not None
+        return (*self._zones.update(stamp_ns, nearness), *self._alarms.update(stamp_ns, outlooks))

@@ -94,7 +94,6 @@ class ClearanceMonitor:
         direction = np.array(tool.shaft_direction, float)
         self._direction = direction / np.linalg.norm(direction) if tool.shaft_length > 0.0 else direction
         self._errors = [_grid_errors(structure.grid) for structure in structures]
-        self._result = np.empty(10)
         self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
 
     def set_grid(self, name: str, grid: DistanceGrid) -> None:
@@ -116,29 +115,45 @@ class ClearanceMonitor:
             InputError: NOT_FINITE or NOT_A_ROTATION for the pose, NOT_FINITE for the covariance.
         """
         pose = check_transform(anatomy_T_tip, name='anatomy_T_tip')
-        spread = _checked_covariance(covariance)
+        rows = self.survey(pose, _checked_covariance(covariance))
         return tuple(
-            self._evaluate_one(stamp_ns, structure, errors, pose, spread)
-            for structure, errors in zip(self.structures, self._errors, strict=True)
+            self._clearance(stamp_ns, structure, pose, row)
+            for structure, row in zip(self.structures, rows, strict=True)
         )
 
-    def _evaluate_one(
-        self, stamp_ns: int, structure: Structure, errors: Array, pose: Array, covariance: Array
-    ) -> Clearance:
-        grid, result = structure.grid, self._result
-        clearance_kernels.least_clearance(
-            grid.values,
-            grid.origin,
-            grid.spacing,
-            errors,
-            pose,
-            covariance,
-            self._direction,
-            self._shape,
-            self._samples,
-            result,
-        )
-        distance, sigma, _, gx, gy, gz, along, outside, axis, probability = result.tolist()
+    def survey(self, anatomy_T_tip: Array, covariance: Array) -> Array:
+        """Return bare numbers for poses that were checked: a row of the kernel's `result` for each structure.
+
+        The first three of a row are distance [m], σ [m] and probability at the nearest point, the last is the largest
+        probability of all points.
+
+        Args:
+            anatomy_T_tip: Shape (4, 4), float64 and contiguous.
+            covariance: Shape (6, 6), likewise.
+
+        Returns:
+            Shape (structures, 10).
+        """
+        rows = np.empty((len(self.structures), 10))
+        for structure, errors, row in zip(self.structures, self._errors, rows, strict=True):
+            grid = structure.grid
+            clearance_kernels.least_clearance(
+                grid.values,
+                grid.origin,
+                grid.spacing,
+                errors,
+                anatomy_T_tip,
+                covariance,
+                self._direction,
+                self._shape,
+                self._samples,
+                row,
+            )
+        return rows
+
+    def _clearance(self, stamp_ns: int, structure: Structure, pose: Array, row: Array) -> Clearance:
+        grid = structure.grid
+        distance, sigma, _, gx, gy, gz, along, outside, axis, probability = row.tolist()
         gradient = np.array((gx, gy, gz))
         tool_point = pose[:3, 3] + along * (pose[:3, :3] @ self._direction)
         part = ToolPart.SHAFT if along > 0.0 else ToolPart.TIP

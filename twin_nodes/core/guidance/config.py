@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.guidance.time_to_contact import AlarmConfig
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class ZoneConfig:
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """Settings of distances and zones; `tool` and `zones` are groups."""
+    """Settings of distances, zones and alarms, each a group."""
 
     tool: ToolShapeConfig = group(ToolShapeConfig)
     zones: ZoneConfig = group(ZoneConfig)
+    alarms: AlarmConfig = group(AlarmConfig)
