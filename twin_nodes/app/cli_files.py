@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from twin_nodes.app import cli_camera
+from twin_nodes.app import cli_camera, cli_material
 
 igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
 calibrate = typer.Typer(help='Calibrate a tool from a recording.', no_args_is_help=True)
@@ -200,6 +200,7 @@ def register_points(
 
 
 cli_camera.add_to(calibrate)
+cli_material.add_to(calibrate)
 
 
 @register.command('surface')
