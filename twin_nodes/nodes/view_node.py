@@ -15,7 +15,7 @@ from tf2_ros import Buffer, TransformException, TransformListener
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.app.view.config import ViewConfig
-from twin_nodes.app.view.messages import checks_of, clearance_of, events_of, surfaces_of
+from twin_nodes.app.view.messages import checks_of, clearance_of, events_of, model_of, surfaces_of
 from twin_nodes.app.view.page import ViserView
 from twin_nodes.app.view.records import Link, Moment
 from twin_nodes.app.view.server import is_loopback
@@ -55,6 +55,8 @@ class ViewNode(Node):
         tie = partial(self._on_tie, config.patient_frame, config.anatomy_frame)
         self._listen(PoseWithCovarianceStamped, 'registration', tie, LATCHED)
         self._listen(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
+        for topic in config.models:
+            self._listen(MarkerArray, topic, partial(self._on_model, topic), LATCHED)
         self._listen(PointCloud2, 'guidance/clearance', self._on_clearance)
         self._listen(DiagnosticArray, 'guidance/events', self._on_events, EVENTS)
         self._listen(DiagnosticArray, '/diagnostics', self._on_diagnostics, DIAGNOSTICS)
@@ -95,6 +97,9 @@ class ViewNode(Node):
     def _on_surface(self, message: MarkerArray) -> None:
         self.state.on_surfaces(surfaces_of(message, anatomy_frame=self._config.anatomy_frame))
 
+    def _on_model(self, topic: str, message: MarkerArray) -> None:
+        self.state.on_model(topic, model_of(message, topic=topic))
+
     def _on_clearance(self, message: PointCloud2) -> None:
         self.state.on_clearance(clearance_of(message, anatomy_frame=self._config.anatomy_frame), self._moment())
 
@@ -109,7 +114,7 @@ class ViewNode(Node):
         moment = self._moment()
         fixed, note = self._fixed_frame()
         poses = {}
-        for frame in self._frames:
+        for frame in {*self._frames, *self.state.model_frames()}:
             found = self._lookup(fixed, frame)
             if found is not None:
                 poses[frame] = found

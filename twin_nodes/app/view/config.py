@@ -34,6 +34,10 @@ class ViewConfig:
     shaft_axis: tuple[float, ...] = setting('Axis of the shaft in the tip frame, from tip to handle.', (0.0, 0.0, 1.0))
     shaft_length: float = setting('Length of the shaft drawn behind the tip.', 0.1, unit='m', minimum=0.01, maximum=1.0)
     shaft_radius: float = setting('Radius of the shaft.', 0.0015, unit='m', minimum=0.0001, maximum=0.05)
+    models: tuple[str, ...] = setting(
+        'Topics with models that hang on tf frames (MarkerArray), such as PSM1/model of robot_node.', ()
+    )
+    tracking: bool = setting('Whether tracker and marker bodies are drawn; false for a robot alone.', True)
     burr_radius: float = setting('Radius of the tip sphere.', 0.002, unit='m', minimum=0.0001, maximum=0.05)
 
     def __post_init__(self) -> None:

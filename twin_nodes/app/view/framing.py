@@ -44,7 +44,7 @@ def frame_scene(picture: Picture, up: Array) -> Framing | None:
     points = [part for part in (anatomy, tool) if part is not None]
     if not points:
         return None
-    cloud = np.vstack([*points, *_reference_points(picture)])
+    cloud = np.vstack([*points, *_reference_points(picture), *_model_points(picture)])
     direction = _direction(anatomy, tool, up)
     target = 0.5 * (cloud.min(axis=0) + cloud.max(axis=0))
     fixed_T_camera = look_at(target + direction, target, up)
@@ -54,7 +54,7 @@ def frame_scene(picture: Picture, up: Array) -> Framing | None:
     target = target + fixed_T_camera[:3, :2] @ middle
     reach = MARGIN * np.abs(seen[:, :2] - middle).max(axis=1) / np.tan(0.5 * FIELD_OF_VIEW)
     distance = max(float((reach - (seen[:, 2] - 1.0)).max()), MINIMUM_DISTANCE)
-    return Framing(target + direction * distance, target, len(points) == 2)
+    return Framing(target + direction * distance, target, len(points) == 2 or bool(picture.models))
 
 
 def _direction(anatomy: Array | None, tool: Array | None, up: Array) -> Array:
@@ -83,6 +83,12 @@ def _reference_points(picture: Picture) -> list[Array]:
     if picture.fixed_T_patient is None:
         return []
     return [transform_points(picture.fixed_T_patient, BODY_SPHERES)]
+
+
+def _model_points(picture: Picture) -> list[Array]:
+    """Return the centres of what hangs on frames, one array; large parts such as shafts may leave the picture."""
+    shown = [model.fixed_T_shape[:3, 3] for model in picture.models if model.fixed_T_shape is not None]
+    return [np.array(shown)] if shown else []
 
 
 def _tool_points(picture: Picture) -> Array | None:

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, StructureClearance, Surface
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, ModelShape, StructureClearance, Surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.ros.clouds import ZONES, array_from_cloud, surface_from_marker
-from twin_nodes.ros.conversions import check_header, stamp_to_ns
+from twin_nodes.ros.conversions import check_header, matrix_of, stamp_to_ns
 
 ADD = 0
+MAX_MODEL_SHAPES = 2000
+_MODEL_KINDS = {1: 'box', 2: 'sphere', 3: 'cylinder'}  # numbers of visualization_msgs/Marker
 _FINITE = ('x', 'y', 'z', 'distance', 'sigma', 'probability', 'time_to_contact')
 _NEEDED = (*_FINITE, 'zone', 'part', 'structure')
 
@@ -92,3 +94,29 @@ def events_of(message: Any) -> list[Event]:
     return [
         Event(check.stamp_ns, check.level, check.code, check.message or check.check) for check in checks_of(message)
     ]
+
+
+def model_of(message: Any, *, topic: str) -> tuple[ModelShape, ...]:
+    """Read a model: cylinders, spheres and cubes that hang on the frames which their headers name.
+
+    Raises:
+        InputError: ANATOMY_REFUSED for more than MAX_MODEL_SHAPES, or a size that is none.
+    """
+    if len(message.markers) > MAX_MODEL_SHAPES:
+        raise InputError(
+            f'{topic}: {len(message.markers)} shapes are above the limit of {MAX_MODEL_SHAPES}', code='ANATOMY_REFUSED'
+        )
+    found = []
+    for marker in message.markers:
+        kind = _MODEL_KINDS.get(marker.type)
+        if kind is None or marker.action != ADD:
+            continue
+        x, y, z = marker.scale.x, marker.scale.y, marker.scale.z
+        if not (np.isfinite((x, y, z)).all() and min(x, y, z) > 0.0):
+            raise InputError(f'{topic}: a {kind} of size {x}, {y}, {z}', code='ANATOMY_REFUSED')
+        size = {'cylinder': (0.5 * x, z), 'sphere': (0.5 * x,), 'box': (x, y, z)}[kind]
+        pose = matrix_of(marker.pose.position, marker.pose.orientation, name=topic)
+        colour = (marker.color.r, marker.color.g, marker.color.b)
+        key = f'{topic}/{marker.ns}_{marker.id}'
+        found.append(ModelShape(key, marker.header.frame_id, kind, size, pose, colour))
+    return tuple(found)

@@ -198,6 +198,36 @@ class Event:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class ModelShape:
+    """One primitive of a model, fixed to a frame.
+
+    Args:
+        key: What names it, unique on the page.
+        frame: Frame that it hangs on.
+        kind: 'cylinder', 'sphere' or 'box'.
+        size: Radius and length, radius, or x y z [m].
+        frame_T_shape: Pose of its centre [m], shape (4, 4).
+        colour: Red, green, blue in [0, 1].
+    """
+
+    key: str
+    frame: str
+    kind: str
+    size: tuple[float, ...]
+    frame_T_shape: Array
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPicture:
+    """A primitive where it is now; fixed_T_shape is None where its frame is not in tf, `live` whether that is new."""
+
+    shape: ModelShape
+    fixed_T_shape: Array | None
+    live: bool
+
+
 @dataclass(frozen=True)
 class Picture:
     """Everything on the page at one instant; poses in the frame named `fixed_frame`."""
@@ -220,3 +250,4 @@ class Picture:
     trail: Array
     trail_version: int
     dropped: int
+    models: tuple[ModelPicture, ...] = ()

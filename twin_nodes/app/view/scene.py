@@ -10,6 +10,7 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import anatomy_corners
 from twin_nodes.app.view.records import Picture, ToolPicture, Zone
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
+from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
@@ -29,9 +30,12 @@ class ToolScene:
         shaft = geometry.tool_shaft(
             np.array(config.shaft_axis), config.shaft_length, config.shaft_radius, config.burr_radius
         )
-        parts = (
+        bodies = (
             (f'{body}/struts', geometry.body_struts(), style.TOOL_BODY),
             (f'{body}/spheres', geometry.body_spheres(), style.MARKER_SPHERE),
+        )
+        parts = (
+            *(bodies if config.tracking else ()),
             (f'{tip}/shaft', shaft, style.TOOL_LIVE),
             (f'{tip}/burr', geometry.sphere(_ORIGIN, config.burr_radius), style.TOOL_TIP),
         )
@@ -68,15 +72,17 @@ class RoomScene:
         self._scene, self._up, self._grid_laid = scene, up, False
         self._shaft = np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis) * config.shaft_length
         self._tracker = Node(scene.add_frame('/tracker', show_axes=False, visible=False))
-        add_mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
-        add_mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
-        add_label(scene, '/tracker/label', 'tracker', _ORIGIN)
+        if config.tracking:
+            add_mesh(scene, '/tracker/case', geometry.tracker_case(), style.TRACKER_BODY)
+            add_mesh(scene, '/tracker/lenses', geometry.tracker_lenses(), style.TRACKER_LENS)
+            add_label(scene, '/tracker/label', 'tracker', _ORIGIN)
         self._patient = Node(scene.add_frame('/patient', show_axes=False, visible=False))
         self._patient_struts = Node(add_mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY))
         add_mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
         self._patient_label = Node(add_label(scene, '/patient/label', '', np.array([0.0, 0.0, 0.012])))
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
         self.anatomy = AnatomyScene(scene)
+        self._models = ModelScene(scene)
         self._trail = Node(add_line(scene, '/trail', style.TRAIL, 0.0007))
         self._trail_version = -1
         self._closest = Node(add_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))
@@ -108,6 +114,7 @@ class RoomScene:
         self._patient_label.set(text='patient reference' if picture.patient.live else '✕ patient reference LOST')
         for tool in picture.tools:
             self._tools[tool.name].show(tool)
+        self._models.show(picture.models)
         self._show_trail(picture)
         self._show_closest(picture)
         renewed = self.anatomy.show(picture)

@@ -14,6 +14,8 @@ from twin_nodes.app.view.records import (
     Level,
     Link,
     LinkPicture,
+    ModelPicture,
+    ModelShape,
     Moment,
     Picture,
     StructureClearance,
@@ -60,6 +62,15 @@ class ViewState:
         self._trail_version = 0
         self._last_ros_ns: int | None = None
         self._dropped = 0
+        self._models: dict[str, tuple[ModelShape, ...]] = {}
+
+    def on_model(self, topic: str, shapes: Iterable[ModelShape]) -> None:
+        """Take a whole model in place of the one that the topic held."""
+        self._models[topic] = tuple(shapes)
+
+    def model_frames(self) -> set[str]:
+        """Return the frames that models hang on."""
+        return {shape.frame for shapes in self._models.values() for shape in shapes}
 
     def on_poses(self, poses: Poses, fixed_frame: str, note: str, moment: Moment) -> None:
         """Take the newest poses from tf.
@@ -154,7 +165,14 @@ class ViewState:
             trail=np.array(self._trail).reshape(-1, 3),
             trail_version=self._trail_version,
             dropped=self._dropped,
+            models=tuple(self._model(shape, moment) for shapes in self._models.values() for shape in shapes),
         )
+
+    def _model(self, shape: ModelShape, moment: Moment) -> ModelPicture:
+        pose = self._pose(shape.frame)
+        stamp_ns = self._poses.get(shape.frame, (None, 0))[1]
+        live = stamp_ns == 0 or moment.ros_ns - stamp_ns <= self._stale_after_ns
+        return ModelPicture(shape, None if pose is None else pose @ shape.frame_T_shape, live)
 
     def _pose(self, frame: str) -> Array | None:
         if frame == self._fixed_frame and self._poses:
