@@ -67,17 +67,22 @@ class Arm:
 def test_mirrors_every_link_with_its_error(start, probe):
     poses = probe.listen(PoseWithCovarianceStamped, 'PSM1/filtered_cp', DEEP)
     edges = probe.listen(TFMessage, '/tf', DEEP)
+    fixed = probe.listen_latched(TFMessage, '/tf_static')
     models = probe.listen_latched(MarkerArray, 'PSM1/model')
     node = start(RobotNode, arms=['PSM1'], bases=BASES, **QUICK)
     arm = Arm(probe, node)
-    arm.until(lambda: len(poses) > 20 and edges and models, what='poses')
+    arm.until(lambda: len(poses) > 20 and edges and models and fixed, what='poses')
     record = pose_from(poses[-1], frame='world')
     stamp_ns = record.stamp_ns
     assert record.pose == pytest.approx(make_transform(np.eye(3), [0.1, 0.0, 0.2]) @ arm.truth[stamp_ns], abs=1e-9)
     sigma = np.sqrt(np.diagonal(record.covariance))
     assert sigma[:3].min() > 1e-5 and sigma[:3].max() < 1e-3
     names = {edge.child_frame_id for message in edges for edge in message.transforms}
-    assert {'PSM1_yaw', 'PSM1_roll', 'PSM1_wrist_yaw', 'PSM1_tool', 'PSM1_tip'} <= names
+    assert names == {f'PSM1_{joint}' for joint in CHAIN.names}
+    still = {(edge.header.frame_id, edge.child_frame_id) for message in fixed for edge in message.transforms}
+    assert still == {
+        ('world', 'PSM1_base'), ('PSM1_wrist_yaw', 'PSM1_tool'), ('PSM1_tool', 'PSM1_tip'), ('PSM1_tip', 'PSM1'),
+    }  # fmt: skip
     assert 'PSM1_jaw' not in names  # the jaw has not been told
     assert {marker.header.frame_id for marker in models[0].markers} >= {'PSM1_roll', 'PSM1_jaw'}
     assert probe.code('robot: arm PSM1') == 'OK'

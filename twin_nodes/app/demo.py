@@ -7,7 +7,7 @@ from twin_nodes.app.warm import warm_once
 from twin_nodes.core.errors import ConfigError
 
 UNATTENDED_S = 30.0
-SCENES = ('room',)
+SCENES = ('room', 'robot')
 
 
 def demo(
@@ -64,6 +64,10 @@ def demo(
         )
     if seconds is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
         seconds = UNATTENDED_S
+    if scene == 'robot':
+        from twin_nodes.app.demo_robot import run_robot
+
+        return run_robot(headless=headless, seconds=seconds, json=json, port=port, bag=bag, seed=seed, out=out)
     from twin_nodes.app.demo_room import run_room
 
     return run_room(headless=headless, seconds=seconds, json=json, port=port, bag=bag, seed=seed, out=out)

@@ -55,6 +55,21 @@ ROOM: dict[str, dict[str, Any]] = {
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }
 
+ROBOT: dict[str, dict[str, Any]] = {
+    'robot': ROOM['robot'],
+    'simulated_robot': ROOM['simulated_robot'],
+    'view': {
+        'tools': ['PSM1', 'PSM2'],
+        'tracker_frame': 'world',
+        'models': ['PSM1/model', 'PSM2/model', 'task/model'],
+        'tracking': False,
+        'shaft_axis': [0.0, 0.0, -1.0],
+        'shaft_length': 0.01,
+        'shaft_radius': 0.0008,
+        'burr_radius': 0.0008,
+    },
+}
+
 
 def files_of(scene: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return the YAML text of each node of a scene, by file name."""

@@ -21,6 +21,7 @@ from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.crtk import CrtkPoseInput, CrtkPoseOutput, read_joints
+from twin_nodes.ros.edge_messages import EdgeMessages
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import LATCHED, measurement, measurement_subscription
 from twin_nodes.ros.robot_markers import STEEL, robot_markers
@@ -66,6 +67,8 @@ class RobotArm:
         self._heard_s = time.monotonic()
         self._state = ''
         self._joints: dict[int, Array] = {}
+        self._local_heard = False
+        self._edges = EdgeMessages(self.frame)
         self.newest: Mirrored | None = None
         qos = measurement(replay=replay)
         self._filtered = node.create_publisher(PoseWithCovarianceStamped, f'{arm}/filtered_cp', qos)
@@ -104,14 +107,17 @@ class RobotArm:
     def place(self, reference_T_base: Array, covariance: Array) -> None:
         """Take a new place of the base."""
         self._base = (reference_T_base, covariance)
-        self.send_base()
+        self.send_fixed()
 
-    def send_base(self) -> None:
-        """Publish where the base stands, where that is known."""
+    def send_fixed(self) -> None:
+        """Publish what does not move: fixed links, and the base where its place is known."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        edges = [(self.frame(a), self.frame(b), pose) for a, b, pose in self.mirror.fixed_edges()]
+        # the frame of the arm itself, where filtered_cp is, as for any tool
+        edges.append((self.frame(self.mirror.chain.tip), self.arm, np.eye(4)))
         if self._base is not None:
-            now_ns = self._node.get_clock().now().nanoseconds
-            base = self.frame(self._model.root)
-            self._fixed_tf.sendTransform(transform_stamped(now_ns, self._reference, base, self._base[0]))
+            edges.append((self._reference, self.frame(self._model.root), self._base[0]))
+        self._fixed_tf.sendTransform([transform_stamped(now_ns, *edge) for edge in edges])
 
     def watch(self) -> None:
         """Notice silence; called now and then."""
@@ -137,7 +143,7 @@ class RobotArm:
             del self._joints[next(iter(self._joints))]
         self._publish(mirrored)
         if self._state != 'OK':
-            self._say_robot('OK', f'{len(self.mirror.chain)} joints mirrored, {len(mirrored.edges)} links on tf')
+            self._say_robot('OK', f'{len(self.mirror.chain)} joints mirrored, {len(mirrored.edges)} moving links on tf')
 
     def _on_jaw(self, message: JointState) -> None:
         if len(message.position) == 1 and np.isfinite(message.position[0]):
@@ -147,6 +153,9 @@ class RobotArm:
 
     def _on_pose(self, message: Any, local: bool) -> None:
         topic = 'local/measured_cp' if local else 'measured_cp'
+        if not local and self._local_heard:
+            return  # one pose of each instant is enough, and that in the base is the one without a doubt
+        self._local_heard = local
         try:
             self.mirror.reader.check_frame(message.header.frame_id)
             record = pose_from(message, frame=None, now_ns=self._now_ns())
@@ -189,9 +198,7 @@ class RobotArm:
 
     def _publish(self, mirrored: Mirrored) -> None:
         stamp_ns = mirrored.stamp_ns
-        self._tf.sendTransform(
-            [transform_stamped(stamp_ns, self.frame(a), self.frame(b), pose) for a, b, pose in mirrored.edges]
-        )
+        self._tf.sendTransform(self._edges.fill(stamp_ns, mirrored.edges))
         base_frame = self.frame(self._model.root)
         frame, pose, covariance = base_frame, mirrored.base_T_tip, mirrored.covariance
         if self._base is not None:

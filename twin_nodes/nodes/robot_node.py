@@ -116,7 +116,7 @@ class RobotNode(Node):
         )
         self.arms = [self._arm(index, broadcasters, replay) for index in range(len(config.arms))]
         for arm in self.arms:
-            arm.send_base()
+            arm.send_fixed()
         self._service = self.create_service(Trigger, '~/reset', self._on_reset)
         self._jump = on_jump_back(self, self._reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -89,6 +89,8 @@ def test_begins_anew_when_time_runs_back():
     for tick in range(60):
         check.add(10**9 + tick * 10**8, q, chain.forward(q))
     assert check.state.blocks == 2
+    assert not check.add(6 * 10**9, q, chain.forward(q))  # late
+    assert check.state.blocks == 2
     check.add(5 * 10**8, q, chain.forward(q))
     assert check.state.blocks == 0
 

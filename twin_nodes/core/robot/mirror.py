@@ -48,7 +48,7 @@ class Mirrored:
         positions: Of the chain [rad or m], shape (m,).
         base_T_tip: Pose of the tip [m], shape (4, 4).
         covariance: Of that pose, in the convention of `core.geometry.covariance`, shape (6, 6).
-        edges: parent, child and parent_T_child of each link that is known.
+        edges: parent, child and parent_T_child of each moving link that is known.
         rcm_deviation: Distance of the shaft from the remote centre [m]; None while it is learned, or without one.
     """
 
@@ -98,6 +98,15 @@ class ArmMirror:
         sigma = np.where(self.chain.is_prismatic, config.length_sigma, config.angle_sigma)
         self._variances = np.maximum(sigma, 1e-9) ** 2
 
+    def fixed_edges(self) -> tuple[tuple[str, str, Array], ...]:
+        """Return parent, child and parent_T_child of the links that do not move."""
+        poses = self.tree.poses(np.zeros(len(self.tree.names)))
+        return tuple(
+            (parent, child, pose)
+            for (parent, child), pose, leader in zip(self.tree.edges, poses, self._leaders, strict=True)
+            if not leader
+        )
+
     def reset(self) -> None:
         """Forget what was learned, after a jump of the clock or when a person asks."""
         self.reader.reset()
@@ -133,7 +142,7 @@ class ArmMirror:
                 for name in self.tree.names
             ]
         )
-        known = {*self._column, *self._other, ''}
+        known = {*self._column, *self._other}
         poses = self.tree.poses(whole)
         return tuple(
             (parent, child, pose)

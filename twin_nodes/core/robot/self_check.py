@@ -120,9 +120,9 @@ class SelfCheck:
     def add(self, stamp_ns: int, positions: Array, base_T_tip: Array) -> bool:
         """Take the joint positions (m,) and the measured tip pose (4, 4) of one instant; True when `state` is new.
 
-        A stamp that runs back begins anew.
+        A stamp that runs back by more than a second begins anew; one that came late is left out.
         """
-        if self._samples and stamp_ns < self._samples[-1][0]:
+        if self._samples and stamp_ns < self._samples[-1][0] - NANOSECONDS:
             self.reset()
         if self._samples and stamp_ns - self._samples[-1][0] < NANOSECONDS / self._config.rate_hz:
             return False
