@@ -173,3 +173,49 @@ def test_real_tables(shared_data):
     assert len(hand.poses) == 3488
     assert (np.diff(hand.stamps_ns) <= 0).sum() == 1280
     assert len(hand.stream.stamps_ns) == 2124
+
+
+def table_with(header, cells, *, unit=1.0, w_first=False):
+    rows_of = [
+        [row[0], *(f'{float(v) * unit:.12g}' for v in row[1:4]), *((row[7], *row[4:7]) if w_first else row[4:])]
+        for row in cells
+    ]
+    return '\n'.join([header, *(','.join(row) for row in rows_of)]).encode()
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        '#timestamp [s],p_x [m],p_y [m],p_z [m],q_w [],q_x [],q_y [],q_z []',
+        'time,position.x,position.y,position.z,orientation.w,orientation.x,orientation.y,orientation.z',
+        'field.header.stamp,field.pose.position.x,field.pose.position.y,field.pose.position.z,'
+        'field.pose.orientation.w,field.pose.orientation.x,field.pose.orientation.y,field.pose.orientation.z',
+        't,pos_x,pos_y,pos_z,quat_w,quat_x,quat_y,quat_z',
+    ],
+)
+def test_headers_of_other_tools_order_the_quaternion(header):
+    poses, cells = rows()
+    _, found, notes = parse_pose_table(table_with(header, cells, w_first=True), 'a.csv')
+    np.testing.assert_allclose(found, poses, atol=1e-9)
+    assert notes == ()
+
+
+@pytest.mark.parametrize('header', ['t,x_mm,y_mm,z_mm,qx,qy,qz,qw', '# t [s],x [mm],y [mm],z [mm],qx,qy,qz,qw'])
+def test_millimetres_that_the_header_names(header):
+    poses, cells = rows()
+    np.testing.assert_allclose(parse_pose_table(table_with(header, cells, unit=1e3), 'a.csv')[1], poses, atol=1e-9)
+
+
+def test_millimetres_that_nothing_names_are_recognised_and_said():
+    poses, cells = rows()
+    _, found, notes = parse_pose_table(table_with('', cells, unit=1e3), 'a.csv')
+    np.testing.assert_allclose(found, poses, atol=1e-9)
+    assert 'taken as millimetres' in notes[0]
+
+
+@pytest.mark.parametrize(
+    'header', ['# stamp,a,b,c,quat_w,d,e,f', 't,x_mm,y,z,qx,qy,qz,qw', 't,x_ft,y_ft,z_ft,qx,qy,qz,qw']
+)
+def test_a_header_that_is_not_understood_is_not_passed_over(header):
+    with pytest.raises(InputError, match='line 1 names'):
+        parse_pose_table(table_with(header, rows()[1], w_first=True), 'a.csv')

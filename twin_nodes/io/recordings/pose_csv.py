@@ -1,8 +1,9 @@
 """Tables of poses: `t, x, y, z, qx, qy, qz, qw` in metres and seconds, and the TUM trajectory format.
 
 Fields are parted by commas, semicolons, tabs or spaces; lines that begin with # are comments; a header line may give
-the columns another order, or name nanoseconds (EuRoC). The table may be a member of a zip archive, which is read in
-memory and never unpacked to disk. Stamps stay as they were written: unordered and repeated ones are for `pose_stream`.
+the columns another order, or name nanoseconds (EuRoC) or millimetres (`x_mm`, `x [mm]`). The table may be a member of a
+zip archive, which is read in memory and never unpacked to disk. Stamps stay as they were written: unordered and
+repeated ones are for `pose_stream`.
 """
 
 import fnmatch
@@ -22,22 +23,33 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import QUATERNION_RENORMALISE, Array, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MAX_SECONDS, parse_seconds
+from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MAX_SECONDS, MM, parse_seconds
 
 MAX_TABLE_BYTES = 256 << 20
 MAX_MEMBERS = 10_000
 MAX_BAD_SHARE = 0.5
 ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 COLUMNS = ('t', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
-_NAMES = {
-    't': ('t', 'time', 'timestamp', 'stamp', 'sec', 'seconds'),
-    'x': ('x', 'tx', 'px', 'p_rs_r_x'),
-    'y': ('y', 'ty', 'py', 'p_rs_r_y'),
-    'z': ('z', 'tz', 'pz', 'p_rs_r_z'),
-    **{name: (name, f'q_{name[1]}', f'q_rs_{name[1]}', f'rot_{name[1]}') for name in COLUMNS[4:]},
-}
+_TIMES = re.compile(r'(t|time|timestamp|stamp|sec|seconds|header\.stamp)$')
+_PLACES = re.compile(r'(?:(?:p|t|p_rs_r|pos|position|trans|translation)[._ ]?)?([xyz])$')
+_TURNS = re.compile(r'(?:q|q_rs|rot|rotation|quat|quaternion|ori|orient|orientation)[._ ]?([wxyz])$')
+_QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
+_UNIT = re.compile(r'[\[(]\s*(\w*)\s*[\])]|_(ns|nsec|s|mm|cm|m)$')
+_TIME_UNITS = ('', 's', 'sec', 'ns', 'nsec')
+_METRES = {'': 1.0, 'm': 1.0, 'cm': 1e-2, 'mm': 1e-3}
+_FAR = 10.0  # no tracker sees as far [m]: such a spread is of millimetres
 _SPLIT = {',': re.compile(r'\s*,\s*'), ';': re.compile(r'\s*;\s*'), ' ': re.compile(r'\s+')}
 _NANOSECONDS_ABOVE = 1e14  # seconds above this are nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Where the columns stand, whether stamps are nanoseconds, metres per unit of length, and whether that was said."""
+
+    order: list[int]
+    nanoseconds: bool = False
+    metres: float = 1.0
+    length_named: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +165,7 @@ def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array,
         InputError: No line holds a pose, or more than half of them are unreadable.
     """
     text = data.removeprefix(b'\xef\xbb\xbf').decode('utf-8', errors='replace')
-    order, nanoseconds, separator = list(range(8)), False, ''
+    header, separator = _Header(list(range(8))), ''
     stamps: list[int] = []
     rows: list[list[float]] = []
     bad: list[str] = []
@@ -168,16 +180,16 @@ def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array,
         separator = separator if separator and not comment else _separator(line)
         cells = _SPLIT[separator].split(line.rstrip(',; \t'))
         if comment or (not rows and not bad and _is_header(cells)):
-            header = _header(cells)
-            if header is not None:
-                order, nanoseconds = header
-            elif not comment:
+            named = _header(cells)
+            if named is not None:
+                header = named
+            elif not comment or (len(cells) >= len(COLUMNS) and any(_QUATERNION_W.search(cell) for cell in cells)):
                 raise InputError(f'{where}: line {number} names {line[:60]!r}; expected {", ".join(COLUMNS)}')
             if comment:
                 separator = ''
             continue
         try:
-            stamp, values = _row(cells, order, nanoseconds)
+            stamp, values = _row(cells, header.order, header.nanoseconds)
         except InputError as error:
             bad.append(f'line {number}: {error}')
             continue
@@ -191,9 +203,14 @@ def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array,
     table = np.array(rows)
     quaternions = table[:, 3:] / np.linalg.norm(table[:, 3:], axis=1, keepdims=True)
     notes = [f'{len(bad)} lines left out; {bad[0]}'] if bad else []
+    metres = header.metres
+    spread = float(np.median(np.linalg.norm(table[:, :3] - np.median(table[:, :3], axis=0), axis=1)))
+    if not header.length_named and spread > _FAR:
+        metres = MM
+        notes.append(f'positions taken as millimetres: they spread over {spread:.0f}')
     return (
         np.array(stamps, dtype=np.int64),
-        make_transform(rotation_from_quat(quaternions), table[:, :3]),
+        make_transform(rotation_from_quat(quaternions), table[:, :3] * metres),
         tuple(notes),
     )
 
@@ -206,16 +223,33 @@ def _is_header(cells: list[str]) -> bool:
     return any(cell[:1].isalpha() and cell.lower() not in ('nan', 'inf') for cell in cells)
 
 
-def _header(cells: list[str]) -> tuple[list[int], bool] | None:
-    """Return where the columns are and whether stamps are nanoseconds; None when not all are named."""
-    names = [re.sub(r'[\[(].*|"', '', cell).strip().lower() for cell in cells]
-    order = []
-    for column in COLUMNS:
-        at = next((index for index, name in enumerate(names) if name in _NAMES[column]), None)
-        if at is None:
-            return None
-        order.append(at)
-    return order, '[ns]' in cells[order[0]].lower() or 'nsec' in cells[order[0]].lower()
+def _header(cells: list[str]) -> _Header | None:
+    """Return where the columns are and their units; None when not all are named."""
+    order: dict[str, int] = {}
+    units: dict[str, str] = {}
+    for index, cell in enumerate(cells):
+        word = cell.strip('"% ').lower()
+        said = _UNIT.search(word)
+        column = _column(_UNIT.sub('', word).strip())
+        if column and column not in order:
+            order[column] = index
+            units[column] = (said[1] or said[2] or '') if said else ''
+    lengths = {units.get(column, '') for column in 'xyz'}
+    if len(order) < len(COLUMNS) or len(lengths) > 1 or not lengths <= set(_METRES) or units['t'] not in _TIME_UNITS:
+        return None
+    length = lengths.pop()
+    return _Header(
+        [order[column] for column in COLUMNS], units['t'] in ('ns', 'nsec'), _METRES[length], length_named=bool(length)
+    )
+
+
+def _column(name: str) -> str:
+    """Return which column a name means, or ''; the prefixes that ROS tools write are left out."""
+    name = re.sub(r'^(field\.)?((pose|transform)\.)*', '', name)
+    if _TIMES.match(name):
+        return 't'
+    place, turn = _PLACES.match(name), _TURNS.match(name)
+    return place[1] if place else f'q{turn[1]}' if turn else ''
 
 
 def _row(cells: list[str], order: list[int], nanoseconds: bool) -> tuple[int, list[float]]:
