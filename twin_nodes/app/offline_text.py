@@ -17,6 +17,7 @@ def pivot_text(result: PivotResult, recording: Recording, device: str, stamps_ns
     coverage = result.coverage
     lines = [
         f'{device}: {len(stamps_ns)} poses of {recording.path.name}',
+        *(f'  note: {note}' for note in recording.notes),
         f'tip in the marker   {tip[0]:10.3f} {tip[1]:10.3f} {tip[2]:10.3f} mm'
         f'   ± {sigma[0]:.3f} {sigma[1]:.3f} {sigma[2]:.3f}',
         f'pivot               {pivot[0]:10.3f} {pivot[1]:10.3f} {pivot[2]:10.3f} mm',
@@ -47,6 +48,7 @@ def registration_text(
     Expected are the errors at named targets [m]; error (6,) is against the truth.
     """
     lines = [f'{recording.path.name} with {plus.path.name}: {match.message}']
+    lines += [f'  note: {note}' for note in recording.notes]
     lines += [f'  {name:<12} residual {length * 1e3:6.3f} mm' for name, length in result.residuals.items()]
     lines += [f'  {name:<12} left out {length * 1e3:6.3f} mm' for name, length in result.excluded.items()]
     centre = result.target_error(result.points_anatomy.mean(axis=0))
