@@ -73,10 +73,8 @@ def _say_next(output: Path, figures: list[Figure]) -> None:
         )
     if abs(values.get('tets_volume_error_percent', 0.0) + dropped) > NOTED_PERCENT:
         print('note: the tetrahedra miss details of the surface: ask for more of them (--tets)')
-    names = cases.read_case(output, verify=False).structures
-    files = ', '.join(f'{output}/surfaces/{name}.ply' for name in names)
     print(f'case: {output}')
-    print(f'next: twin check {output}; in anatomy.yaml: structures: [{", ".join(names)}], files: [{files}]')
+    print(f'next: twin check {output}; in anatomy.yaml: case: {output.resolve()}, structures: [], files: []')
 
 
 def build_into(folder: Path, recipe: Recipe, say: Callable[[str], None]) -> list[Figure]:

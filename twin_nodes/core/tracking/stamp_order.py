@@ -31,6 +31,11 @@ class StampOrder(Generic[T]):
         for queue in self._waiting.values():
             queue.clear()
 
+    @property
+    def waits(self) -> bool:
+        """Whether samples of one device wait for those of another."""
+        return any(self._waiting.values())
+
     def add(self, device: str, stamp_ns: int, sample: T) -> list[tuple[int, list[T]]]:
         """Take a sample and return what can leave, frame by frame: stamp and samples.
 

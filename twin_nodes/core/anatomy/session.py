@@ -1,0 +1,368 @@
+"""The anatomy as it deforms live: what is held, tracked and seen goes in; where every node and target is comes out.
+
+The body is at rest at each frame under what acts on it (`elastic.live`). What acts unseen, such as packs, breath and
+position, is found from clouds of surface points: what tools and sensors do to the tissue is taken off the points, the
+fit (`nonrigid.tracker`) says what shape is left, and from that shape tools move the tissue until the next cloud. The
+stress in it is left out: the forces of a fit, which were never measured, have no state of rest that is stable. Time is
+told by the stamps alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from twin_nodes.core.anatomy.elastic.live import LiveSolver
+from twin_nodes.core.anatomy.elastic.loads import Loads, Springs, make_springs
+from twin_nodes.core.anatomy.elastic.model import Solution
+from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked, make_tracked
+from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
+from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
+from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
+from twin_nodes.core.anatomy.session_grasp import Grasp, check_pull, take
+from twin_nodes.core.anatomy.session_observed import check_sides, prepare
+from twin_nodes.core.anatomy.session_uncertainty import ErrorModel, Uncertainty
+from twin_nodes.core.anatomy.targets import MaterialPoints, at_nodes, attach
+from twin_nodes.core.calibration.verdict import Verdict
+from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
+
+_TIE = 20.0  # stiffness by which tissue follows a sensor in it, over that of the tissue about it
+_MOST_HELD = 60  # nodes of held regions that a fit is told of; more say the same again
+_REPLAY_LAG = 8  # frames after which a replay takes a new factor, so that it is the same in each
+_LEAST_RATIO = 0.1
+_LEAST_AWAY = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The body at one instant.
+
+    Args:
+        stamp_ns: The newest measurement that went into it.
+        solution: Positions in the anatomy [m], and how the solver fared.
+        sigma: Of each node, root of the trace of its covariance [m], shape (n,).
+        targets: Where the targets are [m], shape (t, 3).
+        covariances: Of the targets [m²], shape (t, 3, 3).
+        held: Number of nodes that tools hold.
+        seen_ns: Stamp of the last cloud that was used; 0 for none.
+    """
+
+    stamp_ns: int
+    solution: Solution
+    sigma: Array
+    targets: Array
+    covariances: Array
+    held: int
+    seen_ns: int
+
+
+@dataclass
+class _Tool:
+    """A tool: its newest tip, whether its jaws are closed, and what they hold."""
+
+    stamp_ns: int = 0
+    anatomy_T_tip: Array | None = None
+    variance: float = 0.0
+    closed: bool = False
+    grasp: Grasp | None = None
+    missed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Sensed:
+    place: Array
+    covariance: Array
+
+
+class AnatomySession:
+    """Follows one body.
+
+    Args:
+        body: The body.
+        targets_anatomy: Hidden targets at rest [m], shape (t, 3).
+        sensors: Tracked implants and sensors in the tissue, and where they are at rest [m].
+        config: Settings.
+        replay: Whether the same inputs must give the same bits, whatever the time they take.
+
+    Raises:
+        InputError: ANATOMY_REFUSED for a target or sensor outside the body.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        targets_anatomy: Array,
+        sensors: Mapping[str, Array],
+        config: AnatomySessionConfig,
+        *,
+        replay: bool,
+    ) -> None:
+        self.body, self.config = body, config
+        model = body.model
+        self.targets: MaterialPoints = attach(model.mesh, np.asarray(targets_anatomy, float).reshape(-1, 3))
+        self._sensors = {name: attach(model.mesh, [place], name=f'sensor {name}') for name, place in sensors.items()}
+        self._solver = LiveSolver(model, replace(config.solver, refactor_lag=_REPLAY_LAG) if replay else config.solver)
+        self._tracker = DeformationTracker(body.compliance, targets_anatomy, config.fit)
+        self._errors = ErrorModel(body.compliance, config.fit, self.targets)
+        self._tie = _TIE * float(model.shear.mean()) * edge_of(model)
+        gravity = config.tissue.gravity
+        self._gravity = np.array(gravity, float) if gravity else np.zeros(3)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._solver.change(self.body.model)
+        self._tools: dict[str, _Tool] = {}
+        self._sensed: dict[str, _Sensed] = {}
+        self._shape = self.body.model  # as last seen, without what tools do to it
+        self._uncertainty: Uncertainty | None = None
+        self._known_by: tuple[object, ...] | None = None
+        self.stamp_ns = self.seen_ns = 0
+
+    def close(self) -> None:
+        """End the threads."""
+        self._solver.close()
+        self._tracker.close()
+
+    def reset(self) -> None:
+        """Begin anew from rest, as when time jumps back or the organ was registered anew."""
+        self._solver.reset()
+        self._tracker.reset()
+        self._clear()
+
+    @property
+    def positions(self) -> Array:
+        """The last good positions of the nodes [m], shape (n, 3)."""
+        return self._solver.x
+
+    @property
+    def held(self) -> NDArray[np.int64]:
+        """Nodes that tools hold, shape (h,)."""
+        nodes = [tool.grasp.nodes for tool in self._tools.values() if tool.grasp is not None]
+        return np.concatenate(nodes) if nodes else np.zeros(0, np.int64)
+
+    def add_tip(self, tool: str, stamp_ns: int, anatomy_T_tip: Array, variance: float) -> None:
+        """Take the pose of the tip of a tool.
+
+        Args:
+            tool: Its name.
+            stamp_ns: Of the pose.
+            anatomy_T_tip: Shape (4, 4).
+            variance: Of a coordinate of the tip [m²].
+
+        Raises:
+            InputError: OUT_OF_ORDER; GRASP_MISSED or GRASP_LOST, once for each closing.
+        """
+        state = self._tools.setdefault(tool, _Tool())
+        if stamp_ns <= state.stamp_ns:
+            raise InputError(f'{tool}: stamp {stamp_ns} is not after {state.stamp_ns}', code='OUT_OF_ORDER')
+        last = state.anatomy_T_tip
+        state.stamp_ns, state.anatomy_T_tip, state.variance = stamp_ns, anatomy_T_tip, variance
+        self.stamp_ns = max(self.stamp_ns, stamp_ns)
+        if state.grasp is not None and last is not None:
+            self._check(tool, state, float(np.linalg.norm(anatomy_T_tip[:3, 3] - last[:3, 3])))
+        elif state.closed and not state.missed:
+            self._take(state)
+
+    def set_grip(self, tool: str, closed: bool) -> None:
+        """Hear that the jaws of a tool close or open.
+
+        Raises:
+            InputError: GRASP_MISSED where there is no tissue between them.
+        """
+        state = self._tools.setdefault(tool, _Tool())
+        was, state.closed = state.closed, closed
+        if not closed:
+            state.grasp, state.missed = None, False
+        elif not was and state.anatomy_T_tip is not None:
+            self._take(state)
+
+    def lose(self, name: str) -> None:
+        """Hear that a tool or sensor is not seen any more: what the tool held is nobody knows where, so it lets go."""
+        self._sensed.pop(name, None)
+        state = self._tools.get(name)
+        if state is not None:
+            state.grasp, state.anatomy_T_tip, state.missed = None, None, state.closed
+
+    def add_sensor(self, name: str, stamp_ns: int, place: Array, covariance: Array) -> None:
+        """Take the place of a tracked implant or sensor in the tissue: [m] (3,) and [m²] (3, 3)."""
+        self._sensed[name] = _Sensed(place, covariance)
+        self.stamp_ns = max(self.stamp_ns, stamp_ns)
+
+    def observe(
+        self, stamp_ns: int, points_anatomy: Array, sigma: Array | float, *, explain: bool = False
+    ) -> Deformation:
+        """Take a cloud of surface points.
+
+        Args:
+            stamp_ns: Of the cloud.
+            points_anatomy: By the rigid registration [m], shape (n, 3).
+            sigma: Standard deviation of a coordinate [m], for all or each (n,).
+            explain: Whether it is looked into why a cloud does not fit; takes seconds the first time.
+
+        Raises:
+            InputError: OUT_OF_ORDER, UNIT_SUSPECT, NOT_FINITE, or OBSERVED_REFUSED with the reason; nothing is changed.
+        """
+        if stamp_ns <= self.seen_ns:
+            raise InputError(f'cloud: stamp {stamp_ns} is not after {self.seen_ns}', code='OUT_OF_ORDER')
+        model = self.body.model
+        seen = prepare(points_anatomy, sigma, self.positions[model.mesh.outer_nodes], self.config.observed)
+        try:
+            seen = self._without_tools(seen)
+            found = self._tracker.update(np.eye(4), seen, self._tracked(by_tools=False), explain=explain)
+        except DegenerateGeometryError as error:
+            raise InputError(str(error), code='OBSERVED_REFUSED') from None
+        positions = np.ascontiguousarray(found.positions_patient)
+        if found.verdict is Verdict.REFUSE:
+            raise InputError('; '.join(found.reasons), code='OBSERVED_REFUSED')
+        if model.volume_ratios(positions).min() < _LEAST_RATIO:
+            self._tracker.reset()
+            raise InputError('tissue would be turned inside out to meet the cloud', code='OBSERVED_REFUSED')
+        if not self.seen_ns:
+            self._check_sides(seen, found)
+        self.seen_ns, self.stamp_ns = stamp_ns, max(self.stamp_ns, stamp_ns)
+        self._go_on_from(positions, found)
+        return found
+
+    def step(self, out_of_time: Callable[[], bool] | None = None) -> Frame:
+        """Bring the body to what acts on it now.
+
+        Args:
+            out_of_time: Asked after each step of the solver; the best answer so far is returned once it says so.
+        """
+        held, places = self._held()
+        gravity = (
+            self._gravity if self._shape is self.body.model else np.zeros(3)
+        )  # a shape that was seen hangs already
+        solution = self._solver.update(Loads(held, places, self._springs(), gravity), out_of_time)
+        solution = self._since_scan(solution)
+        known = self._known()
+        x, since = solution.positions, (self.stamp_ns - self.seen_ns) / NANOSECONDS if self.seen_ns else 0.0
+        unseen = self.config.observed.drift * float(np.sqrt(max(since, 0.0)))
+        return Frame(
+            self.stamp_ns, solution, known.nodes(x, unseen), self.targets.at(x),
+            known.targets(self.targets, x, unseen), len(held), self.seen_ns,
+        )  # fmt: skip
+
+    def _since_scan(self, solution: Solution) -> Solution:
+        """Return the solution with displacement and volumes told from the scan, not from the shape last seen."""
+        model, x = self.body.model, solution.positions
+        ratios = model.volume_ratios(x)
+        change = float(ratios @ model.volume / model.volume.sum() - 1.0)
+        return replace(
+            solution, displacement=x - model.rest, volume_change=change, min_volume_ratio=float(ratios.min())
+        )
+
+    def _check_sides(self, seen: SurfacePoints, found: Deformation) -> None:
+        """Refuse a first cloud that fits far better when its axes are turned round; later ones follow the first."""
+        try:
+            check_sides(seen, found, self.body.compliance, self.config)
+        except InputError:
+            self._tracker.reset()
+            raise
+
+    def _take(self, tool: _Tool) -> None:
+        assert tool.anatomy_T_tip is not None
+        tool.missed = True
+        tool.grasp = take(
+            self.positions, self.body.model.mesh.outer_nodes, tool.anatomy_T_tip,
+            np.concatenate([self.held, self.body.held]), self.config.grasp,
+        )  # fmt: skip
+        tool.missed = False
+
+    def _check(self, name: str, tool: _Tool, step: float) -> None:
+        assert tool.grasp is not None and tool.anatomy_T_tip is not None
+        config = self.config.grasp
+        try:
+            if step > config.max_step:
+                raise InputError(
+                    f'{name}: the tip jumped {1e3 * step:.0f} mm, limit max_step {1e3 * config.max_step:.0f} mm; its '
+                    'grasp is given up',
+                    code='GRASP_LOST',
+                )
+            check_pull(tool.grasp, self.body.model.rest, tool.grasp.places(tool.anatomy_T_tip), config)
+        except InputError:
+            tool.grasp, tool.missed = None, True
+            raise
+
+    def _held(self) -> tuple[NDArray[np.int64], Array]:
+        nodes, places = [np.zeros(0, np.int64)], [np.zeros((0, 3))]
+        for tool in self._tools.values():
+            if tool.grasp is not None and tool.anatomy_T_tip is not None:
+                nodes.append(tool.grasp.nodes)
+                places.append(tool.grasp.places(tool.anatomy_T_tip))
+        return np.concatenate(nodes), np.concatenate(places)
+
+    def _springs(self) -> Springs:
+        names = sorted(self._sensed)
+        if not names:
+            return Springs()
+        points = [self._sensors[name] for name in names]
+        return make_springs(
+            np.concatenate([point.nodes for point in points]), [self._sensed[name].place for name in names], self._tie,
+            weights=np.concatenate([point.weights for point in points]),
+        )  # fmt: skip
+
+    def _tracked(self, *, by_tools: bool) -> Tracked:
+        """Return what is known by correspondence: held regions at rest, sensors, and patches in jaws.
+
+        Args:
+            by_tools: Whether jaws count, and sensors where they are; else sensors where they were without the tools.
+        """
+        config, rest = self.config, self.body.model.rest
+        fixed = self.body.held[:: max(1, -(-len(self.body.held) // _MOST_HELD))]
+        names = sorted(self._sensed)
+        sensors = [self._sensors[name] for name in names]
+        moved = np.zeros_like(rest) if by_tools else self.positions - self._shape.rest
+        at = [self._sensed[name].place[None] - points.at(moved) for name, points in zip(names, sensors, strict=True)]
+        held = [tool for tool in self._tools.values() if by_tools and tool.grasp is not None]
+        patches = [tool.grasp.nodes for tool in held if tool.grasp is not None]
+        parts = [at_nodes(fixed), *map(at_nodes, patches), *sensors]
+        spread = np.full(len(fixed), config.tissue.fixed_sigma**2)
+        own = [
+            np.full(len(patch), tool.variance + config.grasp.sigma**2)
+            for tool, patch in zip(held, patches, strict=True)
+        ]
+        spread = np.concatenate([spread, *own])
+        return make_tracked(
+            MaterialPoints(
+                np.concatenate([part.nodes for part in parts]), np.concatenate([part.weights for part in parts])
+            ),
+            np.concatenate([rest[fixed], *(self.positions[patch] for patch in patches), *at]),
+            np.concatenate(
+                [spread[:, None, None] * np.eye(3), *(self._sensed[name].covariance[None] for name in names)]
+            ),
+        )
+
+    def _without_tools(self, seen: SurfacePoints) -> SurfacePoints:
+        """Take off the points what tools and sensors do to the tissue there; leave out what lies in jaws."""
+        by_tools = self.positions - self._shape.rest
+        if not np.any(by_tools):
+            return seen
+        outer = self.body.model.mesh.outer_nodes
+        found = cKDTree(self.positions[outer]).query(seen.points_patient, k=3)
+        near, shares = np.asarray(found[1]), 1.0 / (np.asarray(found[0]) + _LEAST_AWAY)
+        shares /= shares.sum(axis=1, keepdims=True)
+        free = ~np.isin(outer[near[:, 0]], self.held)
+        points = seen.points_patient - np.einsum('pk,pki->pi', shares, by_tools[outer[near]])
+        return SurfacePoints(np.ascontiguousarray(points[free]), seen.sigma[free])
+
+    def _go_on_from(self, positions: Array, found: Deformation) -> None:
+        """Take the shape that was seen as the one from which tools move the tissue."""
+        by_tools = self.positions - self._shape.rest
+        self._shape = shaped(self.body.model, positions)
+        self._solver.change(self._shape)
+        self._solver.x = positions + by_tools
+        self._uncertainty = self._errors.fitted(found.sigma, found.target_covariances, positions)
+
+    def _known(self) -> Uncertainty:
+        """Before the first cloud, what held and tracked places say of all others; learned anew when they change."""
+        by = (tuple(sorted(self._sensed)), tuple(self.held.tolist()))
+        if self._uncertainty is None or (not self.seen_ns and by != self._known_by):
+            self._uncertainty, self._known_by = self._errors.known_by(self._tracked(by_tools=True), self.positions), by
+        return self._uncertainty

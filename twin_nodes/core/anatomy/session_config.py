@@ -1,0 +1,154 @@
+"""Settings of an anatomy that deforms live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twin_nodes.core.anatomy.elastic.live import LiveConfig
+from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
+from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.pairing import PairingConfig
+
+
+@dataclass(frozen=True)
+class TissueConfig:
+    """What the body is made of and what holds it."""
+
+    young: float = setting(
+        "Young's modulus of tissue that the case gives no material.", 3000.0, unit='Pa', minimum=1.0, maximum=1e11
+    )
+    poisson: float = setting("Poisson's ratio of the same.", 0.45, minimum=0.0, maximum=0.499)
+    fixed: tuple[str, ...] = setting('Regions of the case that are held in place.', ())
+    fixed_sigma: float = setting(
+        'How well they are held, for the fit to what is seen.', 0.001, unit='m', minimum=1e-5, maximum=0.05
+    )
+    support: float = setting(
+        'Stiffness of the soft surroundings, all together.', 20.0, unit='N/m', minimum=0.0, maximum=1e6
+    )
+    gravity: tuple[float, ...] = setting(
+        'Gravity less that of the scan, in the axes of the anatomy; empty for none.', (), unit='m/s²', minimum=-30.0,
+        maximum=30.0,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if len(self.gravity) not in (0, 3):
+            raise ConfigError(f'gravity={list(self.gravity)} must have 3 numbers, or none')
+
+
+@dataclass(frozen=True)
+class GraspConfig:
+    """How a tool holds tissue."""
+
+    reach: float = setting(
+        'A grasp farther from the surface holds nothing.', 0.008, unit='m', minimum=1e-4, maximum=0.05
+    )
+    radius: float = setting('Radius of the patch that a grasp holds.', 0.006, unit='m', minimum=1e-4, maximum=0.05)
+    max_nodes: int = setting('Nodes that one grasp holds at most, the nearest.', 16, minimum=1, maximum=200)
+    sigma: float = setting(
+        'How well a grasped patch follows the tool, beside the error of its tip.', 0.001, unit='m', minimum=1e-5,
+        maximum=0.02,
+    )  # fmt: skip
+    max_step: float = setting(
+        'A tip that moved farther between two poses lets go.', 0.02, unit='m', minimum=1e-4, maximum=0.2
+    )
+    max_pull: float = setting(
+        'Tissue pulled farther from where it lay has slipped out.', 0.08, unit='m', minimum=0.001, maximum=0.5
+    )
+
+
+@dataclass(frozen=True)
+class ObservedConfig:
+    """Which clouds of surface points are believed."""
+
+    sigma: float = setting(
+        'Standard deviation of a coordinate of clouds without a field `sigma`.', 0.0015, unit='m', minimum=1e-5,
+        maximum=0.02,
+    )  # fmt: skip
+    max_points: int = setting('Points that are used of a cloud, spread over it.', 1500, minimum=50, maximum=20_000)
+    max_distance: float = setting(
+        'Median distance to the organ as it is known, above which a cloud shows something else.', 0.03, unit='m',
+        minimum=0.001, maximum=0.2,
+    )  # fmt: skip
+    mirror_ratio: float = setting(
+        'A first cloud that mirrored fits better by this factor is refused as mirrored.', 0.6, minimum=0.0, maximum=1.0
+    )
+    drift: float = setting(
+        'Unseen motion in a second: σ grows with the root of the time since the last cloud.', 0.001, unit='m/√s',
+        minimum=0.0, maximum=0.1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AnatomySessionConfig:
+    """An anatomy that deforms live."""
+
+    tissue: TissueConfig = group(TissueConfig)
+    grasp: GraspConfig = group(GraspConfig)
+    observed: ObservedConfig = group(ObservedConfig)
+    solver: LiveConfig = group(LiveConfig)
+    fit: NonrigidConfig = group(NonrigidConfig)
+    compliance: ComplianceConfig = group(ComplianceConfig)
+
+
+@dataclass(frozen=True)
+class LiveDeformingConfig:
+    """Settings of deforming in anatomy_node."""
+
+    enabled: bool = setting('Whether the tetrahedra of the case deform live.', False)
+    patient: str = setting('Reference body on the patient.', 'patient')
+    tracker_frame: str = setting('Frame of the poses.', 'tracker')
+    tools: tuple[str, ...] = setting('Tools that may hold tissue.', ())
+    grip: str = setting(
+        'What says that jaws are closed: `<tool>/grasp` (std_msgs/Bool), or `<tool>/jaw/measured_js` '
+        '(sensor_msgs/JointState, stamped; needed for replays that are alike to the bit).', 'switch',
+        choices=('switch', 'jaw'),
+    )  # fmt: skip
+    jaw_closed: float = setting('Jaws at or below this angle are closed.', 0.1, unit='rad', minimum=-1.0, maximum=2.0)
+    sensors: tuple[str, ...] = setting('Tracked implants and sensors in the tissue.', ())
+    sensor_places: tuple[float, ...] = setting(
+        'Where they are in the anatomy at rest: x, y, z of each.', (), unit='m', minimum=-10.0, maximum=10.0
+    )
+    target_structures: tuple[str, ...] = setting('Structures of the case whose centre is a target.', ())
+    targets: tuple[str, ...] = setting('Names of further targets.', ())
+    target_places: tuple[float, ...] = setting(
+        'Where these are in the anatomy at rest: x, y, z of each.', (), unit='m', minimum=-10.0, maximum=10.0
+    )
+    rate: float = setting('Frames in a second.', 30.0, unit='1/s', minimum=0.5, maximum=200.0)
+    budget: float = setting(
+        'Time of the solver in a frame; the best answer so far counts when it is up. Not in replay.', 0.012, unit='s',
+        minimum=0.001, maximum=1.0,
+    )  # fmt: skip
+    max_age: float = setting(
+        'A tool or sensor that is unseen for longer holds nothing any more.', 0.5, unit='s', minimum=0.05, maximum=60.0
+    )
+    event_wait: float = setting(
+        'A cloud or the word of jaws counts, in replay, once tools and sensors are this far past its stamp.', 0.2,
+        unit='s', minimum=0.0, maximum=10.0,
+    )  # fmt: skip
+    surface_period: float = setting(
+        'The deformed surface comes this often while it moves.', 0.5, unit='s', minimum=0.1, maximum=60.0
+    )
+    surface_motion: float = setting(
+        'A surface that moved less is not sent again.', 0.0003, unit='m', minimum=0.0, maximum=0.1
+    )
+    surface_triangles: int = setting(
+        'Triangles of all deforming surfaces together; finer ones are decimated. 6500 make 0.5 MB.', 6000, minimum=100,
+        maximum=1_000_000,
+    )  # fmt: skip
+    session: AnatomySessionConfig = group(AnatomySessionConfig)
+    pairing: PairingConfig = group(PairingConfig)
+
+    def __post_init__(self) -> None:
+        for names, places, key in (
+            (self.sensors, self.sensor_places, 'sensor_places'),
+            (self.targets, self.target_places, 'target_places'),
+        ):
+            if len(places) != 3 * len(names):
+                raise ConfigError(f'deforming.{key} has {len(places)} numbers for {len(names)} names: x, y, z of each')
+        named = (*self.tools, *self.sensors), (*self.target_structures, *self.targets)
+        for names in named:
+            double = sorted({name for name in names if names.count(name) > 1})
+            if double:
+                raise ConfigError(f'deforming: the name {double[0]!r} stands twice')

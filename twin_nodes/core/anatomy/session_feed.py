@@ -1,0 +1,182 @@
+"""Hands what is measured to a session in the order of the stamps, so that a replay gives the same frames.
+
+Live, all counts when it arrives, and frames are asked for by the clock. In replay, samples of tools and sensors wait
+for one another (`StampOrder`); what comes now and then (clouds, jaws) counts once they are `event_wait` past its stamp;
+and a frame is made at each full period of the stamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
+from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.tracking.stamp_order import StampOrder
+
+
+@dataclass(frozen=True, eq=False)
+class Tip:
+    """The tip of a tool in the anatomy, shape (4, 4), and the variance of a coordinate of it [m²]."""
+
+    tool: str
+    anatomy_T_tip: Array
+    variance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A sensor in the tissue [m] (3,), and the covariance of its place [m²] (3, 3)."""
+
+    sensor: str
+    place: Array
+    covariance: Array
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A tool or sensor whose place is not known."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Grip:
+    """The jaws of a tool close or open."""
+
+    tool: str
+    closed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points on the surface: points in the anatomy [m], shape (n, 3), and their σ [m], one or (n,).
+
+    They may be asked for when the cloud's turn has come: what ties its frame to the anatomy may come later than itself.
+    """
+
+    points: Callable[[], Array]
+    sigma: Array | float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What was not used: stamp, what it was, and why."""
+
+    stamp_ns: int
+    what: str
+    code: str
+    reason: str
+
+
+Sample = Tip | Place | Lost
+Event = Grip | Cloud
+Outcome = Frame | Deformation | Refused
+
+
+class SessionFeed:
+    """Feeds one session.
+
+    Args:
+        session: The session.
+        streams: Names of the tools and sensors.
+        period_ns: Of the frames in replay.
+        event_wait_ns: How far tools and sensors must be past a cloud or a signal of jaws in replay.
+        ordered: Whether stamps decide (replay) and not the order of arrival.
+    """
+
+    def __init__(
+        self, session: AnatomySession, streams: Sequence[str], *, period_ns: int, event_wait_ns: int, ordered: bool
+    ) -> None:
+        self.session = session
+        self._streams, self._ordered = tuple(streams), ordered and bool(streams)
+        self._frame_after_cloud = ordered and not streams
+        self._period_ns, self._wait_ns = period_ns, event_wait_ns
+        self._explained = False
+        self._start()
+
+    def _start(self) -> None:
+        self._order: StampOrder[Sample] = StampOrder(self._streams)
+        self._events: list[tuple[int, int, Event]] = []
+        self._count = self._due_ns = 0
+        self.is_changed = True
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.session.reset()
+        self._start()
+
+    def add(self, stream: str, stamp_ns: int, sample: Sample) -> list[Outcome]:
+        """Take a sample of a tool or sensor and return what it brings about."""
+        if not self._ordered:
+            return self._apply(stamp_ns, sample)
+        return self._leave(self._order.add(stream, stamp_ns, sample))
+
+    def give_up(self, stream: str) -> list[Outcome]:
+        """Wait for a stream no longer, in replay, as it has ended."""
+        return self._leave(self._order.silent(stream))
+
+    @property
+    def waits(self) -> bool:
+        """Whether samples wait for those of another stream."""
+        return self._order.waits
+
+    def add_event(self, stamp_ns: int, event: Event) -> list[Outcome]:
+        """Take a cloud or the word of jaws and return what it brings about."""
+        if not self._ordered:
+            found = self._apply(stamp_ns, event)
+            return [*found, self.frame()] if self._frame_after_cloud and isinstance(event, Cloud) else found
+        self._count += 1
+        self._events.append((stamp_ns, self._count, event))
+        self._events.sort(key=lambda item: item[:2])
+        return []
+
+    def frame(self, out_of_time: Callable[[], bool] | None = None) -> Frame:
+        """Make a frame of what is known."""
+        found = self.session.step(out_of_time)
+        self.is_changed = found.solution.status in ('not_converged', 'out_of_time')
+        return found
+
+    def _leave(self, frames: list[tuple[int, list[Sample]]]) -> list[Outcome]:
+        found: list[Outcome] = []
+        for stamp_ns, samples in frames:
+            while self._events and self._events[0][0] + self._wait_ns <= stamp_ns:
+                event_ns, _, event = self._events.pop(0)
+                found += self._apply(event_ns, event)
+            for sample in samples:
+                found += self._apply(stamp_ns, sample)
+            if stamp_ns >= self._due_ns:
+                self._due_ns = (stamp_ns // self._period_ns + 1) * self._period_ns
+                found.append(self.frame())
+        return found
+
+    def _apply(self, stamp_ns: int, item: Sample | Event) -> list[Outcome]:
+        self.is_changed = True
+        session = self.session
+        try:
+            if isinstance(item, Tip):
+                session.add_tip(item.tool, stamp_ns, item.anatomy_T_tip, item.variance)
+            elif isinstance(item, Place):
+                session.add_sensor(item.sensor, stamp_ns, item.place, item.covariance)
+            elif isinstance(item, Lost):
+                session.lose(item.name)
+            elif isinstance(item, Grip):
+                session.set_grip(item.tool, item.closed)
+            else:
+                return [self._observe(stamp_ns, item)]
+        except InputError as error:
+            what = 'observed' if isinstance(item, Cloud) else f'grasp {getattr(item, "tool", "")}'
+            return [Refused(stamp_ns, what, error.code, str(error))]
+        return []
+
+    def _observe(self, stamp_ns: int, cloud: Cloud) -> Deformation:
+        """Look into the first refusal of a row only: that takes seconds."""
+        try:
+            found = self.session.observe(stamp_ns, cloud.points(), cloud.sigma, explain=not self._explained)
+        except InputError as error:
+            self._explained = self._explained or error.code == 'OBSERVED_REFUSED'
+            raise
+        self._explained = False
+        return found

@@ -1,0 +1,140 @@
+"""Deforming live: tools that hold, sensors inside and clouds of the surface in; nodes, targets and surfaces out."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker
+
+from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
+from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.anatomy.session_body import Body
+from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
+from twin_nodes.core.anatomy.session_feed import Outcome, Refused, SessionFeed
+from twin_nodes.core.anatomy.surface import Surface
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.deforming_input import DeformingInput
+from twin_nodes.ros.deforming_output import DeformingOutput
+from twin_nodes.ros.health import OK, WARN, Health
+from twin_nodes.ros.jumps import on_jump_back
+from twin_nodes.ros.progress import is_replay
+
+_ENDED_NS = 3 * NANOSECONDS  # of real time, after which a stream of a replay has ended
+
+
+class LiveDeforming:
+    """Connects the streams to one `AnatomySession`, and its frames to topics.
+
+    Live, a frame is made at `rate` while anything changes; the solver has its budget. In replay the stamps decide.
+
+    Args:
+        node: The node that it is part of.
+        health: Its health.
+        config: Settings.
+        frame: Frame of the anatomy.
+        body: What deforms.
+        targets: Where the targets are at rest [m] (3,), by name.
+        surfaces: The structures.
+        markers: Their markers, in the same order.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        health: Health,
+        config: LiveDeformingConfig,
+        frame: str,
+        body: Body,
+        targets: Mapping[str, Array],
+        surfaces: list[Surface],
+        markers: list[Marker],
+    ) -> None:
+        self._node, self._health, self._config = node, health, config
+        self._replay = is_replay(node)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        places = np.array(config.sensor_places, float).reshape(-1, 3)
+        self.session = AnatomySession(
+            body, np.array(list(targets.values()), float).reshape(-1, 3),
+            dict(zip(config.sensors, places, strict=True)), config.session, replay=self._replay,
+        )  # fmt: skip
+        self.feed = SessionFeed(
+            self.session, (*config.tools, *config.sensors), period_ns=round(NANOSECONDS / config.rate),
+            event_wait_ns=round(config.event_wait * NANOSECONDS), ordered=self._replay,
+        )  # fmt: skip
+        self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
+        self.output.first(self.feed.frame())
+        self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self.start_again)
+        self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
+        self._jump = on_jump_back(node, self._on_jump)
+        self._timer = node.create_timer(
+            0.5 if self._replay else 1.0 / config.rate, self._on_timer, clock=self._steady
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End the threads of the solvers."""
+        self.session.close()
+
+    def _handle(self, outcomes: list[Outcome]) -> None:
+        for item in outcomes:
+            if isinstance(item, Frame):
+                self.output.frame(item)
+            elif isinstance(item, Deformation):
+                self._say_observed(item)
+            else:
+                self._say_refused(item)
+
+    def _say_refused(self, item: Refused) -> None:
+        self._health.warn(item.code or 'OBSERVED_REFUSED', f'{item.what}: {item.reason}')
+        if item.code != 'OUT_OF_ORDER':
+            self._health.set(item.what, WARN, item.code, item.reason)
+
+    def _say_observed(self, found: Deformation) -> None:
+        values = {
+            'rms_mm': 1e3 * found.rms,
+            'inliers_percent': 100.0 * found.inlier_share,
+            'steps': found.iterations,
+            'amplitude': found.amplitude,
+        }
+        good = not found.reasons
+        message = f'RMS {1e3 * found.rms:.2f} mm' if good else '; '.join(found.reasons)
+        self._health.set('observed', OK if good else WARN, 'OK' if good else 'OBSERVED_DOUBTFUL', message, values)
+
+    def _on_timer(self) -> None:
+        self.input.watch()
+        if self._replay:
+            if self.feed.waits and self.input.silent_ns() > _ENDED_NS:
+                self._handle(self.input.give_up())
+            return
+        if self.feed.is_changed:
+            began = self._now_ns()
+            frame = self.feed.frame(partial(self._is_over, began + round(self._config.budget * NANOSECONDS)))
+            self.output.frame(frame, took_ms=(self._now_ns() - began) / 1e6)
+        self.output.due(self._now_ns())
+
+    def _now_ns(self) -> int:
+        return int(self._steady.now().nanoseconds)
+
+    def _is_over(self, deadline_ns: int) -> bool:
+        return self._now_ns() > deadline_ns
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.start_again('asked for')
+        response.success, response.message = True, 'the anatomy lies as in the scan'
+        return response
+
+    def start_again(self, reason: str) -> None:
+        """Begin anew from the scan."""
+        self.feed.reset()
+        self._health.set('observed', OK, 'OK', f'began anew: {reason}')
+        for tool in self._config.tools:
+            self._health.clear(f'grasp {tool}')
+        self.output.first(self.feed.frame())
+
+    def _on_jump(self) -> None:
+        self._health.count('CLOCK_JUMP')
+        self.input.reset()
+        self.start_again('the clock jumped back')
