@@ -10,7 +10,7 @@ from twin_nodes.core.anatomy.distance_kernels import look_up
 
 # the trilinear distance may change a little faster than one metre a metre, the σ of a turned anatomy as well
 _SLOPE = 1.1
-_LEAST_STEP = 0.25  # of the spacing of the grid
+_LEAST_STEP = 0.5  # of the spacing of the grid: a smooth least between two steps is missed by its second order
 
 
 @njit(cache=True)
