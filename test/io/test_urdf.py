@@ -109,6 +109,7 @@ BAD = {
     'not a number': (changed('<axis', '<origin xyz="1 2 x"/><axis'), 'not numbers'),
     'mimic of itself': (changed('<axis', '<mimic joint="j"/><axis'), 'no position of its own'),
     'mimic of nobody': (changed('<axis', '<mimic joint="k"/><axis'), 'is not there'),
+    'too many': (changed('<link name="b"/>', '<link name="b"/>' * 600), 'above the limit'),
     'mesh outside': (changed('<link name="b"/>', MESH.format('../../etc/passwd')), 'leaves the folder'),
     'mesh of root': (changed('<link name="b"/>', MESH.format('file:///etc/passwd')), 'leaves the folder'),
     'mesh of a package': (changed('<link name="b"/>', MESH.format('package://x/../../y.stl')), 'leaves its package'),

@@ -12,7 +12,7 @@ import numpy as np
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
-from twin_nodes.core.robot.model import REFUSED, Joint, RobotModel, Shape
+from twin_nodes.core.robot.model import MAX_JOINTS, REFUSED, Joint, RobotModel, Shape
 from twin_nodes.core.robot.published import MODELS, published_model
 from twin_nodes.io.xml_safe import parse_xml, read_bytes_bounded
 
@@ -76,6 +76,10 @@ def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
     if root.tag != 'robot':
         raise InputError(f'{where}: the root element is <{root.tag}>, expected <robot>', code=REFUSED)
     try:
+        for tag in ('link', 'joint'):
+            count = len(root.findall(tag))
+            if count > MAX_JOINTS + 1:
+                raise _refused(f'{count} <{tag}> elements are above the limit of {MAX_JOINTS + 1}')
         links = _links(root)
         for mesh in root.iter('mesh'):
             _check_mesh(mesh.get('filename', ''), folder)

@@ -18,6 +18,7 @@ BENCHES = {
     'camera': 'twin_nodes.app.bench.camera',
     'respiration': 'twin_nodes.app.bench.respiration',
     'prediction': 'twin_nodes.app.bench.prediction',
+    'robot': 'twin_nodes.app.bench.robot',
     'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
     'visual': 'twin_nodes.app.bench.visual',
