@@ -19,6 +19,65 @@ class CodeEntry:
 
 
 CODES: dict[str, CodeEntry] = {
+    'KEY_FILE': CodeEntry(
+        'the key of the bridge cannot be used',
+        'The file is missing, can be read by others than its owner, or holds no key. The bridge does not start.',
+        'Make one with `twin link key FILE` and copy it to the other site over a safe way; `chmod 600 FILE`.',
+    ),
+    'LINK_WAITING': CodeEntry(
+        'there is no session with the other site yet',
+        'No authentic answer has come. Nothing is sent and nothing is kept for later.',
+        'Is the other bridge running, with the same key, the other role, and its UDP port open? Look at the counters.',
+    ),
+    'LINK_DEGRADED': CodeEntry(
+        'the link loses much or is slow',
+        'Loss or delay is above `degraded_loss` or `degraded_delay`; commands still come.',
+        'Move slower; look for the cause in link/state (loss, delay, queue).',
+    ),
+    'LINK_OUTAGE': CodeEntry(
+        'nothing authentic comes from the other site',
+        'For longer than `hold_after` no datagram was authentic. What came before is not played again.',
+        'Wait, or look at the network; counters of FORGED or OTHER_SESSION mean a wrong key or a stranger.',
+    ),
+    'LINK_HOLD': CodeEntry(
+        'no valid command has been played for hold_after',
+        'The link may live: the console may be silent, or its commands too old or from the future.',
+        'Is the topic published at the other site? Look at silent_ms and the counters in link/state.',
+    ),
+    'FORGED': CodeEntry(
+        'a datagram fails its seal',
+        'It was dropped before anything of it was read.',
+        'A damaged path, another key, or somebody who tries.',
+    ),
+    'REPLAYED': CodeEntry(
+        'a datagram came again',
+        'Its counter was taken before, or is older than `replay_window`. Dropped.',
+        'Networks double packets now and then; many of them mean somebody who tries.',
+    ),
+    'REFLECTED': CodeEntry(
+        'a handshake of our own role came in', 'Dropped.', 'Do both bridges have the same role, or is one its own peer?'
+    ),
+    'OTHER_SESSION': CodeEntry(
+        'a datagram of another session',
+        'Dropped; it is of an earlier session, or of strangers.',
+        'Normal for a moment after a restart.',
+    ),
+    'NOT_OURS': CodeEntry('bytes that are not of the bridge', 'Dropped.', 'Who else sends to this port?'),
+    'TOO_MANY': CodeEntry(
+        'more handshakes than are answered',
+        'More than 20 a second; the rest is dropped.',
+        'A bridge that restarts all the time, or somebody who tries.',
+    ),
+    'STAMP_OLD': CodeEntry(
+        'a command is older than max_stamp_age when it comes to the bridge',
+        'It was not sent.',
+        'Is the clock of its sender right? Is the machine overloaded?',
+    ),
+    'WRONG_JOINTS': CodeEntry(
+        'a joint state whose parts do not fit',
+        'Names, positions, velocities and efforts differ in number. Dropped.',
+        'Find the sender.',
+    ),
     'OK': CodeEntry('all is well', 'The check passed.', 'Nothing to do.'),
     'TOOL_LOST': CodeEntry(
         'the tracker does not see the tool',
@@ -272,6 +331,12 @@ CODES: dict[str, CodeEntry] = {
     ),
     'ANATOMY_REFUSED': CodeEntry(
         'a surface or volume cannot be used', 'See the message for the reason and the counts.', 'Repair the file.'
+    ),
+    'DEFORMATION_REFUSED': CodeEntry(
+        'what was seen of the organ tells no deformation',
+        'Too few points, or a cloud that the organ cannot be bent to: another organ, a mirrored or scaled cloud, a '
+        'registration that is far off. The last good state stays.',
+        'See the reasons; show more of the surface, check unit and axes, register anew.',
     ),
     'LOADS_REFUSED': CodeEntry(
         'what acts on the soft body cannot be used',

@@ -24,6 +24,7 @@ BENCHES = {
     'visual': 'twin_nodes.app.bench.visual',
     'deform': 'twin_nodes.app.bench.deform',
     'carve': 'twin_nodes.app.bench.carve',
+    'target': 'twin_nodes.app.bench.target',
     'build': 'twin_nodes.app.bench.build',
 }
 # benches that hold the figures of others, which then do not run again

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.elastic.exact import Tangent
+from twin_nodes.core.anatomy.elastic.laws import NeoHookean
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import DegenerateGeometryError
@@ -124,14 +125,14 @@ def prepare_compliance(model: ElasticModel, config: ComplianceConfig | None = No
 def _loosened(model: ElasticModel) -> ElasticModel:
     """Return the body without what holds it, tied to its place by springs far too soft to matter."""
     typical = float(model.stiffness_scale / np.cbrt(model.volume.sum()))
-    share = model.nodal_mass() / model.nodal_mass().sum()
+    mass = model.nodal_mass()
+    support = _TIE * typical * len(mass) * mass / mass.sum()
     if not len(model.fixed):
-        return model.with_support(_TIE * typical * len(share) * share)
-    free = ElasticModel(
-        model.mesh, _materials(model), density=model.density, support=_TIE * typical * len(share) * share
-    )
-    free.laws, free.parameters, free.shear, free.weight = model.laws, model.parameters, model.shear, model.weight
-    return free
+        return model.with_support(support)
+    loose = ElasticModel(model.mesh, NeoHookean(3.0 * float(model.shear.mean()), 0.45), support=support)
+    loose.laws, loose.parameters, loose.shear = model.laws, model.parameters, model.shear
+    loose.weight, loose.density = model.weight, model.density
+    return loose
 
 
 def _embedded(loose: ElasticModel, surroundings: float) -> ElasticModel:
@@ -140,12 +141,6 @@ def _embedded(loose: ElasticModel, surroundings: float) -> ElasticModel:
     typical = float(loose.stiffness_scale / np.cbrt(loose.volume.sum()))
     area = _nodal_area(loose)
     return loose.with_support(loose.support + surroundings * typical * area / area.sum())
-
-
-def _materials(model: ElasticModel):  # type: ignore[no-untyped-def]
-    from twin_nodes.core.anatomy.elastic.laws import NeoHookean
-
-    return NeoHookean(3.0 * float(model.shear.mean()), 0.45)  # at once replaced by the rows of the model
 
 
 def _rigid_motions(arms: Array) -> Array:

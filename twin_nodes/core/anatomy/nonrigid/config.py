@@ -14,20 +14,20 @@ class NonrigidConfig:
 
     coarse_points: int = setting('points of the first steps', 350, minimum=20)
     coarse_steps: int = setting('first steps at most, with these points', 14, minimum=1, maximum=200)
-    fine_steps: int = setting('steps with all points, at most', 5, minimum=1, maximum=200)
+    fine_steps: int = setting('steps with all points, at most', 8, minimum=1, maximum=200)
     tolerance: float = setting('movement in a step, RMS over the organ, that ends it', 5e-5, unit='m', minimum=1e-9)
-    pose_sigma: float = setting('error of the rigid registration at the start', 0.01, unit='m', minimum=1e-5)
-    turn_sigma: float = setting('the same, of its rotation', 0.1, unit='rad', minimum=1e-4)
+    pose_sigma: float = setting('error of the rigid registration at the start', 0.005, unit='m', minimum=1e-5)
+    turn_sigma: float = setting('the same, of its rotation', 0.06, unit='rad', minimum=1e-4)
     tuning: float = setting('a point so many sigmas off has a quarter of its weight', 4.0, minimum=1.0)
     normal_limit: float = setting(
         'a point whose measured normal is turned farther away is no correspondence', 1.2, unit='rad', minimum=0.1
     )
     discrepancy: float = setting(
-        'error of the mesh and the modes that neighbouring points share', 0.0006, unit='m', minimum=0.0
+        'error of the mesh and the modes that neighbouring points share', 0.0002, unit='m', minimum=0.0
     )
     discrepancy_reach: float = setting('how far they share it', 0.012, unit='m', minimum=1e-4)
     bare_load: float = setting(
-        'loads on what is seen and not touched, over those elsewhere', 0.2, minimum=0.001, maximum=1.0
+        'loads on what is seen and not touched, over those elsewhere', 0.1, minimum=0.001, maximum=1.0
     )
     bare_reach: float = setting('how far around a point the surface counts as seen', 0.012, unit='m', minimum=0.0)
     touch_reach: float = setting('how far around a tracked point it counts as touched', 0.02, unit='m', minimum=0.0)
@@ -36,9 +36,16 @@ class NonrigidConfig:
     )
     max_amplitude: float = setting('amplitude over the expected one, at most', 4.0, minimum=0.1)
     model_error: float = setting(
-        'error of the displacement that a wrong stiffness makes, as a share of it', 0.15, minimum=0.0, maximum=2.0
+        'error of a place by a wrong stiffness, as a share of its displacement without the rigid motion', 0.2,
+        minimum=0.0, maximum=2.0,
+    )  # fmt: skip
+    motion_error: float = setting(
+        'error of a place as a share of its way from where the rigid registration puts it', 0.25, minimum=0.0,
+        maximum=2.0,
+    )  # fmt: skip
+    inflation: float = setting(
+        'calibrated scale of the covariance by noise and prior', 1.5, minimum=0.01, maximum=100.0
     )
-    inflation: float = setting('calibrated scale of all covariances', 1.0, minimum=0.01, maximum=100.0)
     interior: bool = setting('whether the inside is solved again by the hyperelastic law, the outside held', False)
     min_points: int = setting('points below which there is no answer', 30, minimum=6)
     refuse_rms: float = setting('RMS residual of the inliers above which it is refused', 0.004, unit='m', minimum=0.0)

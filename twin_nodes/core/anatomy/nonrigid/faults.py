@@ -106,7 +106,7 @@ def judge(
 
 
 def explain(seen: SurfacePoints, start: Array, target: SurfaceTarget) -> str:
-    """Say what explains a cloud that does not fit: mirrored, of another scale, or a rigid start far off; '' for none."""
+    """Say what explains a cloud that does not fit: mirrored, of another scale; '' for none."""
     cloud = Cloud.from_points(np.ascontiguousarray(transform_points(inverse(start), seen.points_patient)))
     config = RefineConfig()
     return explain_misfit(refine(start_at(np.eye(4), cloud), cloud, target, config), cloud, target, config)

@@ -152,7 +152,7 @@ class DeformationTracker:
 
     def _result(self, state: State, start: Array, seen: SurfacePoints) -> Deformation:
         compliance, config = self.compliance, self.config
-        posterior = make_posterior(compliance, config, state)
+        posterior = make_posterior(compliance, config, state, start)
         moved = np.asarray((compliance.modes.reshape(-1, compliance.count) @ state.amounts).reshape(-1, 3))
         fit = faults.fitness(state, seen)
         volume = _volume_change(compliance, moved)

@@ -1,0 +1,110 @@
+"""Bench `target`: where are the hidden targets of a deformed organ, and is it known how sure that is.
+
+Cases as of the Sparse Data Challenge, whose truth has another mesh, law, stiffness and support than the model
+(`core.simulate.deforming_case`). The settings were calibrated on other cases of the same kind (seeds from 10 000).
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from twin_nodes.app.bench import target_peers
+from twin_nodes.app.bench.recordings import recordings
+from twin_nodes.app.figures import judge
+from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.nonrigid.compliance import Compliance, prepare_compliance
+from twin_nodes.core.anatomy.nonrigid.observations import make_surface_points
+from twin_nodes.core.anatomy.nonrigid.tracker import DeformationTracker
+from twin_nodes.core.anatomy.surface import Surface, make_surface
+from twin_nodes.core.anatomy.tet_mesher import mesh_surface
+from twin_nodes.core.calibration.verdict import Verdict
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.simulate.deforming_case import DeformingCase, DeformingOrgan
+from twin_nodes.core.simulate.organ import organ
+
+TETS, TRUTH_TETS = 20_000, 30_000
+CASES, QUICK_CASES = 500, 10
+CHI2_95 = 7.814728  # of three degrees of freedom
+
+
+@dataclass
+class Run:
+    """What the cases gave: errors and predicted errors of each target (c, k), and more of each case."""
+
+    errors: list[Array] = field(default_factory=list)
+    predicted: list[Array] = field(default_factory=list)
+    distances: list[Array] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    cold: list[float] = field(default_factory=list)
+    warm: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    def add(self, case: DeformingCase, compliance: Compliance) -> None:
+        """Follow one case: its first frame, and a second one as live."""
+        tracker = DeformationTracker(compliance, case.targets_anatomy)
+        seen = make_surface_points(case.points_patient, case.noise)
+        began = time.perf_counter()
+        found = tracker.update(case.start, seen)
+        self.cold.append(time.perf_counter() - began)
+        missed, spread = found.targets_patient - case.targets_patient, found.target_covariances
+        self.errors.append(np.linalg.norm(missed, axis=1))
+        self.predicted.append(np.sqrt(np.trace(spread, axis1=1, axis2=2)))
+        self.distances.append(np.einsum('ti,tij,tj->t', missed, np.linalg.inv(spread), missed))
+        self.starts.append(case.start_error)
+        self.refused += found.verdict is Verdict.REFUSE
+        began = time.perf_counter()
+        tracker.update(case.start, seen)
+        self.warm.append(time.perf_counter() - began)
+
+
+def liver() -> Surface:
+    """Return the liver of the recordings where they are, else the simulated organ."""
+    folder = recordings('liver_synthetic_stereo')
+    if folder is None:
+        return make_surface('organ', *organ(2500))
+    from twin_nodes.io.meshes import read_surface
+
+    return read_surface(max(folder.rglob('*.ply'), key=lambda path: path.stat().st_size), name='liver', unit='mm')
+
+
+def run(quick: bool = False) -> list[dict[str, object]]:
+    """Measure the prediction of hidden targets.
+
+    Args:
+        quick: Fewer cases and settings of the peers, the same figures.
+
+    Returns:
+        Figures as mappings of figure, value, unit, goal, peer, ratio, ok.
+    """
+    surface = liver()
+    model = ElasticModel(mesh_surface(surface, tets=TETS)[0], NeoHookean(5e3, 0.45))
+    began = time.perf_counter()
+    compliance = prepare_compliance(model)
+    prepared = time.perf_counter() - began
+    truth = DeformingOrgan(surface, tets=TRUTH_TETS)
+    cases = Run()
+    for seed in range(QUICK_CASES if quick else CASES):
+        cases.add(truth.case(seed), compliance)
+    errors, predicted, inside = np.array(cases.errors), np.array(cases.predicted), np.array(cases.distances) <= CHI2_95
+    figures = [
+        judge('target_cases', float(len(errors)), ''),
+        judge('target_rigid_error_mean_mm', 1e3 * float(np.mean(cases.starts)), 'mm'),
+        judge('target_error_mean_mm', 1e3 * float(errors.mean()), 'mm', at_most=2.5, peer='published: 3.1 and 3.3'),
+        judge('target_error_sd_mm', 1e3 * float(errors.std()), 'mm'),
+        judge('target_predicted_mean_mm', 1e3 * float(predicted.mean()), 'mm'),
+        judge('target_coverage95', float(inside.mean()), '', at_least=0.93, at_most=0.97),
+        judge('target_error_correlation', _correlation(errors, predicted), '', at_least=0.78),
+        judge('target_case_error_correlation', _correlation(errors.mean(axis=1), predicted.mean(axis=1)), ''),
+        judge('target_refused', float(cases.refused), ''),
+        judge('target_prepare_s', prepared, 's'),
+        judge('target_first_ms', 1e3 * float(np.median(cases.cold)), 'ms'),
+        judge('target_update_ms', 1e3 * float(np.median(cases.warm)), 'ms'),
+        *target_peers.run(truth, compliance, quick),
+    ]
+    return [vars(figure) for figure in figures]
+
+
+def _correlation(errors: Array, predicted: Array) -> float:
+    return float(np.corrcoef(errors.ravel(), predicted.ravel())[0, 1])
