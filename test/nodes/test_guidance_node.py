@@ -317,8 +317,10 @@ def test_distances_follow_what_the_drill_has_taken(start, probe, cache):
     delta = sender.delta(2, volume.ball([0.0, 0.0, 0.012], [0.001, 0.0, 0.012], 0.004))
     probe.until(lambda: probe.code('guidance: removed') == 'OK', guided.node, what='the empty snapshot')
     guided.until(
-        lambda: probe.say('anatomy/removed', removed_cloud(delta, 'anatomy'))
-        or probe.code('guidance: removed') == 'REMOVED_BEHIND',
+        lambda: (
+            probe.say('anatomy/removed', removed_cloud(delta, 'anatomy'))
+            or probe.code('guidance: removed') == 'REMOVED_BEHIND'
+        ),
         middle,
         'the gap',
     )
