@@ -31,8 +31,11 @@ def folder(tmp_path):
 @pytest.fixture
 def tip(tmp_path):
     path = tmp_path / 'tip.yaml'
-    result = StoredResult('tool_tip', 'tool', 'tool_tip', make_transform(np.eye(3), TIP), np.diag([1e-8] * 3 + [0.0] * 3),
-                          {'tip_sigma_m': 1e-4}, 'accept', '2026-01-01T00:00:00+00:00', tool='tool')  # fmt: skip
+    covariance = np.diag([1e-8] * 3 + [0.0] * 3)
+    result = StoredResult(
+        'tool_tip', 'tool', 'tool_tip', make_transform(np.eye(3), TIP), covariance, {'tip_sigma_m': 1e-4}, 'accept',
+        '2026-01-01T00:00:00+00:00', tool='tool',
+    )  # fmt: skip
     write_result(path, result)
     return path
 

@@ -204,8 +204,8 @@ CODES: dict[str, CodeEntry] = {
     'NO_ROUTE': CodeEntry(
         'there is no route to the target',
         'No entry of the region reaches the target, or each way is likely to breach a structure; none is shown.',
-        'Widen the entry region, take a thinner or bent tool, or improve the registration; the message says what stands '
-        'in the way.',
+        'Widen the entry region, take a thinner or bent tool, or improve the registration; the message says what '
+        'stands in the way.',
     ),
     'ROUTE_CHANGED': CodeEntry(
         'the chosen route is no longer offered',
