@@ -34,6 +34,7 @@ def warm() -> None:
     _warm_carving()
     _warm_building()
     _warm_registration()
+    _warm_visual()
 
 
 def _warm_building() -> None:
@@ -88,6 +89,16 @@ def _warm_registration() -> None:
     register_swab(points, target, touched=landmarks)
     register_swab(points * [1.0, 1.0, 0.8], target, touched=landmarks)  # what does not fit is explained by others
     register_swab(points, target)
+
+
+def _warm_visual() -> None:
+    """Refine the corners of a black square on white."""
+    from twin_nodes.core.tracking.visual.edges import refine_corners
+
+    image = np.full((80, 80), 220, np.uint8)
+    image[20:60, 20:60] = 30
+    corners = np.array([[20.0, 20.0], [59.0, 20.0], [59.0, 59.0], [20.0, 59.0]])
+    refine_corners(image, corners, 6, lambda pixels: pixels)
 
 
 def _warm_elastic() -> None:
