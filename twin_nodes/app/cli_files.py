@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from twin_nodes.app import cli_camera, cli_material
+from twin_nodes.app import cli_camera, cli_link, cli_material
 
 igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
 calibrate = typer.Typer(help='Calibrate a tool from a recording.', no_args_is_help=True)
 register = typer.Typer(help='Register anatomy to patient from a recording.', no_args_is_help=True)
-GROUPS = {'igtl': igtl, 'calibrate': calibrate, 'register': register}
+GROUPS = {'igtl': igtl, 'calibrate': calibrate, 'register': register, 'link': cli_link.link}
 
 
 @igtl.command('serve')

@@ -52,6 +52,14 @@ ROOM: dict[str, dict[str, Any]] = {
     'robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
     'simulated_robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
     'room': {'port': 18944},
+    'wan_bridge': {
+        'key_file': '~/.config/twin/wan.key',
+        'send': ['PSM1/measured_cp', 'PSM1/measured_js', 'PSM1/jaw/measured_js'],
+        'receive': ['PSM1/servo_cp', 'PSM1/jaw/servo_jp'],
+        'bind_port': 47800,
+        'bridge.role': 'follower',
+    },
+    'link': {'input': 'servo_cp', 'output': 'far/servo_cp', 'type': 'geometry_msgs/msg/PoseStamped'},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }
 

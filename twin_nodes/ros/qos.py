@@ -23,6 +23,12 @@ MEASUREMENT_SUBSCRIPTION = QoSProfile(
     depth=5,
     durability=DurabilityPolicy.VOLATILE,
 )
+COMMAND_SUBSCRIPTION = QoSProfile(  # of the bridge: every command counts, as each is a copy in later datagrams
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=50,
+    durability=DurabilityPolicy.VOLATILE,
+)
 REPLAY_SUBSCRIPTION = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     history=HistoryPolicy.KEEP_LAST,

@@ -14,6 +14,8 @@ CONFIGS: dict[str, str] = {
     'robot_node': 'twin_nodes.nodes.robot_node:RobotNodeConfig',
     'simulated_robot_node': 'twin_nodes.nodes.simulated_robot_node:SimulatedRobotNodeConfig',
     'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
+    'wan_bridge_node': 'twin_nodes.nodes.wan_bridge_node:WanBridgeConfig',
+    'link_node': 'twin_nodes.nodes.link_node:LinkNodeConfig',
     'view_node': 'twin_nodes.nodes.view_node:ViewConfig',
 }
 

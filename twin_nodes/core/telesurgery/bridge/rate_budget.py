@@ -50,7 +50,8 @@ class RateBudget:
     def _cut(self, queue_s: float, loss: float, now_ns: int) -> None:
         if self._cuts == 0:
             self._first_queue_s, self._first_bps = queue_s, self.bps
-        useless = queue_s > 0.8 * self._first_queue_s and loss < _OVERFLOW
+        stands_still = abs(queue_s - self._first_queue_s) < 0.2 * self._first_queue_s
+        useless = stands_still and loss < _OVERFLOW
         if self._cuts >= _TRIES and useless:  # a longer path or the traffic of others: sending less does not help
             self.bps, self._not_ours = self._first_bps, True
             return

@@ -401,6 +401,12 @@ class Site:
         times += [due for channel in self._incoming.values() if (due := channel.buffer.next_due_ns) is not None]
         return min(times)
 
+    def holds(self, now_ns: int) -> tuple[bool, ...]:
+        """Return what must be said at once when it changes: outage of the link, then hold of each channel; cheap."""
+        limit = now_ns - round(self.config.hold_after * NANOSECONDS)
+        times = [self._heard_ns, *(channel.played_ns for channel in self._incoming.values())]
+        return tuple(time is None or time < limit for time in times)
+
     def state(self, now_ns: int) -> LinkState:
         """Return how the link stands."""
         offset = self._clock.estimate(now_ns)

@@ -1,0 +1,117 @@
+"""`twin link`: list the scenarios, look at one, run it as a UDP relay, make a key for the bridge."""
+
+import json as json_text
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.link.losses import mean_runs
+from twin_nodes.core.telesurgery.link.scenario import Scenario
+from twin_nodes.io.link_key import make_key
+from twin_nodes.io.link_scenarios import all_scenarios, load_scenario
+from twin_nodes.io.udp_relay import Address, UdpRelay
+
+
+def list_scenarios(*, json: bool = False) -> int:
+    """Print the scenarios of the package."""
+    for scenario in all_scenarios():
+        config = scenario.config
+        if json:
+            print(json_text.dumps({'name': config.name, 'title': config.title, 'source': config.source}))
+        else:
+            print(f'{config.name:5} {config.title:18} {config.source}')
+    return 0
+
+
+def show(name: str, *, seconds: float, rate_hz: float, size: int, seed: int, json: bool) -> int:
+    """Print what a scenario does to packets, per direction."""
+    scenario = load_scenario(name)
+    for direction in ('forward', 'backward'):
+        figures = _figures(scenario, direction, seconds=seconds, rate_hz=rate_hz, size=size, seed=seed)
+        if json:
+            print(json_text.dumps({'name': scenario.config.name, 'direction': direction} | figures))
+            continue
+        print(f'{scenario.config.name} {scenario.config.title}, {direction}, {rate_hz:g} Hz of {size} B, seed {seed}:')
+        for key, value in figures.items():
+            print(f'  {key:22} {value:.4g}')
+    return 0
+
+
+def _figures(
+    scenario: Scenario, direction: str, *, seconds: float, rate_hz: float, size: int, seed: int
+) -> dict[str, float]:
+    times = np.round(np.arange(max(int(seconds * rate_hz), 2)) * NANOSECONDS / rate_hz).astype(np.int64)
+    fates = getattr(scenario.link(seed), direction).fates(times, size)
+    arrived = fates.arrival_ns[~fates.lost]
+    figures = {
+        'loss_percent': 100.0 * float(fates.lost.mean()),
+        'mean_burst_packets': mean_runs(fates.lost),
+        'reordered_percent': 100.0 * float(np.mean(np.diff(arrived) < 0)) if len(arrived) > 1 else 0.0,
+    }
+    if len(arrived):
+        delay_ms = 1e3 * fates.delay_s
+        figures |= {
+            'delay_mean_ms': float(delay_ms.mean()),
+            'delay_sd_ms': float(delay_ms.std()),
+            **{f'delay_p{p}_ms': float(np.percentile(delay_ms, p)) for p in (50, 95, 99)},
+            'delay_max_ms': float(delay_ms.max()),
+        }
+    return figures
+
+
+def relay(
+    name: str, *, host: str, leader_port: int, follower_port: int, to: str, seed: int, seconds: float, json: bool
+) -> int:
+    """Relay UDP datagrams until Ctrl-C, or for some time."""
+    scenario = load_scenario(name)
+    made = UdpRelay(
+        scenario.link(seed), host=host, ports=(leader_port, follower_port), follower=_address(to) if to else None
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: made.stop())
+    where = f'answers to {to}' if to else f'follower to {host}:{made.ports[1]}'
+    if not json:
+        print(f'{scenario.config.name} {scenario.config.title}: leader to {host}:{made.ports[0]}, {where}', flush=True)
+    looks = [0]
+
+    def look() -> None:
+        looks[0] += 1
+        if seconds and looks[0] >= seconds:
+            made.stop()
+
+    made.run(on_look=look)
+    late_ms = np.array(made.lateness_ns) * 1e-6 if made.lateness_ns else np.zeros(1)
+    figures = {
+        'forward': made.counts[0],
+        'backward': made.counts[1],
+        'lateness_p50_ms': float(np.percentile(late_ms, 50)),
+        'lateness_p99_ms': float(np.percentile(late_ms, 99)),
+        'no_peer': made.no_peer,
+    }
+    if json:
+        print(json_text.dumps(figures))
+    else:
+        for direction in ('forward', 'backward'):
+            print(
+                f'{direction}: '
+                + ', '.join(f'{key} {value}' for key, value in made.counts[direction == 'backward'].items())
+            )
+        print(f'left {figures["lateness_p50_ms"]:.3f} ms late (p50), {figures["lateness_p99_ms"]:.3f} ms (p99)')
+    return 0
+
+
+def key(path: Path) -> int:
+    """Make a key file."""
+    make_key(path)
+    print(f'{path}: 32 random bytes, mode 0600; copy it to the other site over a safe way, and name it as key_file')
+    return 0
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(':')
+    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f'{text!r}: expected HOST:PORT, such as 127.0.0.1:47800')
+    return host, int(port)
