@@ -286,6 +286,24 @@ def register_sphere(
         print(report.text)
 
 
+@register.command('robot')
+def register_robot(
+    bag: Annotated[Path, typer.Argument(help='Bag with the joints of the arm and the poses of a body on its tip.')],
+    arm: Annotated[str, typer.Option(help='Name of the arm, such as PSM1.')],
+    topic: Annotated[str, typer.Option(help='Poses of the body in tracker or camera, such as marker/measured_cp.')],
+    model: Annotated[str, typer.Option(help='Published model, or a URDF or xacro file.')] = 'psm_classic',
+    tip: Annotated[str, typer.Option(help='Link that the body is fixed to; else the tip of the model.')] = '',
+    joints: Annotated[str, typer.Option(help='Topic of the joint states; else <arm>/measured_js.')] = '',
+    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file to write.')] = None,
+) -> None:
+    """Find where the base of an arm stands in a tracker or camera, and which joints are off."""
+    from twin_nodes.app.offline_robot import register_robot as run
+
+    report = run(bag, arm=arm, topic=topic, model=model, tip=tip, joints_topic=joints, output=output)
+    print(report.text)
+    raise typer.Exit(1 if report.stored.verdict == 'refuse' else 0)
+
+
 @register.command('check')
 def register_check(
     registration: Annotated[Path, typer.Argument(help='Stored registration.')],

@@ -1,0 +1,208 @@
+"""`twin register robot`: where the base of an arm stands, from a bag with its joints and the poses of a body on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.core.config import nearest
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.covariance import inverse_covariance
+from twin_nodes.core.geometry.se3 import Array, check_quaternion, inverse, make_transform, rotation_from_quat
+from twin_nodes.core.robot.base_registration import BaseRegistration, register_base
+from twin_nodes.core.robot.chain import SerialChain
+from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.results import StoredResult, utc_date, write_result
+from twin_nodes.io.urdf import open_robot
+
+JOINTS = 'sensor_msgs/msg/JointState'
+POSES = (
+    'geometry_msgs/msg/PoseStamped',
+    'geometry_msgs/msg/PoseWithCovarianceStamped',
+    'geometry_msgs/msg/TransformStamped',
+)
+MAX_GAP_NS = 100_000_000
+MAX_SAMPLES = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class RobotReport:
+    """What was found, as a result to store and as text."""
+
+    stored: StoredResult
+    result: BaseRegistration
+    text: str
+
+
+def register_robot(
+    bag: Path,
+    *,
+    arm: str,
+    topic: str,
+    model: str = 'psm_classic',
+    tip: str = '',
+    joints_topic: str = '',
+    output: Path | None = None,
+) -> RobotReport:
+    """Find where the base of an arm stands in the frame of a tracker or camera.
+
+    Args:
+        bag: The bag.
+        arm: Name of the arm.
+        topic: Poses of a body fixed to the tip link, in the tracker or camera: of a marker, or measured_cp as a camera
+            sees it.
+        model: A published model, or a URDF or xacro file.
+        tip: Link that the body is fixed to; that of the model by default.
+        joints_topic: Joint states; <arm>/measured_js by default.
+        output: Where the result is written.
+
+    Raises:
+        InputError: A topic that is not there or of another type, or streams that do not overlap.
+        DegenerateGeometryError: Too little motion.
+    """
+    chain = SerialChain(open_robot(model), tip=tip)
+    joints_topic = joints_topic or f'{arm}/measured_js'
+    with BagReader(bag) as reader:
+        topics = {name: topic.type_name for name, topic in reader.topics.items()}
+        joints_name = _topic(topics, joints_topic, (JOINTS,), bag)
+        poses_name = _topic(topics, topic, POSES, bag)
+        stamps, positions, dropped = _joints(reader, joints_name, chain, arm)
+        pose_stamps, poses, frame = _poses(reader, poses_name)
+    q, seen = pair(stamps, positions, pose_stamps, poses)
+    result = register_base(chain, q, seen)
+    stored = _stored(result, arm, frame, bag)
+    if output is not None:
+        write_result(output, stored)
+    return RobotReport(stored, result, _text(result, arm, frame, dropped, output))
+
+
+def _topic(topics: dict[str, str], wanted: str, kinds: tuple[str, ...], bag: Path) -> str:
+    for name in (wanted, f'/{wanted.lstrip("/")}'):
+        if name in topics:
+            if topics[name] not in kinds:
+                raise InputError(f'{bag}: {name} carries {topics[name]}, expected {" or ".join(kinds)}')
+            return name
+    raise InputError(f'{bag}: no topic {wanted!r}{nearest(wanted, topics)}; it has {", ".join(sorted(topics))}')
+
+
+def _joints(reader: BagReader, topic: str, chain: SerialChain, arm: str) -> tuple[Array, Array, int]:
+    """Return the good joint states as stamps (n,) and positions (n, m), and how many were left out."""
+    checker = JointReader(chain, JointsConfig(), arm=arm)
+    stamps, positions, dropped, why = [], [], 0, ''
+    for message in reader.messages(topics=(topic,)):
+        record: Any = reader.decode(message)
+        try:
+            sample = checker.read(_stamp(record), list(record.name), list(record.position), now_ns=None)
+        except InputError as error:
+            dropped, why = dropped + 1, str(error)
+            continue
+        stamps.append(sample.stamp_ns)
+        positions.append(sample.positions)
+    if not stamps:
+        raise InputError(f'{topic}: no good joint state{f", {dropped} left out, the last: {why}" if dropped else ""}')
+    return np.array(stamps), np.array(positions), dropped
+
+
+def _poses(reader: BagReader, topic: str) -> tuple[Array, Array, str]:
+    """Return the poses of a topic in the order of their stamps, and their frame."""
+    found: dict[int, Array] = {}
+    frames = set()
+    for stamp_ns, frame, pose in _each_pose(reader, topic):
+        found[stamp_ns] = pose
+        frames.add(frame)
+    if len(frames) > 1:
+        raise InputError(f'{topic}: poses in several frames: {", ".join(sorted(frames))}', code='FRAME_MISMATCH')
+    if not found:
+        raise InputError(f'{topic}: no good pose')
+    stamps = np.array(sorted(found))
+    return stamps, np.array([found[stamp] for stamp in stamps]), frames.pop()
+
+
+def _each_pose(reader: BagReader, topic: str) -> Iterator[tuple[int, str, Array]]:
+    for message in reader.messages(topics=(topic,)):
+        record: Any = reader.decode(message)
+        body = record.transform if hasattr(record, 'transform') else record.pose
+        body = body.pose if hasattr(body, 'pose') else body
+        place = body.translation if hasattr(body, 'translation') else body.position
+        turn = body.rotation if hasattr(body, 'rotation') else body.orientation
+        xyz, stamp_ns = (place.x, place.y, place.z), _stamp(record)
+        if stamp_ns <= 0 or not np.isfinite(xyz).all():
+            continue
+        try:
+            quat = check_quaternion((turn.x, turn.y, turn.z, turn.w))
+        except InputError:
+            continue
+        yield stamp_ns, record.header.frame_id, make_transform(rotation_from_quat(quat), xyz)
+
+
+def _stamp(record: Any) -> int:
+    return int(record.header.stamp.sec) * NANOSECONDS + int(record.header.stamp.nanosec)
+
+
+def pair(stamps: Array, positions: Array, pose_stamps: Array, poses: Array) -> tuple[Array, Array]:
+    """Bring the joints to the instants of the poses by interpolation; gaps above 0.1 s are left out.
+
+    Raises:
+        InputError: The streams do not overlap: both ranges are told.
+    """
+    after = np.searchsorted(stamps, pose_stamps)
+    inside = (after > 0) & (after < len(stamps)) | np.isin(pose_stamps, stamps)
+    later = np.clip(after, 0, len(stamps) - 1)
+    earlier = np.clip(np.where(stamps[later] == pose_stamps, later, later - 1), 0, len(stamps) - 1)
+    gap = stamps[later] - stamps[earlier]
+    good = np.nonzero(inside & (gap <= MAX_GAP_NS))[0]
+    if not len(good):
+        first, last = stamps[0] / NANOSECONDS, stamps[-1] / NANOSECONDS
+        raise InputError(
+            f'no pose lies between two joint states: joints from {first:.1f} to {last:.1f} s, poses from '
+            f'{pose_stamps[0] / NANOSECONDS:.1f} to {pose_stamps[-1] / NANOSECONDS:.1f} s'
+        )
+    good = good[np.unique(np.linspace(0, len(good) - 1, min(len(good), MAX_SAMPLES)).astype(int))]
+    share = ((pose_stamps[good] - stamps[earlier[good]]) / np.maximum(gap[good], 1))[:, None]
+    return (1.0 - share) * positions[earlier[good]] + share * positions[later[good]], poses[good]
+
+
+def _stored(result: BaseRegistration, arm: str, frame: str, bag: Path) -> StoredResult:
+    """Return base and frame as `robot_world` results are stored: the base is the parent."""
+    errors = {
+        'rms_residual_m': result.position_rms,
+        'rms_residual_rad': result.rotation_rms,
+        'rms_residual_without_offsets_m': result.position_rms_before,
+        'samples_count': float(result.samples),
+    }
+    files = sorted(path for path in (bag.iterdir() if bag.is_dir() else (bag,)) if path.suffix == '.mcap')
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    covariance = inverse_covariance(result.reference_T_base, result.covariance)
+    return StoredResult(
+        kind='robot_world', parent_frame=f'{arm}_base', child_frame=frame or 'tracker',
+        parent_T_child=inverse(result.reference_T_base), covariance=0.5 * (covariance + covariance.T), errors=errors,
+        verdict=str(result.verdict), date=utc_date(), tool=arm, reasons=result.reasons,
+        data_sha256=digest.hexdigest(), data_file=bag.name,
+    )  # fmt: skip
+
+
+def _text(result: BaseRegistration, arm: str, frame: str, dropped: int, output: Path | None) -> str:
+    x, y, z = (1e3 * result.reference_T_base[:3, 3]).tolist()
+    sigma = float(np.sqrt(np.trace(result.covariance[:3, :3])))
+    lines = [
+        f'{arm}_base in {frame or "the tracker"}: ({x:.2f}, {y:.2f}, {z:.2f}) mm, σ {sigma * 1e3:.2f} mm, from '
+        f'{result.samples} samples{f", {dropped} joint states left out" if dropped else ""}',
+        f'residual {result.position_rms * 1e3:.2f} mm, {np.degrees(result.rotation_rms):.2f}° RMS'
+        + (f' ({result.position_rms_before * 1e3:.2f} mm without joint offsets)' if result.offsets else ''),
+        *result.reasons,
+    ]
+    if result.unseen:
+        lines.append(f'an offset of {", ".join(result.unseen)} cannot be told from a move of base or marker')
+    lines.append(f'verdict: {result.verdict}')
+    if output is not None:
+        lines.append(f'written to {output}: give it to robot_node as base_files')
+    return '\n'.join(lines)
