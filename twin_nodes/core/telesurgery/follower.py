@@ -1,0 +1,257 @@
+"""The follower's side: commands in, one set point per tick out, whatever the link does. Told the time."""
+
+from dataclasses import dataclass
+
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.command import (
+    IDENTITY,
+    Command,
+    FollowerState,
+    Quaternion,
+    Vector,
+    distance,
+)
+from twin_nodes.core.telesurgery.compensation_config import FollowerConfig
+from twin_nodes.core.telesurgery.divergence import DivergenceMonitor
+from twin_nodes.core.telesurgery.geofence import Geofence
+from twin_nodes.core.telesurgery.guard import CommandGuard
+from twin_nodes.core.telesurgery.modes import Mode, ModeMachine, Signs
+from twin_nodes.core.telesurgery.playback import PlayoutClock
+from twin_nodes.core.telesurgery.player import Player
+
+_MAX_TICK = 0.02  # a longer tick is a stall: motion goes on as if it had been this long [s]
+_SLEW = 25.0  # growth and fall of the play rate [1/s]
+
+
+@dataclass(frozen=True, slots=True)
+class SetPoint:
+    """What the robot is told.
+
+    Args:
+        position: Tip [m].
+        quat_xyzw: Orientation of the tip.
+        jaw: Opening.
+        mode: Mode of the follower.
+        speed: Speed of the tip [m/s].
+        predicted: Whether a late command is bridged by prediction.
+    """
+
+    position: Vector
+    quat_xyzw: Quaternion
+    jaw: float
+    mode: Mode
+    speed: float
+    predicted: bool
+
+
+class Follower:
+    """Plays commands, bridges, slows, holds, and goes on when the operator says so.
+
+    Args:
+        config: Settings.
+        position: Where the robot stands [m].
+        quat_xyzw: Its orientation.
+        jaw: Its jaw.
+        fence: The geofence of the local twin.
+    """
+
+    def __init__(
+        self,
+        config: FollowerConfig,
+        position: Vector,
+        *,
+        quat_xyzw: Quaternion = IDENTITY,
+        jaw: float = 1.0,
+        fence: Geofence | None = None,
+    ) -> None:
+        self.config = config
+        self.guard = CommandGuard(config.guard)
+        self.monitor = DivergenceMonitor(config.divergence)
+        self.machine = ModeMachine(config.playback, config.outage)
+        self._clock = PlayoutClock(config.playback)
+        self._player = Player(config.playback, position, quat_xyzw, jaw, fence if fence is not None else Geofence())
+        self._slow_ns = round(config.playback.slow_after * NANOSECONDS)
+        self._hold_ns = round(config.playback.hold_after * NANOSECONDS)
+        self._bridge_ns = round(config.playback.bridge * NANOSECONDS)
+        self._rate = 0.0
+        self._chase = 0.0
+        self._tick_ns: int | None = None
+        self._valid_ns: int | None = None
+        self._flow_ns = 0
+        self._received = 0
+        self._packet = 0
+        self._loss = 0.0
+        self._request = 0
+        self._action = ''
+        self._asked = ''
+        self._started_ns = 0
+
+    @property
+    def mode(self) -> Mode:
+        """The mode."""
+        return self.machine.mode
+
+    @property
+    def valid_ns(self) -> int | None:
+        """When the last valid command came [ns], None before the first."""
+        return self._valid_ns
+
+    @property
+    def lag(self) -> float:
+        """Between the leader's stamp and the time of playing, clock offset in it [s]."""
+        return self._clock.lag_ns / NANOSECONDS
+
+    def receive(
+        self,
+        commands: tuple[Command, ...],
+        now_ns: int,
+        *,
+        publisher: object = None,
+        backlog: bool = False,
+        offset_ns: int | None = None,
+        twin: Vector | None = None,
+    ) -> int:
+        """Take in the commands of a packet, newest first, and return how many were new and valid.
+
+        Args:
+            commands: The commands.
+            now_ns: Monotonic time [ns].
+            publisher: Who sent them.
+            backlog: Whether they are motion of an outage, sent later; they tell nothing about the link.
+            offset_ns: Leader's minus follower's clock [ns], None when not known.
+            twin: Where the twin of the leader is [m], None for no such check.
+        """
+        taken = 0
+        for command in commands:
+            if command.sequence <= self._received:
+                break
+            if command.sequence <= self._packet and self.guard.knows(command.sequence):
+                continue
+            if self.guard.check(command, now_ns, publisher=publisher, offset_ns=offset_ns, twin=twin):
+                continue
+            taken += 1
+            self._player.path.add(command)
+            if command.request > self._request:
+                self._request, self._action = command.request, command.action
+            late_ns = now_ns - command.stamp_ns - self._clock.floor_ns
+            if not backlog and (command is commands[0] or (self._clock.known and late_ns < self._bridge_ns * 5)):
+                self._clock.add(command.stamp_ns, now_ns)
+        if taken and not backlog:
+            self._count(commands[0].sequence)
+            if self._valid_ns is None or now_ns - self._valid_ns > self._slow_ns:
+                self._flow_ns = now_ns
+            self._valid_ns = now_ns
+        return taken
+
+    def _count(self, sequence: int) -> None:
+        """Measure the loss of packets, and up to where nothing is missing."""
+        for _ in range(min(max(sequence - self._packet, 0), 200)):
+            self._loss *= 0.995
+        missing = sequence - self._packet - 1
+        if 0 < missing < 200 and self._packet:
+            self._loss += 0.005 * missing
+        self._packet = max(self._packet, sequence)
+
+    def tick(self, now_ns: int) -> SetPoint:
+        """Return the set point of now; call it at the rate of the robot."""
+        elapsed_ns = now_ns - self._tick_ns if self._tick_ns is not None else 0
+        if elapsed_ns > self._hold_ns:  # we were stopped ourselves: what came in between was not watched
+            self._flow_ns = now_ns
+            self._rate = self._chase = 0.0
+            if self._valid_ns is not None:
+                self._valid_ns = min(self._valid_ns, now_ns - self._hold_ns)
+        self._tick_ns = now_ns
+        dt = min(elapsed_ns / NANOSECONDS, _MAX_TICK)
+        while self.guard.knows(self._received + 1):
+            self._received += 1
+        mode = self._decide(now_ns)
+        player = self._player
+        before = player.position
+        if dt > 0.0 and player.path.newest is not None:
+            if mode is Mode.CATCH_UP and self._asked == 'discard':
+                self._return(now_ns, dt)
+            else:
+                self._play(now_ns, dt, mode)
+        speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
+        return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, speed, player.predicts)
+
+    def _decide(self, now_ns: int) -> Mode:
+        gap = now_ns - self._valid_ns if self._valid_ns is not None else 1 << 60
+        before = self.machine.mode
+        late = self._late_ns(now_ns)
+        caught_up = before is Mode.CATCH_UP and self._is_caught_up(now_ns, late)
+        request, self._action = self._action, ''
+        mode = self.machine.step(
+            now_ns,
+            Signs(
+                gap_ns=gap,
+                flow_ns=now_ns - self._flow_ns if gap < self._slow_ns else 0,
+                late_ns=late,
+                caught_up=caught_up,
+                request=request,
+                agrees=self.monitor.agrees,
+                allowed=request == 'discard' or not self._player.path.overflowed,
+            ),
+        )
+        if mode is Mode.CATCH_UP and before is not Mode.CATCH_UP:
+            self._asked, self._started_ns, self._chase = request, now_ns, 0.0
+            if request == 'discard':
+                self._player.path.overflowed = False
+        return mode
+
+    def _late_ns(self, now_ns: int) -> int:
+        if not self._clock.known or not self._player.playhead:
+            return 0
+        return now_ns - self._clock.lag_ns - self._player.playhead
+
+    def _is_caught_up(self, now_ns: int, late_ns: int) -> bool:
+        outage = self.config.outage
+        if self._asked == 'discard':
+            return now_ns > self._started_ns and self._player.gap <= outage.joined_distance
+        after_first = now_ns - self._started_ns >= outage.first_seconds * NANOSECONDS
+        return after_first and late_ns <= outage.joined * NANOSECONDS
+
+    def _fade(self, now_ns: int) -> float:
+        """Return the share of speed that is left this long after the last valid command."""
+        gap = now_ns - self._valid_ns if self._valid_ns is not None else self._hold_ns
+        if gap <= self._slow_ns:
+            return 1.0
+        return max(self._hold_ns - gap, 0) / (self._hold_ns - self._slow_ns)
+
+    def _limit(self, now_ns: int) -> float:
+        """Return the largest speed in catch-up [m/s]: small in the first second, then growing."""
+        outage = self.config.outage
+        more = (now_ns - self._started_ns) / NANOSECONDS - outage.first_seconds
+        if more < 0.0:
+            return outage.first_speed
+        return min(outage.first_speed + outage.acceleration * more, outage.replay_speed)
+
+    def _play(self, now_ns: int, dt: float, mode: Mode) -> None:
+        """Let the play rate follow the mode and the clock, and play."""
+        goal, cap = 0.0, self.config.playback.max_speed
+        late = max(self._late_ns(now_ns), 0) / NANOSECONDS
+        if mode is Mode.CATCH_UP:
+            cap = self._limit(now_ns)
+            goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
+        elif mode in (Mode.CONNECTED, Mode.DEGRADED):
+            goal = 1.0 + min(max(self._late_ns(now_ns) / NANOSECONDS / 0.3, -0.5), 0.25)
+        self._rate += min(max(goal - self._rate, -_SLEW * dt), _SLEW * dt)
+        self._rate = min(self._rate, goal * self._fade(now_ns) + (0.0 if goal else self._rate))
+        bridge_ns = self._bridge_ns if mode in (Mode.CONNECTED, Mode.DEGRADED) else 0
+        self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns)
+
+    def _return(self, now_ns: int, dt: float) -> None:
+        """Go back to the operator on the straight way; what he did in between is not played."""
+        outage = self.config.outage
+        goal = self._limit(now_ns) * self._fade(now_ns)
+        self._chase = min(self._chase + outage.acceleration * dt, goal)
+        self._player.chase(now_ns - self._clock.lag_ns, self._chase * dt)
+
+    def state(self, now_ns: int) -> FollowerState:
+        """Return what is sent back to the leader."""
+        player = self._player
+        backlog = max(self._late_ns(now_ns), 0) / NANOSECONDS
+        return FollowerState(
+            now_ns, player.playhead, player.position, player.quat_xyzw, player.jaw, self.mode.value, self._received,
+            self._loss, backlog,
+        )  # fmt: skip

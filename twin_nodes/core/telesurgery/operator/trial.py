@@ -1,0 +1,374 @@
+"""One transfer through the compensation, in simulated time: operator, leader, link, follower, task.
+
+Modes: `direct` is the console as people know it: increments, applied as they come. `bridge` sends absolute, stamped,
+repeated commands that are played in order and held; the operator sees the real picture. `prediction` shows him the
+predicted robot, but he waits while the link is down. `twin` lets him go on in the twin while the link is down, and
+replays what he did when he asks for it.
+"""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.command import Command, FollowerState, Vector, distance
+from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
+from twin_nodes.core.telesurgery.follower import Follower, SetPoint
+from twin_nodes.core.telesurgery.geofence import Geofence, HalfSpace
+from twin_nodes.core.telesurgery.leader import Leader
+from twin_nodes.core.telesurgery.link.scenario import Link
+from twin_nodes.core.telesurgery.modes import Mode
+from twin_nodes.core.telesurgery.operator.config import STEP, OperatorConfig, TaskConfig
+from twin_nodes.core.telesurgery.operator.direct import STEP_NS, Transfer, arrival_steps, direct_transfer
+from twin_nodes.core.telesurgery.operator.hand_kernels import (
+    COMMAND,
+    HAND,
+    IDLE,
+    JAW,
+    RING,
+    VIEW_CARRY,
+    VIEW_CLOSED,
+    VIEW_OBJ,
+    VIEW_PLACED,
+    VIEW_READY,
+    VIEW_STAMP,
+    VIEW_TIP,
+    hand_step,
+    new_hand,
+    new_views,
+)
+from twin_nodes.core.telesurgery.operator.path_error import path_errors
+from twin_nodes.core.telesurgery.operator.task_kernels import (
+    CARRY,
+    CLOSED,
+    COLLISIONS,
+    DROPS,
+    MISSES,
+    OBJ,
+    PLACED,
+    new_task,
+    task_step,
+)
+from twin_nodes.core.telesurgery.passivity import FixtureConfig, FixtureRenderer
+
+MODES = ('direct', 'bridge', 'prediction', 'twin')
+START_NS = NANOSECONDS
+HEADER_BYTES, COMMAND_BYTES = 64, 56
+_FLOOR = -0.003  # the geofence: the board, as deep as it may be pressed [m]
+_HAND_DAMPING = 20.0  # of the arm that holds the console [N s/m]
+_ASK_AGAIN = 0.5
+Packet = tuple[Command, ...]
+_FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything of a trial but its link and its seed."""
+
+    operator: OperatorConfig = field(default_factory=OperatorConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    leader: LeaderConfig = field(default_factory=LeaderConfig)
+    follower: FollowerConfig = field(default_factory=FollowerConfig)
+    fixture: FixtureConfig = field(default_factory=FixtureConfig)
+    registration: float = 3e-4  # error of the twin's anatomy per axis [m]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial went.
+
+    Args:
+        transfer: The task.
+        path_rms: Distance of the robot from the path of the commands, time left out [m].
+        path_max: The largest [m].
+        reconnect_step: Largest step of the set point in one tick in the first second after a reconnection [m].
+        reconnect_speed: Largest speed then [m/s].
+        reconnections: How often.
+        hold_seconds: Times from the last valid command to standstill (below 0.5 mm/s) of each outage [s].
+        lowest_energy: Lowest energy that the passivity observer saw [J].
+        modes: Share of time in each mode.
+        lag: Mean lag of the robot behind the hand [s].
+    """
+
+    transfer: Transfer
+    path_rms: float = math.nan
+    path_max: float = math.nan
+    reconnect_step: float = 0.0
+    reconnect_speed: float = 0.0
+    reconnections: int = 0
+    hold_seconds: tuple[float, ...] = ()
+    lowest_energy: float = 0.0
+    modes: dict[str, float] = field(default_factory=dict)
+    lag: float = 0.0
+
+
+def run_trial(config: TrialConfig, link: Link, mode: str, noise: Array, *, forward_only: bool = False) -> TrialResult:
+    """Run one transfer.
+
+    Args:
+        config: Settings.
+        link: The link of this trial, fresh.
+        mode: One of MODES.
+        noise: Noise of the operator, shape (n, 8).
+        forward_only: Whether the picture comes back without the link, as in the study of UVA.
+    """
+    if mode == 'direct':
+        forward = arrival_steps(link.forward, len(noise))
+        backward = arrival_steps(None if forward_only else link.backward, len(noise))
+        transfer, tips = direct_transfer(config.operator, config.task, noise, forward, backward)
+        rms, largest = path_errors(tips[:, :3], tips[:, 3:])
+        return TrialResult(transfer, rms, largest)
+    return _Trial(config, link, mode, noise, forward_only).run()
+
+
+class _Trial:
+    """The parts of a compensated transfer, wired."""
+
+    def __init__(self, config: TrialConfig, link: Link, mode: str, noise: Array, forward_only: bool) -> None:
+        self.config, self.link, self.mode, self.noise = config, link, mode, noise
+        self.forward_only = forward_only
+        self.hand, self.views = new_hand(), new_views()
+        self.real, self.twin = new_task(), new_task()
+        start = _vector(self.hand, COMMAND)
+        off = (config.registration * noise[0, :3]).tolist()
+        self.error: Vector = (off[0], off[1], off[2])
+        self.leader = Leader(config.leader, start)
+        self.follower = Follower(
+            config.follower, start, fence=Geofence([HalfSpace((0.0, 0.0, _FLOOR), (0.0, 0.0, 1.0))])
+        )
+        board = HalfSpace((0.0, 0.0, -0.5 * config.task.press), (0.0, 0.0, 1.0))
+        self.fixture = FixtureRenderer(config.fixture, [board])
+        self.down: list[tuple[int, int, Packet, Packet]] = []
+        self.up: list[tuple[int, int, FollowerState, Array]] = []
+        self.count = 0
+        self.asked = -1e9
+        self.last_feedback = 0
+        self.scene: Array = self.real.copy()
+        self.heard: FollowerState | None = None
+        self.twin_log: dict[int, tuple[float, float, float, float]] = {}
+        self.record = _Record()
+
+    def run(self) -> TrialResult:
+        """Run until the transfer is done or takes too long."""
+        operator, task = self.config.operator.parameters(), self.config.task.parameters()
+        parameters = (operator, task)
+        last = len(self.noise) - 1
+        for index in range(len(self.noise)):
+            now_ns = START_NS + index * STEP_NS
+            done = hand_step(self.hand, *parameters, self.views, index, self.noise[index])
+            self._lead(now_ns, index)
+            point = self._follow(now_ns, index)
+            self.record.add(now_ns, self.leader, self.follower, point)
+            self._see(now_ns, index)
+            if done:
+                last = index
+                break
+        else:
+            done = False
+        return self._result(last + 1, done)
+
+    def _lead(self, now_ns: int, index: int) -> None:
+        """Send the command of now, with what the fixtures do to the hand and what the operator asks for."""
+        self._feel()
+        leader = self.leader
+        command = leader.command(now_ns, _vector(self.hand, COMMAND), jaw=float(self.hand[JAW]))
+        self._ask(now_ns)
+        tip = leader.predicted()
+        task_step(self.twin, self.config.task.parameters(), *tip, command.jaw, 1.0)
+        self.twin_log[command.stamp_ns] = (self.twin[CARRY], *_vector(self.twin, OBJ))
+        live, backlog = leader.packet()
+        size = HEADER_BYTES + COMMAND_BYTES * (len(live) + len(backlog))
+        for arrival in self.link.forward.send(now_ns - START_NS, size):
+            self.count += 1
+            heapq.heappush(self.down, (arrival + START_NS, self.count, live, backlog))
+
+    def _feel(self) -> None:
+        """Push the hand out of the fixtures; the arm gives way like a damper."""
+        tip = self.leader.predicted()
+        rates = ((self.hand[HAND : HAND + 3] - self.record.hand) / STEP).tolist()
+        velocity = (rates[0], rates[1], rates[2])
+        self.record.hand = self.hand[HAND : HAND + 3].copy()
+        if tip[2] < 0.0 or self.fixture.observer.energy < 0.0:
+            force = self.fixture.force(tip, velocity, STEP)
+            for axis in range(3):
+                push = STEP * force[axis] / _HAND_DAMPING
+                self.hand[HAND + axis] += push
+                self.hand[COMMAND + axis] += push
+
+    def _ask(self, now_ns: int) -> None:
+        """Press resume when the follower waits for it."""
+        state = self.heard
+        waits = state is not None and state.mode == Mode.HOLD and now_ns - self.last_feedback < 0.2 * NANOSECONDS
+        if not waits:
+            self.record.waiting_ns = None
+            return
+        if self.record.waiting_ns is None:
+            self.record.waiting_ns = now_ns
+        pause = self.config.operator.reaction + self.config.operator.ask
+        if (now_ns - self.record.waiting_ns) < pause * NANOSECONDS or now_ns - self.asked < _ASK_AGAIN * NANOSECONDS:
+            return
+        self.asked = now_ns
+        replays = self.mode == 'twin' and self.record.begun and self._same()
+        self.leader.request('replay' if replays else 'discard')
+        if not replays:
+            self.twin[:] = self.scene
+
+    def _same(self) -> bool:
+        """Whether the twin, at what the robot has reached, agrees with what is seen there."""
+        assert self.heard is not None
+        then = self.twin_log.get(self.heard.played_ns // STEP_NS * STEP_NS)
+        return then is None or (then[0] > 0.5) == (self.scene[CARRY] > 0.5)
+
+    def _follow(self, now_ns: int, index: int) -> SetPoint:
+        """Take what has come, move the robot and the real object, send the picture."""
+        while self.down and self.down[0][0] <= now_ns:
+            _, _, live, backlog = heapq.heappop(self.down)
+            self.follower.receive(live, now_ns, publisher=1)
+            if backlog and self.mode == 'twin':
+                self.follower.receive(backlog, now_ns, publisher=1, backlog=True)
+        point = self.follower.tick(now_ns)
+        x, y, z = point.position
+        task_step(self.real, self.config.task.parameters(), x, y, z, point.jaw, float(self.noise[index, 7]))
+        state = self.follower.state(now_ns)
+        self._compare(now_ns, state)
+        arrivals = (now_ns - START_NS,) if self.forward_only else self.link.backward.send(now_ns - START_NS, 200)
+        for arrival in arrivals:
+            self.count += 1
+            heapq.heappush(self.up, (arrival + START_NS, self.count, state, self.real.copy()))
+        return point
+
+    def _compare(self, now_ns: int, state: FollowerState) -> None:
+        """Hold twin and reality together: an object that the twin carries and the robot does not parts them."""
+        if self.mode != 'twin' or self.follower.mode is not Mode.CATCH_UP:
+            self.follower.monitor.update(now_ns, 0.0)
+            return
+        then = self.twin_log.get(state.played_ns // STEP_NS * STEP_NS)
+        gap = distance((then[1], then[2], then[3]), _vector(self.real, OBJ)) if then is not None else 0.0
+        self.follower.monitor.update(now_ns, gap)
+
+    def _see(self, now_ns: int, index: int) -> None:
+        """Show the operator what his mode lets him see."""
+        came = False
+        while self.up and self.up[0][0] <= now_ns:
+            _, _, state, scene = heapq.heappop(self.up)
+            if self.heard is None or state.stamp_ns > self.heard.stamp_ns:
+                self.heard, self.scene, came = state, scene, True
+                self.last_feedback = now_ns
+        if came and self.heard is not None:
+            self.leader.feedback(self.heard, now_ns)
+            self.record.begun = self.record.begun or self.heard.mode in _FOLLOWS
+        row = self.views[(index + 1) % RING]
+        row[:] = self.views[index % RING]
+        follows = self.heard is not None and self.heard.mode in _FOLLOWS
+        fresh = now_ns - self.last_feedback < 0.2 * NANOSECONDS
+        if self.mode == 'bridge':
+            self._real_view(row, follows)
+        else:
+            self._twin_view(row, now_ns, follows and fresh)
+
+    def _real_view(self, row: Array, follows: bool) -> None:
+        state = self.heard
+        row[VIEW_READY] = float(follows or not self.record.begun)
+        if state is None:
+            return
+        row[VIEW_TIP : VIEW_TIP + 3] = state.position
+        if state.played_ns:
+            row[VIEW_STAMP] = (state.played_ns - START_NS) / NANOSECONDS
+        row[VIEW_CARRY], row[VIEW_PLACED], row[VIEW_CLOSED] = self.scene[CARRY], self.scene[PLACED], self.scene[CLOSED]
+        row[VIEW_OBJ : VIEW_OBJ + 3] = self.scene[OBJ : OBJ + 3]
+
+    def _twin_view(self, row: Array, now_ns: int, linked: bool) -> None:
+        """Show the predicted robot; objects as the twin has them, made real by what comes back."""
+        alone = self.mode == 'twin' and not linked and self.record.begun
+        row[VIEW_READY] = float(linked or alone or not self.record.begun)
+        row[VIEW_TIP : VIEW_TIP + 3] = self.leader.predicted()
+        row[VIEW_STAMP] = (now_ns - START_NS) / NANOSECONDS
+        if alone:
+            source = self.twin
+        else:
+            source = self.scene
+            self._make_real()
+        row[VIEW_CARRY], row[VIEW_PLACED], row[VIEW_CLOSED] = source[CARRY], source[PLACED], source[CLOSED]
+        at = _vector(self.twin, OBJ) if self.twin[CARRY] > 0.5 else _vector(source, OBJ)
+        for axis in range(3):
+            row[VIEW_OBJ + axis] = at[axis] + self.error[axis]
+
+    def _make_real(self) -> None:
+        """Correct the twin's object where the picture of what it did has come back and says otherwise."""
+        if self.heard is None or not self.heard.played_ns:
+            return
+        then = self.twin_log.get(self.heard.played_ns // STEP_NS * STEP_NS)
+        if then is None or (then[0] > 0.5) == (self.scene[CARRY] > 0.5):
+            if self.twin[CARRY] < 0.5 and self.scene[CARRY] < 0.5:
+                self.twin[OBJ : OBJ + 3] = self.scene[OBJ : OBJ + 3]
+                self.twin[PLACED] = self.scene[PLACED]
+            return
+        self.twin[CARRY], self.twin[PLACED] = self.scene[CARRY], self.scene[PLACED]
+        self.twin[OBJ : OBJ + 3] = self.scene[OBJ : OBJ + 3]
+
+    def _result(self, count: int, done: bool) -> TrialResult:
+        record, real = self.record, self.real
+        robot = np.array(record.robot)
+        way = float(np.linalg.norm(np.diff(robot, axis=0), axis=1).sum())
+        transfer = Transfer(
+            count * STEP, done and real[PLACED] > 0.5, int(real[DROPS]), int(real[COLLISIONS]), int(real[MISSES]),
+            float(self.hand[IDLE]), way,
+        )  # fmt: skip
+        follows = np.flatnonzero(record.follows)
+        rms, largest = path_errors(np.array(record.said), robot[follows], follows)
+        return TrialResult(
+            transfer, rms, largest, record.step, record.speed, record.reconnections, tuple(record.holds),
+            self.fixture.observer.lowest, {name: n / count for name, n in record.modes.items()},
+            record.lag / max(record.lagged, 1),
+        )  # fmt: skip
+
+
+def _vector(state: Array, at: int) -> Vector:
+    return float(state[at]), float(state[at + 1]), float(state[at + 2])
+
+
+class _Record:
+    """What is measured on the way."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.waiting_ns: int | None = None
+        self.hand: Array = np.array([0.0, 0.0, 0.05])
+        self.said: list[Vector] = []
+        self.robot: list[Vector] = []
+        self.follows: list[bool] = []
+        self.modes: dict[str, int] = {}
+        self.holds: list[float] = []
+        self.step = self.speed = self.lag = 0.0
+        self.reconnections = self.lagged = 0
+        self._before: Mode | None = None
+        self._since_ns = -10 * NANOSECONDS
+        self._moved_ns = 0
+
+    def add(self, now_ns: int, leader: Leader, follower: Follower, point: SetPoint) -> None:
+        """Take in one step."""
+        mode = point.mode
+        self.modes[mode.value] = self.modes.get(mode.value, 0) + 1
+        if mode is Mode.CATCH_UP and self._before is not Mode.CATCH_UP:
+            self._since_ns = now_ns
+            self.reconnections += 1
+        if mode is Mode.CATCH_UP and now_ns - self._since_ns <= NANOSECONDS:
+            if self.robot:
+                self.step = max(self.step, distance(self.robot[-1], point.position))
+            self.speed = max(self.speed, point.speed)
+        if point.speed >= 5e-4:
+            self._moved_ns = now_ns
+        if mode is Mode.OUTAGE and self._before in (Mode.CONNECTED, Mode.DEGRADED, Mode.CATCH_UP):
+            assert follower.valid_ns is not None
+            self.holds.append(max(self._moved_ns + STEP_NS - follower.valid_ns, 0) / NANOSECONDS)
+        self._before = mode
+        self.said.append(leader.last)
+        self.robot.append(point.position)
+        self.follows.append(mode in (Mode.CONNECTED, Mode.DEGRADED))
+        state = follower.state(now_ns)
+        if self.follows[-1] and state.played_ns:
+            self.lag += (now_ns - state.played_ns) / NANOSECONDS
+            self.lagged += 1

@@ -1,0 +1,126 @@
+"""Moves the set point along the path of the commands: exact in space, never a jump, never beyond the fence."""
+
+import math
+
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.command import (
+    Quaternion,
+    Vector,
+    distance,
+    mix_quat,
+    quat_angle,
+    toward,
+)
+from twin_nodes.core.telesurgery.compensation_config import PlaybackConfig
+from twin_nodes.core.telesurgery.geofence import Geofence
+from twin_nodes.core.telesurgery.playback import CommandPath
+
+_BLEND = 0.05  # what a prediction was wrong by is taken back with this time constant [s]
+_LOOK_NS = 20_000_000  # the velocity of a prediction is that of the last moments
+_ROUNDS = 4
+_TURN_SHARE = 0.2  # of the way to the commanded orientation per tick, when the way back has begun
+
+
+class Player:
+    """The set point and where on the path it is.
+
+    Args:
+        config: Bounds of prediction and speed.
+        position: Where the robot stands [m].
+        quat_xyzw: Its orientation.
+        jaw: Its jaw.
+        fence: What must not be entered.
+    """
+
+    def __init__(
+        self, config: PlaybackConfig, position: Vector, quat_xyzw: Quaternion, jaw: float, fence: Geofence
+    ) -> None:
+        self.path = CommandPath(config.keep)
+        self.position, self.quat_xyzw, self.jaw = position, quat_xyzw, jaw
+        self.playhead = 0
+        self.gap = 0.0
+        self.predicts = False
+        self.sequence = 0
+        self._config = config
+        self._fence = fence
+        self._nominal = position
+        self._offset: Vector = (0.0, 0.0, 0.0)
+
+    def _place(self, playhead: int) -> tuple[Vector, Quaternion, float, bool]:
+        """Return position, orientation and jaw of the path, predicted within bounds where it ends."""
+        position, quat, command = self.path.at(playhead)
+        newest = self.path.newest
+        assert newest is not None
+        beyond = (playhead - newest.stamp_ns) / NANOSECONDS
+        if beyond <= 0.0 or self._config.bridge <= 0.0:
+            return position, quat, command.jaw, False
+        velocity = self.path.velocity_at_end(_LOOK_NS)
+        tau = self._config.bridge
+        seconds = tau * (1.0 - math.exp(-beyond / tau))
+        way = seconds * math.hypot(*velocity)
+        scale = seconds * min(1.0, self._config.bridge_distance / way) if way > 0.0 else 0.0
+        ahead = (
+            position[0] + scale * velocity[0],
+            position[1] + scale * velocity[1],
+            position[2] + scale * velocity[2],
+        )
+        return ahead, quat, command.jaw, True
+
+    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int) -> None:
+        """Play the path for a tick.
+
+        Args:
+            rate: Leader's time per time.
+            dt: Length of the tick [s].
+            cap: Largest speed [m/s]; the tick is played in part where it would be exceeded.
+            bridge_ns: How far beyond the newest command may be predicted [ns].
+        """
+        if not self.playhead:  # nothing was ever played: it begins with a way to the operator, not here
+            return
+        self._mend()
+        newest = self.path.newest
+        assert newest is not None
+        ahead = round(rate * dt * NANOSECONDS)
+        keep = math.exp(-dt / _BLEND)
+        offset = (keep * self._offset[0], keep * self._offset[1], keep * self._offset[2])
+        limit = cap * dt
+        for _ in range(_ROUNDS):
+            playhead = max(min(self.playhead + ahead, newest.stamp_ns + bridge_ns), self.playhead)
+            nominal, quat, jaw, predicts = self._place(playhead)
+            target = (nominal[0] + offset[0], nominal[1] + offset[1], nominal[2] + offset[2])
+            way = distance(target, self.position)
+            if way <= limit:
+                break
+            ahead = int(0.95 * ahead * limit / way)
+        self.playhead, self._nominal, self._offset, self.predicts = playhead, nominal, offset, predicts
+        self.path.seek(playhead)
+        self._move(target, quat, jaw, limit, dt)
+
+    def _mend(self) -> None:
+        """Take what a prediction was wrong by as an offset, which then fades."""
+        if not self.predicts:
+            return
+        was, now = self._nominal, self._place(self.playhead)[0]
+        o = self._offset
+        self._offset = (o[0] + was[0] - now[0], o[1] + was[1] - now[1], o[2] + was[2] - now[2])
+
+    def chase(self, playhead: int, step: float, *, dt: float = 0.005) -> None:
+        """Set the playhead to now, and go towards the path by a step [m]."""
+        self.playhead = max(playhead, self.playhead)
+        self.path.seek(self.playhead)
+        self._nominal, quat, jaw = self.path.at(self.playhead)[0], self.path.at(self.playhead)[1], self.jaw
+        self.predicts = False
+        self._move(
+            toward(self.position, self._nominal, step), mix_quat(self.quat_xyzw, quat, _TURN_SHARE), jaw, step, dt
+        )
+        self.gap = distance(self.position, self._nominal)
+        p, n = self.position, self._nominal
+        self._offset = (p[0] - n[0], p[1] - n[1], p[2] - n[2])
+
+    def _move(self, target: Vector, quat: Quaternion, jaw: float, limit: float, dt: float) -> None:
+        target = self._fence.keep_out(target, self.position)
+        self.position = toward(self.position, target, limit)
+        angle = 0.0 if quat == self.quat_xyzw else quat_angle(quat, self.quat_xyzw)
+        most = self._config.max_turn * dt
+        self.quat_xyzw = quat if angle <= most else mix_quat(self.quat_xyzw, quat, most / angle)
+        self.jaw = jaw
