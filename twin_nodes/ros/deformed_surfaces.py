@@ -24,12 +24,20 @@ _FIRST_TOLERANCE = 1e-4
 
 @dataclass(eq=False)
 class _Riding:
-    """A surface that rides on the tetrahedra: its marker, its points, and where they are on the body."""
+    """A surface that rides on the tetrahedra: its marker, its points, and where they are on the body.
+
+    What of it lies outside of the tetrahedra, which cut corners, keeps its distance `off` [m] (p, 3) to them.
+    """
 
     marker: Marker
     vertices: list[Point]
     points: MaterialPoints
+    off: Array
     sent: Array
+
+    def at(self, positions: Array) -> Array:
+        """Return where the vertices are [m], shape (p, 3), for nodes at positions (n, 3)."""
+        return np.asarray(self.points.at(positions) + self.off)
 
 
 class DeformedSurfaces:
@@ -55,15 +63,15 @@ class DeformedSurfaces:
                 surface, tolerance = _coarser(surface, max(20, most * len(surface.triangles) // total))
                 points, self.tolerance = embed(mesh, surface.vertices), max(self.tolerance, tolerance)
             assert points is not None
-            self._markers[index] = self._ride(markers[index], surface, points)
+            self._markers[index] = self._ride(markers[index], surface, points, mesh.nodes)
 
-    def _ride(self, marker: Marker, surface: Surface, points: MaterialPoints) -> Marker:
+    def _ride(self, marker: Marker, surface: Surface, points: MaterialPoints, rest: Array) -> Marker:
         colour = (marker.color.r, marker.color.g, marker.color.b, marker.color.a)
         nothing = np.empty((0, 3), np.int64)
         other = surface_marker(0, marker.header.frame_id, marker.ns, marker.id, np.empty((0, 3)), nothing, colour)
         vertices = [Point(x=x, y=y, z=z) for x, y, z in surface.vertices.tolist()]
         other.points = [vertices[vertex] for vertex in surface.triangles.ravel().tolist()]
-        self._riding.append(_Riding(other, vertices, points, surface.vertices))
+        self._riding.append(_Riding(other, vertices, points, surface.vertices - points.at(rest), surface.vertices))
         return other
 
     @property
@@ -74,14 +82,14 @@ class DeformedSurfaces:
     def moved(self, positions: Array) -> float:
         """Return the largest motion of a vertex since the surfaces were last moved [m]."""
         return max(
-            (float(np.linalg.norm(one.points.at(positions) - one.sent, axis=1).max()) for one in self._riding),
+            (float(np.linalg.norm(one.at(positions) - one.sent, axis=1).max()) for one in self._riding),
             default=0.0,
         )
 
     def move(self, positions: Array, *, deformed: bool = True) -> None:
         """Bring the markers to where the nodes are [m], shape (n, 3)."""
         for one in self._riding:
-            one.sent = one.points.at(positions)
+            one.sent = one.at(positions)
             one.marker.text = DEFORMED if deformed else ''
             for vertex, (x, y, z) in zip(one.vertices, one.sent.tolist(), strict=True):
                 vertex.x, vertex.y, vertex.z = x, y, z

@@ -32,7 +32,7 @@ from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 
-_TIE = 20.0  # stiffness by which tissue follows a sensor in it, over that of the tissue about it
+_TIE = 100.0  # stiffness by which tissue follows a sensor in it, over that of the tissue about it
 _MOST_HELD = 60  # nodes of held regions that a fit is told of; more say the same again
 _REPLAY_LAG = 8  # frames after which a replay takes a new factor, so that it is the same in each
 _LEAST_RATIO = 0.1
@@ -218,13 +218,11 @@ class AnatomySession:
         except DegenerateGeometryError as error:
             raise InputError(str(error), code='OBSERVED_REFUSED') from None
         positions = np.ascontiguousarray(found.positions_patient)
-        if found.verdict is Verdict.REFUSE:
-            raise InputError('; '.join(found.reasons), code='OBSERVED_REFUSED')
-        if model.volume_ratios(positions).min() < _LEAST_RATIO:
-            self._tracker.reset()
-            raise InputError('tissue would be turned inside out to meet the cloud', code='OBSERVED_REFUSED')
-        if not self.seen_ns:
-            self._check_sides(seen, found)
+        try:
+            self._check_fit(seen, found, positions)
+        except InputError:
+            self._tracker.reset()  # the next fit does not start from this one
+            raise
         self.seen_ns, self.stamp_ns = stamp_ns, max(self.stamp_ns, stamp_ns)
         self._go_on_from(positions, found)
         return found
@@ -258,13 +256,22 @@ class AnatomySession:
             solution, displacement=x - model.rest, volume_change=change, min_volume_ratio=float(ratios.min())
         )
 
-    def _check_sides(self, seen: SurfacePoints, found: Deformation) -> None:
-        """Refuse a first cloud that fits far better when its axes are turned round; later ones follow the first."""
-        try:
+    def _check_fit(self, seen: SurfacePoints, found: Deformation, positions: Array) -> None:
+        """Refuse a fit that nobody should believe; a first cloud also when it fits better turned round."""
+        reason, most = '', self.config.observed.max_amplitude
+        if found.verdict is Verdict.REFUSE:
+            reason = '; '.join(found.reasons)
+        elif self.body.model.volume_ratios(positions).min() < _LEAST_RATIO:
+            reason = 'tissue would be turned inside out to meet the cloud'
+        elif found.amplitude > most:
+            reason = (
+                f'it fits only with {found.amplitude:.1f} times the deformation that is expected, limit {most:g}: '
+                'another organ?'
+            )
+        if reason:
+            raise InputError(reason, code='OBSERVED_REFUSED')
+        if not self.seen_ns:
             check_sides(seen, found, self.body.compliance, self.config)
-        except InputError:
-            self._tracker.reset()
-            raise
 
     def _take(self, tool: _Tool) -> None:
         assert tool.anatomy_T_tip is not None

@@ -88,7 +88,8 @@ def _held(regions: Mapping[str, NDArray[np.int32]], tissue: TissueConfig) -> NDA
         if name not in regions:
             known = ', '.join(regions) or 'none'
             raise ConfigError(
-                f'deforming.session.tissue.fixed: no region {name!r} in the case{nearest(name, regions)} ({known})'
+                f'deforming.session.tissue.fixed: no region {name!r} in the case, there are: {known}'
+                f'{nearest(name, regions)}'
             )
     found = [np.asarray(regions[name], np.int64) for name in tissue.fixed]
     return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)

@@ -71,6 +71,10 @@ class ObservedConfig:
         'Median distance to the organ as it is known, above which a cloud shows something else.', 0.03, unit='m',
         minimum=0.001, maximum=0.2,
     )  # fmt: skip
+    max_amplitude: float = setting(
+        'A deformation that many times the expected one (compliance.amplitude) is another organ.', 3.0, minimum=0.5,
+        maximum=100.0,
+    )  # fmt: skip
     mirror_ratio: float = setting(
         'A first cloud that mirrored fits better by this factor is refused as mirrored.', 0.6, minimum=0.0, maximum=1.0
     )

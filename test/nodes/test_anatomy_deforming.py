@@ -1,0 +1,345 @@
+"""anatomy_node deforming live: tools, sensors and clouds in, the body with its errors out."""
+
+import json
+
+import numpy as np
+import pytest
+from patient_streams import (
+    COVARIANCE,
+    PATIENT_T_ANATOMY,
+    TIE_COVARIANCE,
+    TOOL_T_TIP,
+    TRACKER_T_PATIENT,
+    Streams,
+    tip_at,
+)
+from sensor_msgs.msg import JointState, PointCloud2
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.app.build import build
+from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import make_transform, transform_points
+from twin_nodes.core.simulate.organ import organ
+from twin_nodes.core.simulate.shapes import superellipsoid
+from twin_nodes.io.case import read_case
+from twin_nodes.io.meshes import write_surface
+from twin_nodes.nodes.anatomy_node import AnatomyNode
+from twin_nodes.ros.anatomy_clouds import targets_from
+from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker
+from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.deformed_surfaces import DEFORMED
+from twin_nodes.ros.qos import LATCHED
+
+LESION = np.array([0.02, -0.02, 0.01])
+RECIPE = """
+structures:
+  - {name: liver, file: liver.ply}
+  - {name: lesion, file: lesion.ply}
+tets: {count: 1200, structures: [liver]}
+materials:
+  - {structure: liver, young: 3000.0, poisson: 0.45}
+boundary:
+  - {name: back, kind: plane, point: [0.0, 0.06, 0.0], normal: [0.0, -1.0, 0.0]}
+"""
+
+
+@pytest.fixture(scope='module')
+def case(tmp_path_factory):
+    """A liver with a lesion, as `twin build` makes it."""
+    folder = tmp_path_factory.mktemp('case')
+    write_surface(folder / 'liver.ply', make_surface('liver', *organ(1200)))
+    ball = superellipsoid(LESION, np.full(3, 0.008), exponent=1.0)
+    write_surface(folder / 'lesion.ply', make_surface('lesion', *ball))
+    (folder / 'case.yaml').write_text(RECIPE)
+    assert build(folder / 'case.yaml', output=folder / 'case', options={}) == 0
+    return folder / 'case'
+
+
+class Deformed:
+    """A node that deforms, the streams that feed it and all that it says."""
+
+    def __init__(self, start, probe, case, **parameters):
+        self.probe, self.streams, self.mesh = probe, Streams(probe), read_case(case).tets
+        self.nodes = probe.listen(PointCloud2, 'anatomy/nodes', LATCHED)
+        self.targets = probe.listen(PointCloud2, 'anatomy/targets', LATCHED)
+        self.surfaces = probe.listen(MarkerArray, 'anatomy/surface', LATCHED)
+        quick = {'patches': 30, 'inner_patches': 8, 'modes': 30}
+        self.node = start(
+            AnatomyNode, case=str(case), deforming__enabled=True,
+            **({'deforming__tools': ['drill'], 'deforming__target_structures': ['lesion'],
+                'deforming__session__tissue__fixed': ['back'], 'deforming__surface_period': 0.1}
+               | {f'deforming__session__compliance__{key}': value for key, value in quick.items()} | parameters),
+        )  # fmt: skip
+        outer = self.mesh.outer_nodes
+        self.front = self.mesh.nodes[outer[np.argmin(self.mesh.nodes[outer, 1])]]
+        probe.until(lambda: self.nodes and self.targets and self.surfaces, self.node, what='the start')
+
+    def until(self, condition, place, what):
+        """Say the tip there until it is so."""
+
+        def shown():
+            if condition():
+                return True
+            self.streams.say(tip_at(*place))
+            return False
+
+        self.probe.until(shown, self.node, what=what)
+
+    def held(self):
+        return int(self.probe.values('anatomy: deforming').get('held_nodes', 0))
+
+    def take_hold(self):
+        self.streams.say_ties()
+        held = [False]
+
+        def shown():
+            if self.node.deforming.session.held.size:
+                return True
+            self.streams.say(tip_at(*self.front))
+            if self.node.deforming.session._tools:
+                self.probe.say('drill/grasp', Bool(data=True), 1)
+                held[0] = True
+            return False
+
+        self.probe.until(shown, self.node, what='the grasp')
+
+    def drag(self, way, steps=12):
+        for step in range(1, steps + 1):
+            target = self.front + np.asarray(way) * step / steps
+            newest = self.streams.stamp_ns
+            self.until(
+                lambda newest=newest: self.node.deforming.session.stamp_ns > newest, target, f'step {step}'
+            )  # fmt: skip
+        return self.front + way
+
+    def displacement(self):
+        cloud = array_from_cloud(self.nodes[-1])
+        return np.stack([cloud[name] for name in ('dx', 'dy', 'dz')], axis=1)
+
+    def cloud(self, points, frame='anatomy'):
+        """Say points seen now."""
+        packed = np.zeros(len(points), [(name, np.float32) for name in 'xyz'])
+        for axis in range(3):
+            packed['xyz'[axis]] = points[:, axis]
+        self.streams.stamp_ns += self.streams.period_ns
+        self.probe.say('anatomy/observed', cloud_from_array(self.streams.stamp_ns, frame, packed))
+        return self.streams.stamp_ns
+
+    def scan(self, rng, moved=(0.0, 0.0, 0.0)):
+        middles = self.mesh.nodes[self.mesh.outer_faces].mean(axis=1)
+        front = self.mesh.outer_faces[middles[:, 1] < np.quantile(middles[:, 1], 0.45)]
+        shares = rng.dirichlet(np.ones(3), 800)
+        points = np.einsum('ka,kai->ki', shares, self.mesh.nodes[front[rng.integers(len(front), size=800)]])
+        return points + rng.normal(0.0, 0.0005, points.shape) + moved
+
+
+def test_a_grasp_moves_the_tissue_the_lesion_and_the_surfaces(start, probe, case):
+    deformed = Deformed(start, probe, case)
+    ids, places, covariances = targets_from(deformed.targets[0])
+    np.testing.assert_array_equal(ids, [0])
+    np.testing.assert_allclose(places[0], LESION, atol=1e-4)
+    assert stamp_to_ns(deformed.targets[0].header.stamp) == 0 and deformed.targets[0].header.frame_id == 'anatomy'
+    assert not deformed.displacement().any()
+    assert {marker.ns: marker.text for marker in deformed.surfaces[0].markers} == {'liver': '', 'lesion': ''}
+    deformed.take_hold()
+    end = deformed.drag([0.0, -0.015, 0.0])
+    deformed.until(lambda: np.abs(deformed.displacement()).max() > 0.0149, end, 'the drag')
+    deformed.until(lambda: deformed.surfaces[-1].markers[0].text == DEFORMED, end, 'the surface')
+    deformed.until(lambda: targets_from(deformed.targets[-1])[1][0, 1] < LESION[1] - 3e-4, end, 'the lesion')
+    assert np.trace(targets_from(deformed.targets[-1])[2][0]) < np.trace(covariances[0])
+    pulled = deformed.displacement()
+    assert np.linalg.norm(pulled, axis=1).max() == pytest.approx(0.015, rel=1e-3)
+    assert stamp_to_ns(deformed.nodes[-1].header.stamp) <= deformed.streams.stamp_ns
+    vertices, _ = surface_from_marker(deformed.surfaces[-1].markers[0])
+    assert vertices[:, 1].min() < deformed.front[1] - 0.005
+    probe.until(lambda: deformed.held() >= 4, deformed.node, what='the diagnostics')
+    values = probe.values('anatomy: deforming')
+    assert {'status', 'ms', 'ms_median', 'residual', 'iterations', 'volume_change_percent'} <= values.keys()
+    assert probe.values('anatomy: targets')['0'] == 'lesion'
+    probe.say('drill/grasp', Bool(data=False), 1)
+    deformed.until(lambda: np.abs(deformed.displacement()).max() < 1e-4, end, 'the return')
+
+
+@pytest.mark.parametrize('frame', ['anatomy', 'patient', 'tracker'])
+def test_a_cloud_in_each_frame_moves_the_organ_to_where_it_was_seen(start, probe, case, frame):
+    deformed = Deformed(start, probe, case, deforming__session__tissue__fixed=[])
+    deformed.streams.say_ties()
+    points = deformed.scan(np.random.default_rng(1), [0.003, 0.0, -0.002])
+    ways = {
+        'anatomy': np.eye(4),
+        'patient': PATIENT_T_ANATOMY,
+        'tracker': TRACKER_T_PATIENT @ PATIENT_T_ANATOMY,
+    }
+
+    def said():
+        if probe.code('anatomy: observed') == 'OK' and deformed.node.deforming.session.seen_ns:
+            return True
+        stamp = deformed.cloud(transform_points(ways[frame], points), frame)
+        for shift in (-5_000_000, 5_000_000):  # the patient lies still about the instant of the cloud
+            pose = pose_with_covariance(stamp + shift, 'tracker', TRACKER_T_PATIENT, COVARIANCE)
+            probe.say('patient/filtered_cp', pose)
+        return False
+
+    probe.until(said, deformed.node, what='the cloud')
+    probe.until(
+        lambda: targets_from(deformed.targets[-1])[1][0, 0] > LESION[0] + 0.001, deformed.node, what='the lesion'
+    )
+    _, places, covariances = targets_from(deformed.targets[-1])
+    missed = places[0] - LESION - [0.003, 0.0, -0.002]
+    assert missed @ np.linalg.inv(covariances[0]) @ missed < 16.3 and np.linalg.norm(missed) < 0.003
+
+
+def test_bad_clouds_are_refused_with_code_and_reason(start, probe, case):
+    deformed = Deformed(start, probe, case)
+    good = deformed.scan(np.random.default_rng(1))
+    bad = {
+        'UNIT_SUSPECT': (good * 1e3, 'anatomy', 'millimetres'),
+        'OBSERVED_REFUSED': (good + 0.2, 'anatomy', 'mm from the organ'),
+        'FRAME_MISMATCH': (good, 'camera', "frame is 'camera'"),
+        'NOT_FINITE': (np.where(good > 0.05, np.nan, good), 'anatomy', 'NaN'),
+        'NOT_REGISTERED': (good, 'patient', 'not tied'),
+    }
+    for code, (points, frame, words) in bad.items():
+
+        def said(code=code, points=points, frame=frame):
+            if probe.code('anatomy: observed') == code:
+                return True
+            deformed.cloud(points, frame)
+            return False
+
+        probe.until(said, deformed.node, what=code)
+        assert words in probe.status('anatomy: observed').message
+        assert deformed.node.health.counters[code] >= 1
+    assert not deformed.displacement().any() and not deformed.node.deforming.session.seen_ns
+
+
+def test_a_tool_that_is_not_seen_any_more_lets_go_and_it_is_said(start, probe, case):
+    deformed = Deformed(start, probe, case, deforming__max_age=0.2)
+    deformed.take_hold()
+    probe.until_code('anatomy: grasp drill', 'GRASP_LOST', deformed.node)
+    assert not deformed.node.deforming.session.held.size
+
+
+def test_jaws_with_stamps_and_a_sensor(start, probe, case):
+    deformed = Deformed(
+        start, probe, case, deforming__grip='jaw', deforming__sensors=['coil'],
+        deforming__sensor_places=LESION.tolist(),
+    )  # fmt: skip
+    deformed.streams.say_ties()
+    anatomy_T_coil = make_transform(np.eye(3), LESION + np.array([0.0, 0.0, 0.002]))
+
+    def said():
+        if deformed.node.deforming.session.held.size and deformed.node.deforming.session._sensed:
+            return True
+        stamp = deformed.streams.say(tip_at(*deformed.front))
+        pose = TRACKER_T_PATIENT @ PATIENT_T_ANATOMY @ anatomy_T_coil
+        probe.say('coil/filtered_cp', pose_with_covariance(stamp, 'tracker', pose, COVARIANCE))
+        jaw = JointState(position=[0.0])
+        jaw.header.stamp = ns_to_stamp(stamp)
+        probe.say('drill/jaw/measured_js', jaw)
+        return False
+
+    probe.until(said, deformed.node, what='jaws and coil')
+
+    def moved():
+        said_once = targets_from(deformed.targets[-1])[1][0, 2] > LESION[2] + 5e-4
+        if not said_once:
+            deformed.streams.say(tip_at(*deformed.front))
+        return said_once
+
+    probe.until(moved, deformed.node, what='the lesion with the coil')
+    probe.say('drill/jaw/measured_js', JointState(position=[1.0]))  # stamp 0: invalid, so nothing opens
+    probe.until(lambda: deformed.node.health.counters.get('STAMP_ZERO'), deformed.node, what='the refusal')
+    assert deformed.node.deforming.session.held.size
+
+
+def test_a_new_registration_and_a_call_begin_anew(start, probe, case):
+    deformed = Deformed(start, probe, case)
+    deformed.take_hold()
+    end = deformed.drag([0.0, -0.01, 0.0], steps=6)
+    deformed.until(lambda: np.abs(deformed.displacement()).max() > 0.009, end, 'the drag')
+    client = probe.create_client(Trigger, 'anatomy/reset_deformation')
+    probe.until(client.service_is_ready, deformed.node, what='the service')
+    future = client.call_async(Trigger.Request())
+    probe.until(future.done, deformed.node, what='the answer')
+    assert future.result().success
+    probe.until(lambda: not deformed.displacement().any(), deformed.node, what='the scan')
+    deformed.take_hold()
+    pose = make_transform(np.eye(3), [0.001, 0.0, 0.0]) @ PATIENT_T_ANATOMY
+    probe.say_latched('registration', pose_with_covariance(2, 'patient', pose, TIE_COVARIANCE))
+    deformed.until(
+        lambda: 'registered anew' in (probe.status('anatomy: observed') or end_of()).message, deformed.front, 'anew'
+    )  # fmt: skip
+
+
+def end_of():
+    from diagnostic_msgs.msg import DiagnosticStatus
+
+    return DiagnosticStatus()
+
+
+def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case, monkeypatch):
+    deformed = Deformed(start, probe, case)
+    deformed.take_hold()
+    end = deformed.drag([0.0, -0.004, 0.0], steps=3)
+    deformed.until(lambda: np.abs(deformed.displacement()).max() > 0.0039, end, 'the drag')
+    monkeypatch.setattr(deformed.node.deforming.session._solver, '_step', lambda *_: None)
+    deformed.until(
+        lambda: probe.code('anatomy: deforming') == 'DEFORM_FAILED', end - [0.0, 0.004, 0.0], 'the failure'
+    )  # fmt: skip
+    count, stamp = len(deformed.nodes), stamp_to_ns(deformed.nodes[-1].header.stamp)
+    assert int(probe.values('anatomy: deforming')['last_good_stamp_ns']) == stamp
+    failed = deformed.node.health.counters['DEFORM_FAILED']
+    deformed.until(
+        lambda: deformed.node.health.counters['DEFORM_FAILED'] > failed + 2, end - [0.0, 0.003, 0.0], 'more of it'
+    )  # fmt: skip
+    assert len(deformed.nodes) == count
+
+
+@pytest.mark.parametrize(
+    ('settings', 'match'),
+    [
+        ({'deforming__session__tissue__fixed': ['front']}, "no region 'front' in the case, there are: back"),
+        ({'deforming__target_structures': ['gall']}, "no structure 'gall'"),
+        ({'deforming__targets': ['t'], 'deforming__target_places': [1.0, 0.0, 0.0]}, 'outside the mesh'),
+        ({'structures': ['spleen']}, 'no structure could be read'),
+    ],
+    ids=['region', 'structure', 'place', 'surface'],
+)
+def test_settings_that_do_not_fit_the_case_do_not_start(start, case, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        start(AnatomyNode, case=str(case), deforming__enabled=True, **settings)
+
+
+def test_a_case_that_was_changed_does_not_start(start, case, tmp_path):
+    import shutil
+
+    shutil.copytree(case, tmp_path / 'case')
+    manifest = json.loads((case / 'manifest.json').read_text())
+    name = sorted(manifest['files'])[0]
+    content = bytearray((tmp_path / 'case' / name).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / 'case' / name).write_bytes(content)
+    with pytest.raises(ConfigError, match='is not what was built'):
+        start(AnatomyNode, case=str(tmp_path / 'case'))
+
+
+def test_a_case_shows_its_structures_and_can_be_carved(start, probe, case):
+    latched = probe.listen_latched(MarkerArray, 'anatomy/surface')
+    node = start(AnatomyNode, case=str(case))
+    probe.until(lambda: latched, node, what='the surfaces')
+    assert [marker.ns for marker in latched[0].markers] == ['liver', 'lesion']
+    carved = start(AnatomyNode, case=str(case), structures=['lesion'], carving__enabled=True, carving__voxel_size=0.001)
+    assert carved.carving.carver.volume.voxel_volume == pytest.approx(1e-9)
+
+
+def test_the_tie_of_a_tool_is_that_of_its_tip(start, probe, case):
+    """What is held follows the calibrated tip, not the marker body."""
+    deformed = Deformed(start, probe, case)
+    deformed.take_hold()
+    nodes = deformed.node.deforming.session.held
+    away = np.linalg.norm(deformed.mesh.nodes[nodes] - deformed.front, axis=1)
+    assert away.min() < 1e-6 and np.linalg.norm(TOOL_T_TIP[:3, 3]) > 0.1
