@@ -172,3 +172,10 @@ def test_refuses_a_bomb_that_a_xacro_includes(tmp_path):
     file.write_text(XACRO.replace('<link name="a"/>', '<xacro:include filename="part.xacro"/><link name="a"/>'))
     with pytest.raises(InputError, match='document types'):
         read_robot(file)
+
+
+def test_check_says_what_a_robot_is():
+    from twin_nodes.app.check import inspect
+
+    said = inspect(URDF / 'psm_classic.urdf')
+    assert "from 'base' to 'tip' by yaw, pitch, insertion, roll, wrist_pitch, wrist_yaw" in said

@@ -54,6 +54,7 @@ def inspect(file: Path) -> str:
         (MESHES, _mesh),
         (VOLUMES, _volume),
         (TETS, inspect_tets),
+        (('.urdf', '.xacro'), _robot),
         (('.xml',), _xml),
         (VIDEOS, _video),
         (IMAGES, _video),
@@ -84,6 +85,18 @@ def _launch(file: Path) -> str:
     plan = plan_launch(file, {}, os.environ)
     labels = ', '.join(process.label.rsplit('-', 1)[0] for process in plan.processes)
     return f'launch file, good: {len(arguments)} arguments, {len(plan.processes)} processes by default ({labels})'
+
+
+def _robot(file: Path) -> str:
+    from twin_nodes.core.robot.chain import SerialChain
+    from twin_nodes.io.urdf import read_robot
+
+    model = read_robot(file)
+    chain = SerialChain(model)
+    return (
+        f'robot {model.name!r}, good: {len(model.links)} links, {len(model.moving)} moving joints; from {chain.base!r} '
+        f'to {chain.tip!r} by {", ".join(chain.names)}'
+    )
 
 
 def _xml(file: Path) -> str:

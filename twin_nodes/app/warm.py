@@ -34,6 +34,7 @@ def warm() -> None:
     _warm_carving()
     _warm_building()
     _warm_registration()
+    _warm_robot()
     _warm_visual()
 
 
@@ -72,6 +73,15 @@ def _warm_carving() -> None:
         carver.reset()
 
 
+def _warm_robot() -> None:
+    """Mirror an arm and take it to a pose."""
+    from twin_nodes.core.robot.mirror import ArmMirror, MirrorConfig
+    from twin_nodes.core.robot.published import published_model
+
+    mirror = ArmMirror(published_model('psm_classic'), MirrorConfig(), arm='PSM1')
+    mirror.chain.inverse(mirror.update(mirror.reader_sample()).base_T_tip)
+
+
 def _warm_registration() -> None:
     """Call the kernels of surface registration, as a swab with landmarks does."""
     from twin_nodes.core.anatomy.surface import make_surface
@@ -92,13 +102,20 @@ def _warm_registration() -> None:
 
 
 def _warm_visual() -> None:
-    """Refine the corners of a black square on white."""
+    """Refine the corners of a black square on white, and find its pose."""
     from twin_nodes.core.tracking.visual.edges import refine_corners
+    from twin_nodes.core.tracking.visual.reprojection import CornerView, fit_pose, reproject
 
     image = np.full((80, 80), 220, np.uint8)
     image[20:60, 20:60] = 30
     corners = np.array([[20.0, 20.0], [59.0, 20.0], [59.0, 59.0], [20.0, 59.0]])
     refine_corners(image, corners, 6, lambda pixels: pixels)
+    points = np.column_stack([corners - 39.5, np.zeros(4)])[None] * 1e-3
+    view = CornerView(points, corners[None], np.eye(8)[None], np.full(2, 100.0), np.full(2, 40.0))
+    pose = np.eye(4)
+    pose[2, 3] = 0.1
+    fit_pose(view, pose)
+    reproject(view, pose)
 
 
 def _warm_elastic() -> None:

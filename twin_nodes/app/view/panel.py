@@ -37,7 +37,7 @@ def live_html(picture: Picture) -> str:
             _CSS,
             '<div class="tw" data-view="live">',
             _section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
-            _section('Tools', [_tool(tool) for tool in (*picture.tools, picture.patient)], ''),
+            _section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
             _section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
             _section('Error of each link, at the tip (1σ)', [_link(link) for link in picture.links], 'none known yet'),
             _section('Last events', _event_rows(picture, RECENT_EVENTS), 'nothing so far'),
@@ -98,6 +98,12 @@ def _distance(row: DistancePicture) -> str:
         f'{name} <span class="d">{" · ".join(notes)}</span></td>'
         f'<td class="n"><span class="{weight}">{distance_text(row)}</span></td>'
     )
+
+
+def _bodies(picture: Picture) -> tuple[ToolPicture, ...]:
+    """The tools and the patient; where models are shown, a patient that was never seen is not missed."""
+    absent = bool(picture.models) and picture.patient.fixed_T_tool is None
+    return picture.tools if absent else (*picture.tools, picture.patient)
 
 
 def _tool(tool: ToolPicture) -> str:

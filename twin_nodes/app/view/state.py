@@ -23,7 +23,7 @@ from twin_nodes.app.view.records import (
     ToolPicture,
     Zone,
 )
-from twin_nodes.app.view.subsystems import Subsystems
+from twin_nodes.app.view.subsystems import ROBOTS, SUBSYSTEMS, Subsystems
 from twin_nodes.app.view.tool import ToolState
 from twin_nodes.core.geometry.covariance import point_covariance
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
@@ -48,7 +48,7 @@ class ViewState:
         self._tools = {name: ToolState(name, self._stale_after_ns) for name in config.tools}
         self._patient = ToolState(config.patient_frame, self._stale_after_ns, has_tip=False)
         self._bodies = {config.patient_frame: self._patient, **self._tools}
-        self._subsystems = Subsystems()
+        self._subsystems = Subsystems(SUBSYSTEMS if config.tracking else ROBOTS)
         self._events: deque[Event] = deque(maxlen=config.alarm_count)
         self._surfaces: tuple[Surface, ...] = ()
         self._surfaces_version = 0

@@ -3,16 +3,22 @@
 from twin_nodes.app.view.records import Check, Event, Level, Moment, SubsystemPicture
 
 SUBSYSTEMS = ('tracker', 'calibration', 'registration', 'anatomy', 'guidance')
+ROBOTS = ('robot', 'simulated_robot')
 SILENT_AFTER_NS = 3_000_000_000
 CHECKS_PER_NODE = 64
 _STATE_CHECKS = ('state', 'source', 'chain')
 
 
 class Subsystems:
-    """The checks of the nodes that the page has a line for."""
+    """The checks of the nodes that the page has a line for.
 
-    def __init__(self) -> None:
-        self._checks: dict[str, dict[str, Check]] = {name: {} for name in SUBSYSTEMS}
+    Args:
+        names: Those nodes.
+    """
+
+    def __init__(self, names: tuple[str, ...] = SUBSYSTEMS) -> None:
+        self._names = names
+        self._checks: dict[str, dict[str, Check]] = {name: {} for name in names}
         self._heard_steady_ns: dict[str, int] = {}
 
     def on_check(self, check: Check, moment: Moment) -> Event | None:
@@ -34,7 +40,7 @@ class Subsystems:
 
     def pictures(self, moment: Moment) -> tuple[SubsystemPicture, ...]:
         """Return a line for each subsystem."""
-        return tuple(self._picture(name, moment) for name in SUBSYSTEMS)
+        return tuple(self._picture(name, moment) for name in self._names)
 
     def _picture(self, name: str, moment: Moment) -> SubsystemPicture:
         if name not in self._heard_steady_ns:
