@@ -32,6 +32,7 @@ def warm() -> None:
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_elastic()
     _warm_carving()
+    _warm_deforming()
     _warm_building()
     _warm_registration()
     _warm_robot()
@@ -71,6 +72,31 @@ def _warm_carving() -> None:
         carver.depths(np.eye(4))
         RemovedReceiver().take(RemovedSender(carver.volume, 1).snapshot()[0])
         carver.reset()
+
+
+def _warm_deforming() -> None:
+    """Follow a small organ live: a grasp, and a cloud of its surface."""
+    from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
+    from twin_nodes.core.anatomy.session import AnatomySession
+    from twin_nodes.core.anatomy.session_body import embed, make_body
+    from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
+    from twin_nodes.core.anatomy.surface import make_surface
+    from twin_nodes.core.anatomy.tet_mesher import mesh_surface
+    from twin_nodes.core.simulate.organ import organ
+
+    surface = make_surface('organ', *organ(800))
+    mesh, _ = mesh_surface(surface, tets=400)
+    config = AnatomySessionConfig(compliance=ComplianceConfig(patches=12, inner_patches=4, modes=12))
+    embed(mesh, surface.vertices)
+    session = AnatomySession(make_body(mesh, {}, {}, config), np.zeros((1, 3)), {}, config, replay=False)
+    pose = np.eye(4)
+    pose[:3, 3] = mesh.nodes[mesh.outer_nodes[0]]
+    session.add_tip('grasper', 1, pose, 1e-8)
+    session.set_grip('grasper', closed=True)
+    session.step()
+    session.observe(2, mesh.nodes[mesh.outer_nodes], 0.001)
+    session.step()
+    session.close()
 
 
 def _warm_robot() -> None:
