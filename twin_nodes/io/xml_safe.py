@@ -8,9 +8,9 @@ from xml.parsers import expat
 
 from twin_nodes.core.errors import InputError
 
-MAX_BYTES = 16_000_000
+MAX_BYTES = 4_000_000
 MAX_DEPTH = 100
-MAX_ELEMENTS = 200_000
+MAX_ELEMENTS = 50_000
 
 
 def read_bytes_bounded(path: Path, *, code: str) -> bytes:
@@ -37,8 +37,10 @@ def parse_xml(data: bytes, *, where: str, code: str) -> Element:
         code: Code of the errors.
 
     Raises:
-        InputError: Not XML, with a document type or entity, too deep, or with too many elements.
+        InputError: Too large, not XML, with a document type or entity, too deep, or with too many elements.
     """
+    if len(data) > MAX_BYTES:
+        raise InputError(f'{where}: {len(data)} bytes is above the limit of {MAX_BYTES} bytes', code=code)
     return _Parser(where, code).parse(data)
 
 
@@ -61,6 +63,8 @@ class _Parser:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
             raise self._error(f'line {error.lineno}: not XML ({expat.ErrorString(error.code)})') from None
+        except InputError:
+            raise
         except (UnicodeDecodeError, ValueError) as error:
             raise self._error(f'not XML ({error})') from None
         return self._builder.close()

@@ -260,7 +260,7 @@ def _refusals() -> Figure:
         '<robot>' + '<link>' * 100_000,
         f'<robot name="loop">{many}</robot>',
         f'<robot name="r"><link name="a">{mesh}</link><link name="b"/>{joint.format("j", "a", "b")}</robot>',
-        '<robot name="r">' + ' ' * 15_000_000 + '</robot>',
+        '<robot name="r">' + '\n' * 3_900_000 + '</robot>',
     )
     worst = 0.0
     for text in bad:
