@@ -34,7 +34,10 @@ class NonrigidConfig:
     prior_weight: float = setting(
         'modes that what is expected beforehand of the amplitude counts for', 4.0, minimum=0.1
     )
-    max_amplitude: float = setting('amplitude over the expected one, at most', 4.0, minimum=0.1)
+    max_amplitude: float = setting(
+        'amplitude over the expected one, at most; a cloud that asks for it is refused', 4.0, minimum=0.1
+    )
+    refuse_step: float = setting('length of the last step above which there is no answer', 0.001, unit='m', minimum=0.0)
     model_error: float = setting(
         'error of a place by a wrong stiffness, as a share of its displacement without the rigid motion', 0.2,
         minimum=0.0, maximum=2.0,
@@ -55,7 +58,7 @@ class NonrigidConfig:
     refuse_displacement: float = setting(
         'largest displacement over the size of the organ above which it is refused', 0.35, minimum=0.0
     )
-    refuse_volume: float = setting('change of volume above which it is refused', 0.25, minimum=0.0)
+    refuse_volume: float = setting('change of volume above which it is refused', 0.15, minimum=0.0)
 
     def __post_init__(self) -> None:
         if self.refuse_inliers > self.warn_inliers:

@@ -73,12 +73,18 @@ def fitness(state: State, seen: SurfacePoints) -> Fitness:
 
 
 def judge(
-    fit: Fitness, displacement: Array, volume_change: float, compliance: Compliance, config: NonrigidConfig
+    fit: Fitness,
+    state: State,
+    displacement: Array,
+    volume_change: float,
+    compliance: Compliance,
+    config: NonrigidConfig,
 ) -> tuple[Verdict, list[str]]:
     """Hold a fit against its limits.
 
     Args:
         fit: How well it explains the points.
+        state: Its amplitude and its last step.
         displacement: Of each node without the rigid motion [m], shape (n, 3).
         volume_change: As a share.
         compliance: The organ.
@@ -98,6 +104,10 @@ def judge(
     furthest = float(np.linalg.norm(displacement, axis=1).max())
     if furthest > config.refuse_displacement * size:
         refused.append(f'the organ would be deformed by {1e3 * furthest:.0f} mm at {1e3 * size:.0f} mm of size')
+    if state.amplitude > 0.99 * config.max_amplitude:
+        refused.append(f'the organ would be deformed {state.amplitude:.1f} times as much as expected, the limit')
+    if state.step > config.refuse_step:
+        refused.append(f'no convergence: the last of {state.steps} steps was {1e3 * state.step:.3g} mm')
     if abs(volume_change) > config.refuse_volume:
         refused.append(f'the volume would change by {100 * volume_change:+.0f} %')
     if refused:

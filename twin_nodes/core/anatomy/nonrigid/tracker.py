@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -156,15 +156,15 @@ class DeformationTracker:
         moved = np.asarray((compliance.modes.reshape(-1, compliance.count) @ state.amounts).reshape(-1, 3))
         fit = faults.fitness(state, seen)
         volume = _volume_change(compliance, moved)
-        verdict, reasons = faults.judge(fit, moved, volume, compliance, config)
+        verdict, reasons = faults.judge(fit, state, moved, volume, compliance, config)
         converged, interior = state.step <= 4.0 * config.tolerance, None
         if config.interior and verdict is not Verdict.REFUSE:
             interior = self._solve_interior(moved)
             moved = interior.displacement
             converged = converged and interior.is_converged
             volume = interior.volume_change
-        if not converged:
-            verdict = Verdict.WARN if verdict is Verdict.ACCEPT else verdict
+        if not converged and verdict is not Verdict.REFUSE:
+            verdict = Verdict.WARN
             reasons = [*reasons, f'no convergence: the last of {state.steps} steps was {1e3 * state.step:.3g} mm']
         places = compliance.model.rest + moved
         positions = transform_points(state.patient_T_anatomy, places)
@@ -190,9 +190,7 @@ class DeformationTracker:
         cause = faults.explain(seen, start, self._prepared)
         if not cause:
             return result
-        import dataclasses
-
-        return dataclasses.replace(result, reasons=(*result.reasons, cause))
+        return replace(result, reasons=(*result.reasons, cause))
 
 
 def _volume_change(compliance: Compliance, moved: Array) -> float:
