@@ -50,6 +50,7 @@ class _Parser:
         self._builder = TreeBuilder()
         self._depth = self._count = 0
         self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._builder.data
