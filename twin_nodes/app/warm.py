@@ -31,6 +31,7 @@ def warm() -> None:
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_elastic()
+    _warm_nonrigid()
     _warm_carving()
     _warm_deforming()
     _warm_building()
@@ -161,6 +162,22 @@ def _warm_elastic() -> None:
         for step in range(3):
             live.update(Loads(held=top[step > 0 :], held_at=mesh.nodes[top[step > 0 :]] + 1e-3 * step))
         live.update(Loads(held=top, held_at=mesh.nodes[top] + 1e-3, springs=springs))
+
+
+def _warm_nonrigid() -> None:
+    """Find the deformation of a block from points of its outside."""
+    from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+    from twin_nodes.core.anatomy.elastic.model import ElasticModel
+    from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig, prepare_compliance
+    from twin_nodes.core.anatomy.nonrigid.observations import make_surface_points
+    from twin_nodes.core.anatomy.nonrigid.tracker import DeformationTracker
+    from twin_nodes.core.simulate.tet_box import tet_box
+
+    mesh = tet_box((4, 3, 2), (0.1, 0.08, 0.06))
+    model = ElasticModel(mesh, NeoHookean(5e3, 0.45))
+    compliance = prepare_compliance(model, ComplianceConfig(patches=8, inner_patches=2, modes=8))
+    seen = make_surface_points(mesh.nodes[mesh.outer_nodes], 1e-3)
+    DeformationTracker(compliance, mesh.nodes[:1]).update(np.eye(4), seen)
 
 
 def kept() -> bool:
