@@ -16,6 +16,12 @@ class RedundancyConfig:
     max_copies: int = setting('At most so many; as long as they span no more than playout.max_added.', 21, minimum=1,
                               maximum=64)  # fmt: skip
     target: float = setting('Share of commands that may stay lost.', 0.0002, minimum=1e-9, maximum=1.0)
+    full_loss: float = setting(
+        'Measured loss above which all copies go: no estimate of the bursts is sure enough then.',
+        0.05,
+        minimum=0.0,
+        maximum=1.0,
+    )
     datagram: int = setting('Largest datagram, below the MTU of the path less its headers.', 1400, unit='B',
                             minimum=200, maximum=65000)  # fmt: skip
 

@@ -238,7 +238,7 @@ class Site:
         limits = self.config.redundancy
         wanted = limits.max_copies
         report = self._report
-        if report is not None and report.received >= 400:
+        if report is not None and report.received >= 400 and report.loss <= limits.full_loss:
             wanted = copies_needed(
                 report.loss, report.burst_s, period_s=out.period_s, rate_hz=self._rate_hz(), target=limits.target
             )
@@ -360,9 +360,9 @@ class Site:
                 channel.schemas.pop(next(iter(channel.schemas)))
 
     def _mend_ns(self, buffer: JitterBuffer) -> int | None:
-        """How long copies are worth waiting for, as our losses ask; None until these are known."""
+        """How long copies are worth waiting for, as our losses ask; None for all: until these are known, or when they are large."""
         lost = self._meter.estimate()
-        if not lost.known:
+        if not lost.known or lost.loss > self.config.redundancy.full_loss:
             return None
         copies = copies_needed(
             lost.loss, lost.burst_s, period_s=buffer.period_s, rate_hz=lost.rate_hz,

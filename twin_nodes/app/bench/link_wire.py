@@ -1,0 +1,238 @@
+"""The bridge on the wire: two wan_bridge nodes with a relay between them, and stock DDS beside them.
+
+Five processes: this one gives commands at 200 Hz and takes what comes, each site has its bridge, the relay emulates the
+link between their sockets, and link_node emulates the same link between two topics for stock DDS: best-effort samples
+are lost as their datagrams would be, one by one. (What RELIABLE does over a lossy path cannot be seen so, because its
+repairs would have to cross the link too.)
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+
+from twin_nodes.app.figures import Figure, judge
+from twin_nodes.core.telesurgery.link.scenario import Scenario
+from twin_nodes.io.link_key import make_key
+
+RATE_HZ = 200.0
+SETTLE_S = 6.0
+FLOOD_HZ = 4000
+DEADLINE_S = 30.0
+
+
+@dataclass
+class _Heard:
+    """What came of each command, by its number."""
+
+    sent: dict[int, float] = field(default_factory=dict)
+    bridged: dict[int, float] = field(default_factory=dict)
+    direct: dict[int, float] = field(default_factory=dict)
+
+
+def wire_figures(scenario: Scenario, seconds: float) -> Iterator[Figure]:
+    """Run the nodes for some time, then again under a flood, and yield the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_key(folder / 'wan.key')
+        link = folder / 'link.yaml'
+        link.write_text(yaml.safe_dump(_plain(scenario)), encoding='utf-8')
+        ports = [_free_port() for _ in range(3)]
+        processes = _start(folder, link, ports)
+        try:
+            calm, flood, usage = _measure(processes, seconds, ports[0])
+        finally:
+            said = _stop(processes)
+    yield from _figures(calm, flood, usage, said, scenario)
+
+
+def _plain(scenario: Scenario) -> dict[str, object]:
+    forward = scenario.config.forward
+    loss = {'good_to_bad': forward.loss.good_to_bad, 'bad_to_good': forward.loss.bad_to_good}
+    return {'name': 'bench', 'both': {'delay': {'base': forward.delay.base}, 'loss': loss}}
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(folder: Path, link: Path, ports: list[int]) -> dict[str, subprocess.Popen[str]]:
+    follower, at_leader, at_follower = ports
+
+    def node(module: str, namespace: str, **values: object) -> subprocess.Popen[str]:
+        words = [word for key, value in values.items() for word in ('-p', f'{key.replace("__", ".")}:={value}')]
+        command = [sys.executable, '-m', f'twin_nodes.nodes.{module}', '--ros-args', '-r', f'__ns:={namespace}', *words]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True)
+
+    site = {'key_file': folder / 'wan.key', 'bind_host': '127.0.0.1'}
+    out, back = '[PSM1/servo_cp]', '[PSM1/measured_cp]'
+    to_leader = {'bridge__role': 'leader', 'peer_host': '127.0.0.1', 'peer_port': at_leader}
+    to_follower = {'bridge__role': 'follower', 'bind_port': follower}
+    stock = {'input': '/stock/near', 'output': '/stock/far', 'type': 'geometry_msgs/msg/PoseStamped'}
+    relay = [sys.executable, '-m', 'twin_nodes', 'link', 'relay', str(link), '--json', '--seed', '3']
+    relay += ['--leader-port', str(at_leader), '--follower-port', str(at_follower), '--to', f'127.0.0.1:{follower}']
+    return {
+        'relay': subprocess.Popen(relay, stdout=subprocess.PIPE, text=True),
+        'follower': node('wan_bridge_node', '/robot', **site, **to_follower, send=back, receive=out),
+        'leader': node('wan_bridge_node', '/console', **site, **to_leader, send=out, receive=back),
+        'dds': node('link_node', '/', **stock, scenario=link, seed=3, reliable='false', depth=10),
+    }
+
+
+def _measure(
+    processes: dict[str, subprocess.Popen[str]], seconds: float, port: int
+) -> tuple[_Heard, _Heard, dict[str, float]]:
+    import rclpy
+    from geometry_msgs.msg import PoseStamped
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+    from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, command
+
+    rclpy.init()
+    node = rclpy.create_node('bench_link')
+    heard = _Heard()
+    best_effort = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, depth=10)
+    bridge = node.create_publisher(PoseStamped, '/console/PSM1/servo_cp', command(1.0 / RATE_HZ * 10.0))
+    stock = node.create_publisher(PoseStamped, '/stock/near', best_effort)
+
+    def keep(into: str) -> object:
+        return lambda message: getattr(heard, into).setdefault(int(message.pose.position.x), time.monotonic())
+
+    node.create_subscription(PoseStamped, '/robot/PSM1/servo_cp', keep('bridged'), COMMAND_SUBSCRIPTION)
+    node.create_subscription(PoseStamped, '/stock/far', keep('direct'), best_effort)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    number = [0]
+
+    def give(until: float, enough: object = None) -> None:
+        due = time.monotonic()
+        while time.monotonic() < until and not (callable(enough) and enough()):
+            message = PoseStamped()
+            message.header.stamp = node.get_clock().now().to_msg()
+            message.header.frame_id = 'PSM1_base'
+            message.pose.position.x, message.pose.orientation.w = float(number[0]), 1.0
+            heard.sent[number[0]] = time.monotonic()
+            bridge.publish(message)
+            stock.publish(message)
+            number[0] += 1
+            due += 1.0 / RATE_HZ
+            while (left := due - time.monotonic()) > 0.0:
+                executor.spin_once(timeout_sec=left)
+
+    try:
+        give(time.monotonic() + DEADLINE_S, lambda: len(heard.bridged) > 50 and len(heard.direct) > 50)
+        give(time.monotonic() + SETTLE_S)
+        before = {name: _usage(process.pid) for name, process in processes.items()}
+        start, first = time.monotonic(), number[0]
+        give(start + seconds)
+        used = {name: _usage(process.pid) for name, process in processes.items()}
+        span, last = time.monotonic() - start, number[0]
+        give(time.monotonic() + 0.5)
+        calm = _between(heard, first, last)
+        flooder = _Flood(port)
+        first = number[0]
+        give(time.monotonic() + seconds / 2.0)
+        last, sent = number[0], flooder.stop()
+        give(time.monotonic() + 0.5)
+        usage = {f'{name}_cpu': 100.0 * (used[name][0] - before[name][0]) / span for name in processes}
+        usage |= {f'{name}_rss': used[name][1] / 2**20 for name in processes}
+        return calm, _between(heard, first, last), usage | {'flood': sent / (seconds / 2.0)}
+    finally:
+        node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+class _Flood:
+    """Sends garbage to a port, half of it with the head of the bridge's own datagrams."""
+
+    def __init__(self, port: int) -> None:
+        self._stopped, self._sent = threading.Event(), 0
+        self._thread = threading.Thread(target=self._run, args=(port,), daemon=True)
+        self._thread.start()
+
+    def _run(self, port: int) -> None:
+        rng = np.random.default_rng(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while not self._stopped.wait(0.01):
+                for _ in range(FLOOD_HZ // 100):
+                    out.sendto((b'TW1\x03' if self._sent % 2 else b'') + rng.bytes(200), ('127.0.0.1', port))
+                    self._sent += 1
+
+    def stop(self) -> int:
+        """End, and return how many were sent."""
+        self._stopped.set()
+        self._thread.join()
+        return self._sent
+
+
+def _usage(pid: int) -> tuple[float, float]:
+    """CPU time [s] and resident memory [B]."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return times.user + times.system, float(process.memory_info().rss)
+
+
+def _between(heard: _Heard, first: int, last: int) -> _Heard:
+    def cut(times: dict[int, float]) -> dict[int, float]:
+        return {number: at for number, at in times.items() if first <= number < last}
+
+    return _Heard(cut(heard.sent), cut(heard.bridged), cut(heard.direct))
+
+
+def _stop(processes: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
+    """Stop all and return what the relay said."""
+    for process in processes.values():
+        process.send_signal(signal.SIGINT)
+    said = processes['relay'].communicate(timeout=10.0)[0]
+    for process in processes.values():
+        try:
+            process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    lines = [line for line in said.splitlines() if line.startswith('{')]
+    return dict(json.loads(lines[-1])) if lines else {}
+
+
+def _figures(
+    calm: _Heard, flood: _Heard, usage: dict[str, float], said: dict[str, float], scenario: Scenario
+) -> Iterator[Figure]:
+    stock = 100.0 * (1.0 - len(calm.direct) / len(calm.sent))
+    bridged = 100.0 * (1.0 - len(calm.bridged) / len(calm.sent))
+    yield judge('dds_best_effort_loss_at_10_percent', stock, '%')
+    # a run of this length holds too few long bursts for a promise of 0.05 %: the ratio is what it can show
+    yield judge('wire_residual_loss_at_10_percent', bridged, '%', peer='stock DDS best-effort',
+                ratio=bridged / stock if stock else None)  # fmt: skip
+    quiet = _latencies_ms(calm)
+    if len(quiet):
+        base = 1e3 * scenario.config.forward.delay.base
+        yield judge('wire_added_delay_p50_ms', float(np.median(quiet)) - base, 'ms')
+        yield judge('wire_spread_p99_ms', float(np.percentile(quiet, 99) - np.median(quiet)), 'ms')
+        loud = _latencies_ms(flood)
+        rise = float(np.percentile(loud, 99) - np.median(quiet)) if len(loud) else float('nan')
+        yield judge('flood_p99_ms', rise, 'ms', at_most=10.0, peer='without a flood')
+        yield judge('flood_rate_hz', usage['flood'], 'Hz')
+    yield judge('relay_lateness_p99_ms', said.get('lateness_p99_ms'), 'ms', at_most=1.0)
+    yield judge('leader_cpu_percent', usage['leader_cpu'], '%', at_most=60.0)
+    yield judge('follower_cpu_percent', usage['follower_cpu'], '%', at_most=60.0)
+    yield judge('follower_memory_mb', usage['follower_rss'], 'MB')
+
+
+def _latencies_ms(heard: _Heard) -> 'np.ndarray[tuple[int], np.dtype[np.float64]]':
+    return 1e3 * np.array([at - heard.sent[number] for number, at in sorted(heard.bridged.items())])
