@@ -21,7 +21,7 @@ from visualization_msgs.msg import MarkerArray
 from twin_nodes.app.build import build
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.geometry.se3 import make_transform, transform_points
+from twin_nodes.core.geometry.se3 import inverse, make_transform, transform_points
 from twin_nodes.core.simulate.organ import organ
 from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.io.case import read_case
@@ -31,7 +31,7 @@ from twin_nodes.ros.anatomy_clouds import targets_from
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.deformed_surfaces import DEFORMED
-from twin_nodes.ros.qos import LATCHED
+from twin_nodes.ros.qos import LATCHED, REPLAY_LATCHED, REPLAY_MEASUREMENT
 
 LESION = np.array([0.02, -0.02, 0.01])
 RECIPE = """
@@ -343,3 +343,79 @@ def test_the_tie_of_a_tool_is_that_of_its_tip(start, probe, case):
     nodes = deformed.node.deforming.session.held
     away = np.linalg.norm(deformed.mesh.nodes[nodes] - deformed.front, axis=1)
     assert away.min() < 1e-6 and np.linalg.norm(TOOL_T_TIP[:3, 3]) > 0.1
+
+
+class Replayed:
+    """A node in replay that is given one recording, its topics in any order, and the frames that it makes of it."""
+
+    STEPS = 40
+    TOPICS = ('patient/filtered_cp', 'drill/filtered_cp', 'drill/jaw/measured_js', 'anatomy/observed')
+
+    def __init__(self, start, probe, case):
+        self.probe, self.frames = probe, {}
+        self.mesh = read_case(case).tets
+        self.node = start(
+            AnatomyNode, case=str(case), use_sim_time=True, deforming__enabled=True, deforming__tools=['drill'],
+            deforming__grip='jaw', deforming__event_wait=0.05, deforming__target_structures=['lesion'],
+            deforming__session__tissue__fixed=['back'], deforming__session__compliance__patches=20,
+            deforming__session__compliance__inner_patches=4, deforming__session__compliance__modes=20,
+        )  # fmt: skip
+        self.messages = probe.listen(PointCloud2, 'anatomy/nodes', REPLAY_LATCHED)
+
+    def play(self, recording, order):
+        self.probe.say_latched('calibration/drill', pose_with_covariance(0, 'drill', TOOL_T_TIP, TIE_COVARIANCE))
+        self.probe.say_latched('registration', pose_with_covariance(0, 'patient', PATIENT_T_ANATOMY, TIE_COVARIANCE))
+        for topic in order:
+            self.probe._speakers.setdefault(
+                topic, self.probe.create_publisher(type(recording[topic][0]), topic, REPLAY_MEASUREMENT)
+            )
+        ready = self.probe._speakers
+        self.probe.until(
+            lambda: all(ready[topic].get_subscription_count() for topic in order)
+            and self.node.deforming.input._registration.at(1) is not None,
+            self.node, what='the streams',
+        )  # fmt: skip
+        for topic in order:
+            for message in recording[topic]:
+                self.probe.say(topic, message, REPLAY_MEASUREMENT)
+        last = stamp_to_ns(recording['drill/filtered_cp'][-1].header.stamp) - 40_000_000
+        self.probe.until(
+            lambda: self.messages and stamp_to_ns(self.messages[-1].header.stamp) >= last, self.node, what='the end'
+        )
+        return {stamp_to_ns(message.header.stamp): bytes(message.data) for message in self.messages}
+
+
+def recording_of(mesh):
+    """A tool that closes on the tissue, draws it along, and a cloud of it as it was."""
+    outer = mesh.outer_nodes
+    front = mesh.nodes[outer[np.argmin(mesh.nodes[outer, 1])]]
+    found = {topic: [] for topic in Replayed.TOPICS}
+    for step in range(Replayed.STEPS):
+        stamp = 1_000_000_000 + step * 10_000_000
+        anatomy_T_tip = tip_at(*(front - [0.0, 0.0004 * step, 0.0]))
+        tool = TRACKER_T_PATIENT @ PATIENT_T_ANATOMY @ anatomy_T_tip @ inverse(TOOL_T_TIP)
+        found['patient/filtered_cp'].append(pose_with_covariance(stamp, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+        found['drill/filtered_cp'].append(pose_with_covariance(stamp, 'tracker', tool, COVARIANCE))
+        jaw = JointState(position=[0.0 if step > 3 else 1.0])
+        jaw.header.stamp = ns_to_stamp(stamp)
+        found['drill/jaw/measured_js'].append(jaw)
+    packed = np.zeros(len(outer), [(name, np.float32) for name in 'xyz'])
+    for axis in range(3):
+        packed['xyz'[axis]] = mesh.nodes[outer, axis]
+    found['anatomy/observed'] += [
+        cloud_from_array(stamp, 'anatomy', packed) for stamp in (1_050_000_000, 1_150_000_000)
+    ]
+    return found
+
+
+def test_a_replay_gives_the_same_nodes_bit_for_bit(start, probe, case):
+    runs = []
+    for order in (Replayed.TOPICS, Replayed.TOPICS[::-1]):
+        replayed = Replayed(start, probe, case)
+        events_first = sorted(order, key=lambda topic: topic.endswith('filtered_cp'))
+        runs.append(replayed.play(recording_of(replayed.mesh), events_first))
+        replayed.node.destroy_node()
+        replayed.messages.clear()
+    first, second = runs
+    assert len(first) > 8 and first == second
+    assert len(set(first.values())) > 5
