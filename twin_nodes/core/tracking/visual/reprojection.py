@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin_nodes.core.errors import DegenerateGeometryError
-from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp
-
-_NEAREST = 1e-3  # of a point to the plane of the camera [m]
-_STEPS = 30
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.tracking.visual.pose_kernels import descend, errors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +45,12 @@ class CornerView:
     def part(self, keep: Array) -> 'CornerView':
         """Return the view of some groups, a mask (k,)."""
         return CornerView(self.points[keep], self.pixels[keep], self.whitening[keep], self.focal, self.centre)
+
+    def parts(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Return what the kernels take."""
+        given = (self.points, self.pixels, self.whitening, self.focal, self.centre)
+        points, pixels, whitening, focal, centre = (np.ascontiguousarray(part, float) for part in given)
+        return points, pixels, whitening, focal, centre
 
     def rays(self) -> Array:
         """Return the corners as rays x/z, y/z, shape (k m, 2)."""
@@ -82,41 +86,18 @@ def whitening_of(covariances: Array) -> Array:
 
 def fit_pose(view: CornerView, start: Array) -> FittedPose | None:
     """Refine a start camera_T_body (4, 4); None where it ends behind the camera or carries no pose."""
-    pose = start
-    state = _errors(view, pose)
-    if state is None:
+    pose, misfits, information = np.array(start, float), np.empty(view.groups), np.empty((6, 6))
+    reprojection = descend(view.parts(), pose, misfits, information)
+    if not (reprojection >= 0.0 and np.isfinite(pose).all()):
         return None
-    damping = 1e-6
-    for _ in range(_STEPS):
-        errors, jacobian, _ = state
-        flat, rows = errors.reshape(-1), jacobian.reshape(-1, 6)
-        normal, gradient = rows.T @ rows, rows.T @ flat
-        cost = float(flat @ flat)
-        try:
-            step = -np.linalg.solve(normal + damping * np.diag(np.diagonal(normal)), gradient)
-        except np.linalg.LinAlgError:
-            return None
-        if not np.isfinite(step).all():
-            return None
-        moved = make_transform(rotation_exp(step[3:]) @ pose[:3, :3], pose[:3, 3] + step[:3])
-        trial = _errors(view, moved)
-        gain = cost - float(np.sum(trial[0] ** 2)) if trial is not None else -1.0
-        if trial is not None and gain >= 0.0:
-            pose, state = moved, trial
-            damping = max(0.1 * damping, 1e-9)
-            if gain < 1e-7 * (1.0 + cost):
-                break
-        else:
-            damping *= 10.0
-            if damping > 1e6:
-                break
-    return _fitted(view, pose, state)
+    return FittedPose(pose, information, misfits, reprojection)
 
 
 def reproject(view: CornerView, pose: Array) -> FittedPose | None:
     """Return the errors of a pose as it is; None where a corner lies behind the camera."""
-    state = _errors(view, pose)
-    return None if state is None else _fitted(view, pose, state)
+    misfits, information = np.empty(view.groups), np.empty((6, 6))
+    reprojection = errors(view.parts(), np.array(pose, float), misfits, information, np.empty(6))
+    return FittedPose(pose, information, misfits, reprojection) if reprojection >= 0.0 else None
 
 
 def covariance_of(fitted: FittedPose, variance_factor: float) -> Array:
@@ -135,36 +116,3 @@ def covariance_of(fitted: FittedPose, variance_factor: float) -> Array:
     inverse = (axes / values) @ axes.T
     covariance = variance_factor * inverse / np.outer(scale, scale)
     return np.asarray(0.5 * (covariance + covariance.T))
-
-
-def _errors(view: CornerView, pose: Array) -> tuple[Array, Array, Array] | None:
-    """Return whitened errors (k, 2m), their derivative (k, 2m, 6) and plain errors (k, m, 2) [px]."""
-    turned = view.points @ pose[:3, :3].T
-    seen = turned + pose[:3, 3]
-    depth = seen[..., 2]
-    if not (depth > _NEAREST).all():
-        return None
-    rays = seen[..., :2] / depth[..., None]
-    plain = rays * view.focal + view.centre - view.pixels
-    scale = view.focal / depth[..., None]  # (k, m, 2)
-    derivative = np.zeros((*depth.shape, 2, 6))
-    derivative[..., 0, 0], derivative[..., 1, 1] = scale[..., 0], scale[..., 1]
-    derivative[..., :, 2] = -scale * rays
-    # ∂(R p)/∂φ = −[R p]×
-    x, y, z = turned[..., 0], turned[..., 1], turned[..., 2]
-    derivative[..., 0, 3] = derivative[..., 0, 2] * y
-    derivative[..., 0, 4] = scale[..., 0] * z - derivative[..., 0, 2] * x
-    derivative[..., 0, 5] = -scale[..., 0] * y
-    derivative[..., 1, 3] = -scale[..., 1] * z + derivative[..., 1, 2] * y
-    derivative[..., 1, 4] = -derivative[..., 1, 2] * x
-    derivative[..., 1, 5] = scale[..., 1] * x
-    groups = view.groups
-    white = np.einsum('kij,kj->ki', view.whitening, plain.reshape(groups, -1))
-    return white, view.whitening @ derivative.reshape(groups, -1, 6), plain
-
-
-def _fitted(view: CornerView, pose: Array, state: tuple[Array, Array, Array]) -> FittedPose:
-    errors, jacobian, plain = state
-    rows = jacobian.reshape(-1, 6)
-    rms = float(np.sqrt(np.mean(np.sum(plain**2, axis=-1))))
-    return FittedPose(pose, rows.T @ rows, np.sum(errors**2, axis=1), rms)
