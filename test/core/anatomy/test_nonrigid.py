@@ -143,7 +143,7 @@ def test_covariances_agree_with_samples_and_with_the_sigma_of_nodes() -> None:
     for k in range(3):
         sampled = np.trace(np.cov(drawn[:, k].T)) + left_out[k]
         assert np.trace(covariances[k]) == pytest.approx(sampled, rel=0.1)
-    np.testing.assert_allclose(found.sigma[[5, 50, 100]] ** 2, np.trace(covariances, axis1=1, axis2=2), rtol=1e-9)
+    np.testing.assert_allclose(found.sigma[[5, 50, 100]] ** 2, np.trace(covariances, axis1=1, axis2=2), rtol=1e-4)
 
 
 def test_a_tracked_implant_pulls_its_surroundings_to_where_it_is_seen_and_makes_them_surer() -> None:

@@ -11,6 +11,7 @@ motion, which has six unknowns of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,12 @@ class Compliance:
         inside = np.ones(len(self.mixture) - 3 * len(scales))
         weighted = self.mixture * np.concatenate([np.repeat(scales, 3), inside])[:, None]
         return np.asarray(weighted.T @ weighted)
+
+    @cached_property
+    def rows_single(self) -> NDArray[np.float32]:
+        """The modes in rows of nodes and axes, with room for the rigid motion in front, float32, shape (3 n, 6 + r)."""
+        flat = self.modes.reshape(-1, self.count)
+        return np.ascontiguousarray(np.pad(flat, ((0, 0), (6, 0))), np.float32)
 
     @property
     def count(self) -> int:

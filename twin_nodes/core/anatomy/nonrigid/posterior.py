@@ -74,9 +74,10 @@ class Posterior:
         flat = compliance.modes.reshape(-1, compliance.count)
         moved = (flat @ state.amounts).reshape(-1, 3)
         places = compliance.model.rest + moved
-        half = flat @ self.root[6:]
-        half += rigid_rows(places, compliance).reshape(-1, 6) @ self.root[:6]
-        variance = np.einsum('ij,ij->i', half, half).reshape(-1, 3).sum(axis=1)
+        rows = compliance.rows_single
+        rows[:, :6] = rigid_rows(places, compliance).reshape(-1, 6)
+        half = rows @ self.root.astype(np.float32)
+        variance = np.asarray(np.einsum('ij,ij->i', half, half), np.float64).reshape(-1, 3).sum(axis=1)
         variance += compliance.rest_variance.sum(axis=1) * state.amplitude**2
         variance *= self.config.inflation
         variance += 3.0 * self._model_error(moved, self._total(places, compliance.model.rest))
