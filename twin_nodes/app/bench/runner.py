@@ -18,14 +18,18 @@ BENCHES = {
     'camera': 'twin_nodes.app.bench.camera',
     'respiration': 'twin_nodes.app.bench.respiration',
     'prediction': 'twin_nodes.app.bench.prediction',
+    'guidance': 'twin_nodes.app.bench.guidance',
     'robot': 'twin_nodes.app.bench.robot',
     'routes': 'twin_nodes.app.bench.routes',
     'registration': 'twin_nodes.app.bench.registration',
     'visual': 'twin_nodes.app.bench.visual',
+    'link': 'twin_nodes.app.bench.link',
     'deform': 'twin_nodes.app.bench.deform',
+    'material': 'twin_nodes.app.bench.material',
     'carve': 'twin_nodes.app.bench.carve',
     'target': 'twin_nodes.app.bench.target',
     'build': 'twin_nodes.app.bench.build',
+    'telesurgery': 'twin_nodes.app.bench.telesurgery',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}
