@@ -360,7 +360,7 @@ class Site:
                 channel.schemas.pop(next(iter(channel.schemas)))
 
     def _mend_ns(self, buffer: JitterBuffer) -> int | None:
-        """How long copies are worth waiting for, as our losses ask; None for all: until these are known, or when they are large."""
+        """How long copies are worth waiting for; None for all of them: losses that are large, or not known yet."""
         lost = self._meter.estimate()
         if not lost.known or lost.loss > self.config.redundancy.full_loss:
             return None
