@@ -76,7 +76,9 @@ setup(
         *([('bin', ['scripts/twin'])] if IN_WORKSPACE else []),
     ],
     install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
-    extras_require={name: requirements(f'requirements-{name}.txt') for name in ('ros', 'test', 'images', 'tetwild', 'wan')},
+    extras_require={
+        name: requirements(f'requirements-{name}.txt') for name in ('ros', 'test', 'images', 'tetwild', 'wan', 'learn')
+    },
     zip_safe=False,
     cmdclass={'build_py': FreshBuild},
     entry_points={

@@ -30,7 +30,7 @@ IN_ROS = {'tf2_ros': 'tf2_ros_py'}  # module → the ROS package that brings it
 # written so that this file does not hold what it looks for
 MACHINE = re.compile('|'.join(['/' + place for place in ('work/', 'root/', 'farm/', r'home/\w+/')]))
 REGISTRY = re.compile('|'.join([r'py' + r'pi\.org', 'python' + r'hosted\.org', 'index' + '-url', 'npm' + r'js\.org']))
-EXTRAS = ['requirements-images.txt', 'requirements-tetwild.txt']
+EXTRAS = ['requirements-images.txt', 'requirements-learn.txt', 'requirements-tetwild.txt']
 PLACEHOLDER = re.compile('/home/' + '(you|user|me)/')
 
 

@@ -359,6 +359,11 @@ CODES: dict[str, CodeEntry] = {
         'No displacement or force was seen, or what is given does not fit the body. The last good state stays.',
         'See the message: give at least one frame with seen points, and their errors in metres.',
     ),
+    'ENSEMBLE_REFUSED': CodeEntry(
+        'an ensemble of soft bodies cannot be solved',
+        'No member, no rest under the loads, or a load or size that the batched solver does not handle.',
+        'See the message; solve with device=numba, on a coarser mesh, or with smaller loads.',
+    ),
     'NOT_POSITIVE_DEFINITE': CodeEntry(
         'the soft body is held by nothing',
         'Its stiffness matrix has no Cholesky factor: no node is fixed, held, tied or supported, or the state is '
