@@ -1,5 +1,7 @@
 """simulated_robot_node: the topics of CRTK, commands, and the peg transfer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
@@ -104,3 +106,28 @@ def test_moves_the_first_ring(start, probe):
 def test_refuses_a_configuration_that_cannot_be(start, settings, text):
     with pytest.raises(ConfigError, match=text):
         start(SimulatedRobotNode, **settings)
+
+
+class Operating:
+    """Stands in for crtk_msgs/OperatingState, which no wheel brings: the same fields, sent as one word."""
+
+    sent: list = []  # noqa: RUF012
+
+    def __init__(self, state, is_homed, is_busy):
+        self.state, self.is_homed, self.is_busy = state, is_homed, is_busy
+        Operating.sent.append((state, is_homed))
+
+
+def test_says_each_change_of_the_operating_state(start, probe):
+    Operating.sent.clear()
+    node = lone(start)
+    arm = node.arms[0]
+    arm._messages = SimpleNamespace(OperatingState=Operating)
+    arm._operating = SimpleNamespace(publish=lambda message: None)
+    for word in ('', 'pause', 'resume', 'unhome', 'home', 'disable'):
+        if word:
+            arm.simulated.command(word)
+        arm.publish(node.get_clock().now().nanoseconds)
+        arm.publish(node.get_clock().now().nanoseconds)
+    states = [('ENABLED', True), ('PAUSED', True), ('ENABLED', True), ('ENABLED', False), ('ENABLED', True)]
+    assert Operating.sent == [*states, ('DISABLED', True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -54,11 +55,11 @@ def _expand(path: Path, data: bytes) -> bytes:
     for file in (path, *path.parent.rglob('*.xacro')):  # what it may include is held to the same rules
         parse_xml(data if file == path else read_bytes_bounded(file, code=REFUSED), where=str(file), code=REFUSED)
     try:
-        from xacrodoc import XacroDoc
+        xacrodoc: Any = import_module('xacrodoc')
     except ModuleNotFoundError:
         raise ConfigError(f'{path}: xacro files need xacrodoc: pip install xacrodoc') from None
     try:
-        text: str = XacroDoc.from_file(str(path), resolve_packages=False).to_urdf_string()
+        text: str = xacrodoc.XacroDoc.from_file(str(path), resolve_packages=False).to_urdf_string()
     except Exception as error:  # xacrodoc raises whatever its expressions raise
         raise InputError(f'{path}: xacro: {" ".join(str(error).split())}', code=REFUSED) from None
     return text.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TransformStamped
@@ -144,7 +145,6 @@ def joint_state(
 def crtk_messages() -> Any | None:
     """Return the module crtk_msgs.msg where it is installed, else None."""
     try:
-        from crtk_msgs import msg
+        return import_module('crtk_msgs.msg')
     except ImportError:
         return None
-    return msg
