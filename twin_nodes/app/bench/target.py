@@ -31,11 +31,15 @@ CHI2_95 = 7.814728  # of three degrees of freedom
 
 @dataclass
 class Run:
-    """What the cases gave: errors and predicted errors of each target (c, k), and more of each case."""
+    """What the cases gave: errors and predicted errors of each target (c, k), and more of each case.
+
+    `drawn` are errors of the predicted distribution itself: what a prediction without fault would correlate with.
+    """
 
     errors: list[Array] = field(default_factory=list)
     predicted: list[Array] = field(default_factory=list)
     distances: list[Array] = field(default_factory=list)
+    drawn: list[Array] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
     cold: list[float] = field(default_factory=list)
     warm: list[float] = field(default_factory=list)
@@ -52,6 +56,7 @@ class Run:
         self.errors.append(np.linalg.norm(missed, axis=1))
         self.predicted.append(np.sqrt(np.trace(spread, axis1=1, axis2=2)))
         self.distances.append(np.einsum('ti,tij,tj->t', missed, np.linalg.inv(spread), missed))
+        self.drawn.append(_drawn(spread, len(self.drawn)))
         self.starts.append(case.start_error)
         self.refused += found.verdict is Verdict.REFUSE
         began = time.perf_counter()
@@ -96,6 +101,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         judge('target_predicted_mean_mm', 1e3 * float(predicted.mean()), 'mm'),
         judge('target_coverage95', float(inside.mean()), '', at_least=0.93, at_most=0.97),
         judge('target_error_correlation', _correlation(errors, predicted), '', at_least=0.78),
+        judge('target_error_correlation_if_exact', _correlation(np.array(cases.drawn), predicted), ''),
         judge('target_case_error_correlation', _correlation(errors.mean(axis=1), predicted.mean(axis=1)), ''),
         judge('target_refused', float(cases.refused), ''),
         judge('target_prepare_s', prepared, 's'),
@@ -108,3 +114,9 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 
 def _correlation(errors: Array, predicted: Array) -> float:
     return float(np.corrcoef(errors.ravel(), predicted.ravel())[0, 1])
+
+
+def _drawn(covariances: Array, seed: int) -> Array:
+    """Return the lengths of errors drawn from covariances (t, 3, 3) [m], shape (t,)."""
+    drawn = np.random.default_rng(seed).normal(size=(len(covariances), 3, 1))
+    return np.asarray(np.linalg.norm(np.linalg.cholesky(covariances) @ drawn, axis=(1, 2)))

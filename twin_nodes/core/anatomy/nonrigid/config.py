@@ -43,11 +43,11 @@ class NonrigidConfig:
         minimum=0.0, maximum=2.0,
     )  # fmt: skip
     motion_error: float = setting(
-        'error of a place as a share of its way from where the rigid registration puts it', 0.25, minimum=0.0,
+        'error of a place as a share of its way from where the rigid registration puts it', 0.1, minimum=0.0,
         maximum=2.0,
     )  # fmt: skip
     inflation: float = setting(
-        'calibrated scale of the covariance by noise and prior', 1.5, minimum=0.01, maximum=100.0
+        'calibrated scale of the covariance by noise and prior', 2.0, minimum=0.01, maximum=100.0
     )
     interior: bool = setting('whether the inside is solved again by the hyperelastic law, the outside held', False)
     min_points: int = setting('points below which there is no answer', 30, minimum=6)
