@@ -69,6 +69,17 @@ def test_time_command_writes_whole_nanoseconds(recorded, tmp_path, capsys):
     assert '95 % interval' in report.text
 
 
+@pytest.mark.parametrize('wrong', ['--invert-eye', ''])
+def test_poses_the_wrong_way_round_are_told(recorded, tmp_path, capsys, wrong):
+    trial, hand, eye = recorded
+    if wrong:
+        write_table(eye, trial.second, trial.second.poses)
+    assert main(['calibrate', 'hand-eye', str(hand), str(eye), *filter(None, [wrong])]) == 1
+    said = ''.join(capsys.readouterr())
+    assert 'the other way round the poses of camera.txt fit' in said
+    assert ('leave --invert-eye out' if wrong else 'add --invert-eye') in said
+
+
 def test_known_offset_is_taken(recorded):
     trial, hand, eye = recorded
     report = calibrate_hand_eye(open_stream(hand), open_stream(eye, invert=True), offset=trial.offset_ns * 1e-9)

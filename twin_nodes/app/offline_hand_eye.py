@@ -1,6 +1,7 @@
 """Hand-eye calibration and time offsets from files: what `twin calibrate hand-eye` and `twin calibrate time` do."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from twin_nodes.core.calibration.hand_eye import HandEyeConfig, HandEyeResult
 from twin_nodes.core.calibration.robot_world import calibrate_streams
 from twin_nodes.core.calibration.temporal import OffsetResult, TemporalConfig, estimate_offset
 from twin_nodes.core.calibration.temporal_stream import PoseStream, pose_stream
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.calibration.verdict import Verdict
+from twin_nodes.core.errors import DegenerateGeometryError, InputError, TwinError
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.opening import open_recording
@@ -29,12 +31,14 @@ class NamedStream:
         stream: The poses.
         sha256: Of the data.
         notes: What was left out or assumed, one line each.
+        inverted: Whether the poses were inverted when they were read.
     """
 
     name: str
     stream: PoseStream
     sha256: str
     notes: tuple[str, ...] = ()
+    inverted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +81,14 @@ def open_stream(path: Path | str, *, member: str = '', device: str = '', invert:
     else:
         table = read_pose_csv(path, member=member)
         found = NamedStream(table.name, table.stream, table.sha256, table.notes)
-    if not invert:
-        return found
-    turned = PoseStream(
-        found.stream.stamps_ns,
-        inverse(found.stream.poses),
-        reordered=found.stream.reordered,
-        merged=found.stream.merged,
-    )
-    return NamedStream(found.name, turned, found.sha256, found.notes)
+    return _turned(found) if invert else found
+
+
+def _turned(named: NamedStream) -> NamedStream:
+    """Return a stream with each pose inverted."""
+    stream = named.stream
+    turned = PoseStream(stream.stamps_ns, inverse(stream.poses), reordered=stream.reordered, merged=stream.merged)
+    return replace(named, stream=turned, inverted=not named.inverted)
 
 
 def calibrate_hand_eye(
@@ -119,7 +122,16 @@ def calibrate_hand_eye(
     """
     known_ns = None if offset is None else round(offset * NANOSECONDS)
     temporal = TemporalConfig(max_offset=max_offset)
-    result = calibrate_streams(hand.stream, eye.stream, config, temporal=temporal, offset_ns=known_ns)
+
+    def solve(eye: NamedStream) -> HandEyeResult:
+        return calibrate_streams(hand.stream, eye.stream, config, temporal=temporal, offset_ns=known_ns)
+
+    try:
+        result = solve(eye)
+    except DegenerateGeometryError as error:
+        raise DegenerateGeometryError(f'{error}{_other_way(solve, eye, "; ")}', code=error.code) from None
+    if result.verdict is Verdict.REFUSE and (hint := _other_way(solve, eye)):
+        result = replace(result, reasons=(*result.reasons, hint))
     date = date or utc_date()
     stored = _stored(result, 'hand_eye', frames, (hand, eye), date)
     stored_target = _stored(result, 'robot_world', ('base', 'target'), (hand, eye), date)
@@ -127,6 +139,19 @@ def calibrate_hand_eye(
         if path is not None:
             write_result(path, content)
     return HandEyeReport(result, stored, stored_target, hand_eye_text(result, hand, eye))
+
+
+def _other_way(solve: Callable[[NamedStream], HandEyeResult], eye: NamedStream, before: str = '') -> str:
+    """Return what to type where the eye's poses fit when they are inverted, else ''."""
+    try:
+        result = solve(_turned(eye))
+    except TwinError:
+        return ''
+    if result.verdict is Verdict.REFUSE:
+        return ''
+    mend = 'leave --invert-eye out' if eye.inverted else 'add --invert-eye'
+    residual = f'{np.median(result.position_residuals) * 1e3:.1f} mm'
+    return f'{before}the other way round the poses of {eye.name} fit, with a median residual of {residual}: {mend}'
 
 
 def calibrate_time(
