@@ -21,18 +21,21 @@ from twin_nodes.core.calibration.spin_session import SpinSession, SpinSessionCon
 from twin_nodes.core.calibration.tip_frame import tip_tie
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.core.geometry.pairing import Pair, PairingConfig, StampedCovariance, Unpaired, stream_pairing
+from twin_nodes.core.geometry.pairing import PairingConfig, Unpaired
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
+from twin_nodes.core.geometry.synchroniser import Together
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.io.tip_frames import stored_tip_frame
 from twin_nodes.nodes.calibration_streams import StreamCalibration, StreamsConfig
-from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance, transform_stamped
+from twin_nodes.ros.checked import checked_pose
+from twin_nodes.ros.conversions import pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.synchroniser import Synchroniser
 from twin_nodes.ros.ties import withdrawal
 
 MODES = ('tip', 'hand_eye', 'time')
@@ -91,13 +94,15 @@ class CalibrationNode(Node):
         self._session = PivotSession(self.config.session)
         self._start_service = self.create_service(Trigger, '~/restart', self._on_restart)
         self.health.set('state', WARN, 'CALIBRATING', 'put the tip into a dimple and tilt the tool about it')
-        self._pairing = stream_pairing(self.config.pairing, replay=replay)
-        qos = measurement_subscription(replay=replay)
-        topic = f'{self.config.tool}/filtered_cp'
-        self.create_subscription(PoseWithCovarianceStamped, topic, self._on_tool, qos)
+        tool, reference = (f'{name}/filtered_cp' for name in (self.config.tool, self.config.reference))
         if self.config.reference:
-            topic = f'{self.config.reference}/filtered_cp'
-            self.create_subscription(PoseWithCovarianceStamped, topic, self._on_reference, qos)
+            self._together = Synchroniser(
+                self, tool, (reference,), self._on_together, health=self.health, frame=self.config.tracker_frame,
+                config=self.config.pairing, on_unpaired=self._on_unpaired,
+            )  # fmt: skip
+        else:
+            qos = measurement_subscription(replay=replay)
+            self.create_subscription(PoseWithCovarianceStamped, tool, self._on_tool, qos)
         self._jump = on_jump_back(self, self._reset)
 
     def _publish_file(self, path: Path) -> None:
@@ -108,39 +113,21 @@ class CalibrationNode(Node):
         message = f'tip from {path.name}, σ {sigma * 1e3:.2f} mm'
         self.health.set('state', OK, 'OK', message, {'tip_sigma_mm': sigma * 1e3})
 
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self.get_clock().now().nanoseconds)
-
-    def _checked(self, message: PoseWithCovarianceStamped) -> StampedPose | None:
-        try:
-            return pose_from(message, frame=self.config.tracker_frame, now_ns=self._now_ns())
-        except InputError as error:
-            self.health.warn(error.code or 'NOT_FINITE', str(error))
-            return None
-
     def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
-        record = None if self._finished else self._checked(message)
-        if record is None or record.covariance is None:
+        if self._finished:
             return
-        if not self.config.reference:
-            self._take(record.stamp_ns, record.pose)
-            return
-        for item in self._pairing.add_sample(StampedCovariance(record.stamp_ns, record.pose, record.covariance)):
-            self._take_pair(item)
+        now_ns = None if self._replay else int(self.get_clock().now().nanoseconds)
+        pose = checked_pose(message, frame=self.config.tracker_frame, now_ns=now_ns, health=self.health)
+        if pose is not None:
+            self._take(pose.stamp_ns, pose.pose)
 
-    def _on_reference(self, message: PoseWithCovarianceStamped) -> None:
-        record = None if self._finished else self._checked(message)
-        if record is None or record.covariance is None:
-            return
-        for item in self._pairing.add_reference(StampedCovariance(record.stamp_ns, record.pose, record.covariance)):
-            self._take_pair(item)
+    def _on_together(self, together: Together) -> None:
+        tracker_T_reference = together.references[f'{self.config.reference}/filtered_cp'].pose
+        self._take(together.stamp_ns, inverse(tracker_T_reference) @ together.sample.pose)
 
-    def _take_pair(self, item: Pair | Unpaired) -> None:
-        if isinstance(item, Pair):
-            self._take(item.stamp_ns, inverse(item.reference.pose) @ item.sample.pose)
-        else:
-            self.health.count('NO_TRANSFORM')
-            self._progress.say(item.stamp_ns)
+    def _on_unpaired(self, unpaired: Unpaired) -> None:
+        if not self._finished:
+            self._progress.say(unpaired.stamp_ns)
 
     def _take(self, stamp_ns: int, reference_T_tool: Array) -> None:
         if self._finished:
@@ -235,7 +222,6 @@ class CalibrationNode(Node):
 
     def _reset(self) -> None:
         self._session.reset()
-        self._pairing.reset()
         self._finished = False
         self._published = self._spin = self._pivoted = None
         self._progress.reset()

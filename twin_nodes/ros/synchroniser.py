@@ -1,11 +1,11 @@
 """Several pose topics at one instant, for any node: ours and a user's own.
 
 self.health = Health(self)
-self.streams = Synchroniser(self, 'drill/filtered_cp', ('patient/filtered_cp', 'probe/filtered_cp'), self.on_poses,
-health=self.health)
+topics = ('patient/filtered_cp', 'probe/filtered_cp')
+self.streams = Synchroniser(self, 'drill/filtered_cp', topics, self.on_poses, health=self.health)
 
 def on_poses(self, together: Together) -> None:
-patient_T_drill = inverse(together.references['patient/filtered_cp'].pose) @ together.sample.pose
+    patient_T_drill = inverse(together.references['patient/filtered_cp'].pose) @ together.sample.pose
 """
 
 from collections.abc import Callable, Mapping
