@@ -104,6 +104,7 @@ def test_poses_are_told_and_written(capsys, filmed, tmp_path):
         (['--tag-size', 40], 'add --camera FILE'),
         (['--camera', 'CAMERA'], '--tag-size in mm or --body FILE'),
         (['--dictionary', '4x4_51'], 'did you mean'),
+        (['--dictionary', '7x7_50'], 'finds some: --dictionary'),
     ],
 )
 def test_what_is_missing_is_said(capsys, filmed, words, match):

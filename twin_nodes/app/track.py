@@ -96,6 +96,8 @@ def track(
         lines = _poses(video, config, read_camera_info(camera, size=video.size), known, summary)
     for line, record in lines:
         print(json.dumps(record, ensure_ascii=False) if as_json else line, flush=True)
+    if dictionary and not summary.with_tags and (other := _other_family(video, config.dictionary)):
+        print(f'twin: no tag of {config.dictionary}; {other} finds some: --dictionary {other}', file=sys.stderr)
     for note in video.notes:
         print(f'note: {note}', file=sys.stderr)
     if output is not None:
@@ -127,6 +129,15 @@ def find_family(video: Video, *, images: int = 5) -> str:
         return best
     sizes = sorted(int(name.rpartition('_')[2]) for name in FAMILIES if name.startswith(f'{stem}_'))
     return next(f'{stem}_{count}' for count in sizes if count > max(found[best]))
+
+
+def _other_family(video: Video, wanted: str) -> str:
+    """Return the family that finds tags in the first images, or ''."""
+    try:
+        found = find_family(video)
+    except InputError:
+        return ''
+    return '' if found == wanted else found
 
 
 def _ids(video: Video, config: VisualConfig, summary: _Summary) -> Iterator[tuple[str, dict[str, object]]]:
