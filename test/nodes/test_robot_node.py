@@ -128,6 +128,22 @@ def test_tells_measured_cp_where_the_robot_has_none(start, probe):
     assert record.pose[:3, 3] == pytest.approx(arm.truth[record.stamp_ns][:3, 3] + [0.1, 0.0, 0.2], abs=1e-9)
 
 
+def test_falls_silent_when_the_robot_speaks(start, probe):
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    arm = Arm(probe, node, cp=False)
+    output = node.arms[0]._outputs['local/measured_cp']
+    arm.until(lambda: output.is_ours, what='a pose of ours')
+    arm.cp = True
+    arm.until(lambda: not output.is_ours, what='silence')
+
+
+@pytest.mark.parametrize(('who', 'ours'), [('robot', False), ('model', True)])
+def test_who_tells_measured_cp_can_be_settled(start, probe, who, ours):
+    node = start(RobotNode, arms=['PSM1'], measured_cp=who, **QUICK)
+    outputs = node.arms[0]._outputs
+    assert bool(outputs) is ours and all(output.is_ours for output in outputs.values())
+
+
 def test_a_camera_pose_is_not_taken_for_one_in_the_base(start, probe):
     node = start(RobotNode, arms=['PSM1'], **QUICK)
     arm = Arm(probe, node, cp=False)

@@ -42,6 +42,7 @@ class RobotArm:
         broadcasters: For moving and for fixed edges.
         reference: Frame in which the base stands.
         base: reference_T_base with its covariance; None when somebody else places the base.
+        measured_cp: Who tells measured_cp; see the settings of robot_node.
         silent_after: Silence after which the robot is called silent [s].
         replay: Whether a recording is replayed.
     """
@@ -57,6 +58,7 @@ class RobotArm:
         *,
         reference: str,
         base: tuple[Array, Array] | None,
+        measured_cp: str,
         silent_after: float,
         replay: bool,
     ) -> None:
@@ -76,8 +78,11 @@ class RobotArm:
         self._rcm = node.create_publisher(PointStamped, f'{arm}/rcm', LATCHED)
         self._model_output = node.create_publisher(MarkerArray, f'{arm}/model', LATCHED)
         self._model_output.publish(robot_markers(model, self.frame, colour=STEEL))
+        ours = measured_cp == 'model' or (measured_cp == 'auto' and not replay)
         self._outputs = {
-            topic: CrtkPoseOutput(node, f'{arm}/{topic}', qos) for topic in ('measured_cp', 'local/measured_cp')
+            topic: CrtkPoseOutput(node, f'{arm}/{topic}', qos, at_once=measured_cp == 'model')
+            for topic in ('measured_cp', 'local/measured_cp')
+            if ours
         }
         taken = measurement_subscription(replay=replay)
         node.create_subscription(JointState, f'{arm}/measured_js', self._on_joints, taken)
@@ -205,8 +210,9 @@ class RobotArm:
             covariance = compose_covariance(*self._base, pose, covariance)
             frame, pose = self._reference, self._base[0] @ pose
         self._filtered.publish(pose_with_covariance(stamp_ns, frame, pose, covariance))
-        self._outputs['measured_cp'].publish(stamp_ns, frame, pose)
-        self._outputs['local/measured_cp'].publish(stamp_ns, base_frame, mirrored.base_T_tip)
+        if self._outputs:
+            self._outputs['measured_cp'].publish(stamp_ns, frame, pose)
+            self._outputs['local/measured_cp'].publish(stamp_ns, base_frame, mirrored.base_T_tip)
         self._say_rcm(mirrored)
 
     def _refuse(self, error: InputError, topic: str) -> None:

@@ -57,6 +57,12 @@ class RobotNodeConfig:
     base_files: tuple[str, ...] = setting(
         'Result of `twin register robot` for each arm, in place of bases; empty for none.', ()
     )
+    measured_cp: str = setting(
+        'Who tells measured_cp: the robot, this node from the model, or this node as long as nobody else does (auto; '
+        'in a replay that is the robot, so that two replays are the same).',
+        'auto',
+        choices=('auto', 'robot', 'model'),
+    )
     silent_after: float = setting(
         'Silence after which an arm is called silent.', 0.5, unit='s', minimum=0.02, maximum=60.0
     )
@@ -137,7 +143,9 @@ class RobotNode(Node):
         mirror.reset()
         return RobotArm(
             self, self.health, arm, model, mirror, broadcasters, reference=config.reference_frame,
-            base=base_of(config, index), silent_after=config.silent_after, replay=replay,
+            base=base_of(config, index),
+            measured_cp=config.measured_cp,
+            silent_after=config.silent_after, replay=replay,
         )  # fmt: skip
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -76,16 +76,22 @@ class CrtkPoseOutput:
         node: The node that publishes.
         topic: The topic.
         qos: For the publisher.
+        at_once: Whether it publishes from the start and whoever else does.
         patience: How long the topic must have been without others [s]; discovery takes its time.
     """
 
-    def __init__(self, node: Node, topic: str, qos: QoSProfile, *, patience: float = 3.0) -> None:
+    def __init__(
+        self, node: Node, topic: str, qos: QoSProfile, *, at_once: bool = False, patience: float = 3.0
+    ) -> None:
         self._node, self._topic, self._qos = node, topic, qos
         self._patience_ns = round(patience * 1e9)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._alone_since_ns: int | None = None
         self._publisher: Publisher | None = None
-        self._timer = node.create_timer(LOOK_S, self._look, clock=self._steady)
+        if at_once:
+            self._publisher = node.create_publisher(PoseStamped, topic, qos)
+        else:
+            self._timer = node.create_timer(LOOK_S, self._look, clock=self._steady)
 
     @property
     def is_ours(self) -> bool:
