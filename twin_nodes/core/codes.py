@@ -463,7 +463,7 @@ CODES: dict[str, CodeEntry] = {
     'JOINTS_WRONG': CodeEntry(
         'the joints of a message are not those of the robot',
         'Names missing, doubled or unknown, or another number of positions than names. The whole message was dropped.',
-        'Check the model and the arm; name the joints as the robot does in `joints.names`.',
+        'Check the model and the arm; name the joints as the robot does in `mirror.joints.names`.',
     ),
     'JOINT_LIMIT': CodeEntry(
         'a joint is beyond its limit',
@@ -510,6 +510,58 @@ CODES: dict[str, CodeEntry] = {
         'The inverse kinematics found none within the limits. The command was dropped; the arm stays.',
         'Command a pose within reach.',
     ),
+    'COMMAND_PUBLISHER': CodeEntry(
+        'a command from another publisher',
+        'The first publisher of a session is bound; commands of any other one are refused.',
+        'Stop the second publisher; begin a new session when the leader has changed.',
+    ),
+    'COMMAND_NOT_FINITE': CodeEntry(
+        'a command with NaN, infinity or a quaternion that is none', 'It was refused.', 'Correct the sender.'
+    ),
+    'COMMAND_FUTURE': CodeEntry(
+        'a command from the future',
+        'Its stamp lies ahead of the clock by more than `guard.max_ahead`. It was refused and extends no time-out.',
+        'Check the clocks of both sites.',
+    ),
+    'COMMAND_STALE': CodeEntry(
+        'a command that is too old',
+        'Its stamp lies behind the clock by more than `guard.max_age`.',
+        'Check the clocks.',
+    ),
+    'COMMAND_REPEATED': CodeEntry(
+        'a command that was there already', 'Its number has passed before; it was not applied twice.', 'Nothing.'
+    ),
+    'COMMAND_ORDER': CodeEntry(
+        'a command whose number and stamp do not rise together', 'It was refused.', 'Check who else sends; begin anew.'
+    ),
+    'COMMAND_FROZEN': CodeEntry(
+        'a stamp that stands still', 'It is 0, or came more than `guard.max_repeats` times.', 'Check the sender.'
+    ),
+    'COMMAND_WORKSPACE': CodeEntry(
+        'a command outside the workspace', 'It was refused.', 'Check `guard.low`, `guard.high` and the frame.'
+    ),
+    'COMMAND_SPEED': CodeEntry(
+        'a command that is too far from the one before', 'It was refused.', 'Check `guard.max_speed` and the sender.'
+    ),
+    'COMMAND_TWIN': CodeEntry(
+        'a command where the twin cannot be', 'It was refused.', 'Check the registration, or who else sends.'
+    ),
+    'RESUME_NEEDED': CodeEntry(
+        'the robot stands and waits for the operator',
+        'The link was lost, motion became old, or a stop was asked for. Nothing is played without a request.',
+        'Ask for `replay` (what was done in the twin), or `discard` (the robot goes to where the hand is).',
+    ),
+    'LINK_LOST': CodeEntry(
+        'no valid command from the leader',
+        'The robot stands.',
+        'Check the link: `twin why <ARM>/servo_cp`, link/state.',
+    ),
+    'TWIN_DIVERGED': CodeEntry(
+        'twin and reality part',
+        'Nothing is replayed while they differ by more than `divergence.tolerance`.',
+        'Look at the real picture; ask for `discard`.',
+    ),
+    'LINK_DEGRADED': CodeEntry('commands come late or in gaps', 'The robot slows down and bridges.', 'Check the link.'),
     'RECORDER_BEHIND': CodeEntry(
         'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'
     ),

@@ -24,7 +24,6 @@ BENCHES = {
     'registration': 'twin_nodes.app.bench.registration',
     'visual': 'twin_nodes.app.bench.visual',
     'link': 'twin_nodes.app.bench.link',
-    'link': 'twin_nodes.app.bench.link',
     'deform': 'twin_nodes.app.bench.deform',
     'material': 'twin_nodes.app.bench.material',
     'carve': 'twin_nodes.app.bench.carve',

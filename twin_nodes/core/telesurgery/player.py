@@ -81,7 +81,7 @@ class Player:
         newest = self.path.newest
         assert newest is not None
         ahead = round(rate * dt * NANOSECONDS)
-        keep = math.exp(-dt / _BLEND)
+        keep = math.exp(-rate * dt / _BLEND)  # in played time: where the robot stands, nothing creeps
         offset = (keep * self._offset[0], keep * self._offset[1], keep * self._offset[2])
         limit = cap * dt
         for _ in range(_ROUNDS):
@@ -97,10 +97,13 @@ class Player:
         self._move(target, quat, jaw, limit, dt)
 
     def _mend(self) -> None:
-        """Take what a prediction was wrong by as an offset, which then fades."""
-        if not self.predicts:
-            return
+        """Take as an offset, which then fades, by how much the path under the playhead has changed.
+
+        It does when a late command shows that a prediction was wrong, and when buffered motion fills a chord.
+        """
         was, now = self._nominal, self._place(self.playhead)[0]
+        if was == now:
+            return
         o = self._offset
         self._offset = (o[0] + was[0] - now[0], o[1] + was[1] - now[1], o[2] + was[2] - now[2])
 
