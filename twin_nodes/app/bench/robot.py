@@ -6,6 +6,7 @@ kinematics as the damped loop of its own documentation, from the same start, wit
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,9 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 
 def _pin() -> Any:
     try:
-        import pinocchio
+        return import_module('pinocchio')  # of the wheel pin
     except ImportError:
         raise ConfigError('the bench compares with pinocchio: pip install pin') from None
-    return pinocchio
 
 
 class _Peer:
