@@ -24,7 +24,7 @@ from twin_nodes.ros.qos import LATCHED, MEASUREMENT, MEASUREMENT_SUBSCRIPTION
 STRUCTURES = 3
 RADIUS = 0.02
 COVARIANCE = np.diag([4e-9] * 3 + [1.2e-7] * 3)
-READY_S = 40.0
+READY_S = 60.0
 WARM = 30
 
 

@@ -248,7 +248,7 @@ class Advisor:
             self._lookout.ahead,
             view.pose,
             view.covariance,
-            monitor.evaluate(pair.stamp_ns, view.pose, view.covariance),
+            monitor.describe(pair.stamp_ns, view.pose, view.rows),
             view.distances,
             view.outlooks,
             self._zones.zones,

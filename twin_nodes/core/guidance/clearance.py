@@ -116,8 +116,12 @@ class ClearanceMonitor:
         """
         pose = check_transform(anatomy_T_tip, name='anatomy_T_tip')
         rows = self.survey(pose, _checked_covariance(covariance))
+        return self.describe(stamp_ns, pose, rows)
+
+    def describe(self, stamp_ns: int, anatomy_T_tip: Array, rows: Array) -> tuple[Clearance, ...]:
+        """Put into words what `survey` found for a pose."""
         return tuple(
-            self._clearance(stamp_ns, structure, pose, row)
+            self._clearance(stamp_ns, structure, anatomy_T_tip, row)
             for structure, row in zip(self.structures, rows, strict=True)
         )
 

@@ -16,7 +16,7 @@ class AlarmConfig:
         unit='s', minimum=0.0, maximum=0.5,
     )  # fmt: skip
     probability: float = setting(
-        'Probability of a breach within the lead above which a contact is announced.', 0.3, minimum=0.001, maximum=0.999
+        'Probability of a breach within the lead above which a contact is announced.', 0.5, minimum=0.001, maximum=0.999
     )
     clear_probability: float = setting(
         'Probability below which the announcement may end.', 0.1, minimum=0.0001, maximum=0.999
