@@ -144,7 +144,7 @@ def test_bad_samples_and_times_are_refused_and_change_nothing():
     with pytest.raises(InputError, match='NaN') as error:
         predictor.add(START + MS, np.full((4, 4), np.nan))
     assert error.value.code == 'NOT_FINITE'
-    with pytest.raises(InputError, match='must be from 0 to 0.5'):
+    with pytest.raises(InputError, match=r'must be from 0 to 0\.5'):
         predictor.predict(0.6)
     assert predictor.stamp_ns == START
     predictor.reset()
