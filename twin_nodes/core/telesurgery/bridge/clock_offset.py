@@ -6,6 +6,7 @@ the least upper bound of a window are the min-filter of NTP for each way by itse
 of what is between them, half of the smallest round trip, is the most that asymmetric delays can make it wrong.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -75,9 +76,11 @@ class ClockOffset:
             echo_ns: Our clock when the probe that it echoes was sent; 0 for none.
             hold_ns: How long they had that one.
         """
-        self._low.add(arrived_ns, sent_ns - arrived_ns)
+        # the bounds hold at the instants of the other site, by the length of the exchange before the arrival
+        drift_ns = math.ceil(self._arguments[1] * (arrived_ns - echo_ns)) if echo_ns > 0 else 0
+        self._low.add(arrived_ns, sent_ns - arrived_ns - drift_ns)
         if echo_ns > 0:
-            self._minus_high.add(arrived_ns, echo_ns - (sent_ns - hold_ns))
+            self._minus_high.add(arrived_ns, echo_ns - (sent_ns - hold_ns) - drift_ns)
             self._round_trip_ns = arrived_ns - echo_ns - hold_ns
 
     def estimate(self, now_ns: int) -> Offset | None:

@@ -18,6 +18,8 @@ from twin_nodes.core.telesurgery.bridge.records import Command
 from twin_nodes.core.telesurgery.bridge.replay_window import ReplayWindow
 
 _PLAN_NS = 50_000_000
+_LEAST_RISE = 0.002  # seconds a second, above any skew
+_FLOOR_RISE = 0.5  # seconds a second
 _CATCH_UP = 0.5  # after a queue has drained: half again as fast as it was given
 _MAX_WAIT_NS = 5 * NANOSECONDS  # a command due later than this is from the future
 
@@ -87,7 +89,7 @@ class JitterBuffer:
 
     @property
     def queue_s(self) -> float:
-        """Standing queue [s]: the least transit of the last moments above the least of the window."""
+        """Standing queue [s]: the least transit of the last moments above the least that was seen."""
         if not self._fresh or not self._first:
             return 0.0
         return (min(transit for _, transit in self._fresh) - self._least_ns) / NANOSECONDS
@@ -166,9 +168,15 @@ class JitterBuffer:
             return
         before_ns = self._floor_ns + self._added_ns
         floor_ns = median_low(transit for _, transit in self._fresh)
+        if self._planned_ns is not None:
+            # slowly up: what a network held back in an outage and lets go at once is old motion, not a longer path
+            elapsed_ns = min(now_ns - self._planned_ns, 2 * _PLAN_NS)
+            floor_ns = min(floor_ns, self._floor_ns + round(_FLOOR_RISE * elapsed_ns))
         if self._first:
             ordered = sorted(transit for _, transit in self._first)
-            self._least_ns = ordered[0]
+            # risen slowly: a queue that never empties must not pass for the path itself, nor an old path for the new
+            risen_ns = self._least_ns + round(_LEAST_RISE * (now_ns - (self._planned_ns or now_ns)))
+            self._least_ns = ordered[0] if self._planned_ns is None else min(ordered[0], risen_ns)
             self._spread_ns = ordered[min(math.ceil(config.percentile * len(ordered)), len(ordered)) - 1]
         added_ns = max(self._spread_ns - floor_ns, span_ns, 0)
         wait_ns = floor_ns + min(added_ns, round(config.max_added * NANOSECONDS))

@@ -230,7 +230,7 @@ class Site:
         assert out.schema is not None
         size = 8.0 * (frame_bytes(out.copies, out.schema[1], out.schema[2]) + OVERHEAD + 28)
         wanted = math.ceil(size / max(out.period_s, 1e-4) / self._budget.bps)
-        return max(min(wanted, self.config.redundancy.max_stride, out.copies // 2), 1)
+        return max(min(wanted, self.config.redundancy.max_stride, out.copies), 1)
 
     def _copies(self, out: _Outgoing) -> int:
         """How many commands go into the next datagram: as the measured loss asks, until it is known as many as may."""
@@ -249,7 +249,7 @@ class Site:
         affordable = copies_that_fit(
             int(self._budget.bps * limits.max_stride * out.period_s / 8.0), out.schema[1], out.schema[2], OVERHEAD + 28
         )
-        return max(min(max(wanted, limits.min_copies), most, max(affordable, 2 * limits.max_stride)), 1)
+        return max(min(max(wanted, limits.min_copies), most, max(affordable, limits.max_stride)), 1)
 
     def _rate_hz(self) -> float:
         """Datagrams that we send per second."""
