@@ -23,13 +23,15 @@ from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.progress import is_replay
 
+_REFRESH_NS = NANOSECONDS  # errors grow also where nothing moves
 _ENDED_NS = 3 * NANOSECONDS  # of real time, after which a stream of a replay has ended
 
 
 class LiveDeforming:
     """Connects the streams to one `AnatomySession`, and its frames to topics.
 
-    Live, a frame is made at `rate` while anything changes; the solver has its budget. In replay the stamps decide.
+    Live, a frame is made at `rate` while anything changes, else each second; the solver has its budget. In replay the
+    stamps decide.
 
     Args:
         node: The node that it is part of.
@@ -68,6 +70,7 @@ class LiveDeforming:
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())
         self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self.start_again)
+        self._framed_ns = self._stamp_ns = 0
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
         self._timer = node.create_timer(
@@ -109,8 +112,9 @@ class LiveDeforming:
             if self.feed.waits and self.input.silent_ns() > _ENDED_NS:
                 self._handle(self.input.give_up())
             return
-        if self.feed.is_changed:
-            began = self._now_ns()
+        began = self._now_ns()
+        if self.feed.is_changed or (began - self._framed_ns > _REFRESH_NS and self.session.stamp_ns > self._stamp_ns):
+            self._framed_ns, self._stamp_ns = began, self.session.stamp_ns
             frame = self.feed.frame(partial(self._is_over, began + round(self._config.budget * NANOSECONDS)))
             self.output.frame(frame, took_ms=(self._now_ns() - began) / 1e6)
         self.output.due(self._now_ns())
@@ -129,6 +133,7 @@ class LiveDeforming:
     def start_again(self, reason: str) -> None:
         """Begin anew from the scan."""
         self.feed.reset()
+        self._framed_ns = self._stamp_ns = 0
         self._health.set('observed', OK, 'OK', f'began anew: {reason}')
         for tool in self._config.tools:
             self._health.clear(f'grasp {tool}')

@@ -23,6 +23,7 @@ _STATES = {
     'not_converged': (WARN, 'DEFORM_NOT_CONVERGED', 'not at rest yet: the best answer so far'),
     'failed': (ERROR, 'DEFORM_FAILED', 'the solver found no state: the last good one stands, nothing new is sent'),
 }
+_CALM = 10  # frames at rest after which a warning ends
 
 
 class DeformingOutput:
@@ -62,6 +63,7 @@ class DeformingOutput:
         self._due_ns = 0
         self._newest: Frame | None = None
         self._took_ms: list[float] = []
+        self._state, self._calm = _STATES['converged'], _CALM
         self._model = body.model
 
     def first(self, frame: Frame) -> None:
@@ -105,7 +107,10 @@ class DeformingOutput:
 
     def _say(self, frame: Frame, took_ms: float | None) -> None:
         solution = frame.solution
-        level, code, text = _STATES[solution.status]
+        self._calm = self._calm + 1 if solution.is_converged else 0
+        if not solution.is_converged or self._calm >= _CALM:  # else the check would flicker at the rate of the frames
+            self._state = _STATES[solution.status]
+        level, code, text = self._state
         values: dict[str, object] = {
             'status': solution.status,
             'residual': solution.residual,

@@ -74,9 +74,11 @@ def test_live_all_counts_at_once(body):
     assert feed.is_changed
     feed.frame()
     assert not feed.is_changed
-    assert feed.add('left', MS, Tip('left', tip(front_of(body)), 1e-8)) == [] and feed.is_changed
-    assert feed.add_event(0, Grip('left', closed=True)) == []
-    assert feed.frame().held >= 4
+    assert feed.add('left', MS, Tip('left', tip(front_of(body)), 1e-8)) == [] and not feed.is_changed
+    assert feed.add_event(0, Grip('left', closed=True)) == [] and feed.is_changed
+    assert feed.frame().held >= 4 and not feed.is_changed
+    feed.add('left', 2 * MS - 1, Tip('left', tip(front_of(body)), 1e-8))
+    assert feed.is_changed
     feed.add('left', 2 * MS, Lost('left'))
     assert feed.frame().held == 0
     feed.session.close()

@@ -258,15 +258,21 @@ class AnatomySession:
 
     def _check_fit(self, seen: SurfacePoints, found: Deformation, positions: Array) -> None:
         """Refuse a fit that nobody should believe; a first cloud also when it fits better turned round."""
-        reason, most = '', self.config.observed.max_amplitude
+        reason, most = '', self.config.observed
+        displaced = float(np.sqrt(np.mean(np.sum((positions - self.body.model.rest) ** 2, axis=1))))
         if found.verdict is Verdict.REFUSE:
             reason = '; '.join(found.reasons)
         elif self.body.model.volume_ratios(positions).min() < _LEAST_RATIO:
             reason = 'tissue would be turned inside out to meet the cloud'
-        elif found.amplitude > most:
+        elif found.amplitude > most.max_amplitude:
             reason = (
-                f'it fits only with {found.amplitude:.1f} times the deformation that is expected, limit {most:g}: '
-                'another organ?'
+                f'it fits only with {found.amplitude:.1f} times the deformation that is expected, limit '
+                f'{most.max_amplitude:g}: another organ?'
+            )
+        elif displaced > most.max_displacement:
+            reason = (
+                f'it fits only with the organ displaced by {1e3 * displaced:.0f} mm RMS, limit '
+                f'{1e3 * most.max_displacement:.0f} mm: another organ, or registered badly?'
             )
         if reason:
             raise InputError(reason, code='OBSERVED_REFUSED')

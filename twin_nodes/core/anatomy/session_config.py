@@ -72,8 +72,12 @@ class ObservedConfig:
         minimum=0.001, maximum=0.2,
     )  # fmt: skip
     max_amplitude: float = setting(
-        'A deformation that many times the expected one (compliance.amplitude) is another organ.', 3.0, minimum=0.5,
-        maximum=100.0,
+        'A cloud that fits only with that many times the expected deformation (compliance.amplitude) is refused.', 3.8,
+        minimum=0.5, maximum=100.0,
+    )  # fmt: skip
+    max_displacement: float = setting(
+        'A cloud that fits only with the organ displaced by more from where it is registered, RMS, is refused.', 0.018,
+        unit='m', minimum=0.001, maximum=0.2,
     )  # fmt: skip
     mirror_ratio: float = setting(
         'A first cloud that mirrored fits better by this factor is refused as mirrored.', 0.6, minimum=0.0, maximum=1.0

@@ -153,8 +153,8 @@ class SessionFeed:
         return found
 
     def _apply(self, stamp_ns: int, item: Sample | Event) -> list[Outcome]:
-        self.is_changed = True
         session = self.session
+        held = len(session.held)
         try:
             if isinstance(item, Tip):
                 session.add_tip(item.tool, stamp_ns, item.anatomy_T_tip, item.variance)
@@ -169,6 +169,8 @@ class SessionFeed:
         except InputError as error:
             what = 'observed' if isinstance(item, Cloud) else f'grasp {getattr(item, "tool", "")}'
             return [Refused(stamp_ns, what, error.code, str(error))]
+        finally:  # a tip that holds nothing moves nothing
+            self.is_changed = self.is_changed or not isinstance(item, Tip) or bool(held or len(session.held))
         return []
 
     def _observe(self, stamp_ns: int, cloud: Cloud) -> Deformation:
