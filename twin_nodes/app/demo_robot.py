@@ -1,7 +1,6 @@
 """The demo of the robot: two simulated arms move pegs, the twin mirrors them, and truth judges every figure."""
 
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -99,27 +98,24 @@ def run_robot(
     duration = Operator(RINGS).duration
     with session:
         seen = RobotObserver(session.observer)
-        started = time.monotonic()
         # a live view stays until Ctrl-C; without one, or without a terminal, the end of the task is the end
         session.spin_until(lambda: (headless or seconds is not None) and seen.done(duration), seconds=seconds)
-        ran = time.monotonic() - started
         failures = session.failures()
     for failure in failures:
         print(f'twin demo: {failure}', file=sys.stderr)
-    figures = score_robot(seen, session.seen.latest, ran)
+    figures = score_robot(seen, session.seen.latest)
     kept = print_figures(figures, as_json=json)
     write_readme(folder, figures)
     print(f'written to {folder}', file=sys.stderr)
     return 0 if kept and not failures else 1
 
 
-def score_robot(seen: RobotObserver, latest: Any, ran: float) -> list[Figure]:
+def score_robot(seen: RobotObserver, latest: Any) -> list[Figure]:
     """Hold what was heard against the truth of the simulated arms.
 
     Args:
         seen: What was heard.
         latest: The newest diagnostic of each check.
-        ran: How long the session lasted [s].
     """
     heard = sum(len(poses) for poses in seen.twin.values())
     figures = [judge('poses_received', float(heard), '', at_least=1.0)]
