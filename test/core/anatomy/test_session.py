@@ -188,6 +188,9 @@ def test_unseen_motion_widens_the_errors(body, session):
         grown, np.broadcast_to(4.0 * CONFIG.observed.drift**2 * np.eye(3), grown.shape), rtol=1e-2
     )
     assert (later.sigma > first.sigma).all()
+    session.add_tip('grasper', 4_000_000 * MS, tip([1.0, 0.0, 0.0]), 1e-8)
+    grown = np.trace(session.step().covariances - first.covariances, axis1=1, axis2=2)
+    np.testing.assert_allclose(grown, CONFIG.compliance.amplitude**2, rtol=1e-6)
 
 
 def test_jaws_in_the_air_hold_nothing_until_they_open(body, session):

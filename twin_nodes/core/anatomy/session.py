@@ -241,7 +241,8 @@ class AnatomySession:
         solution = self._since_scan(solution)
         known = self._known()
         x, since = solution.positions, (self.stamp_ns - self.seen_ns) / NANOSECONDS if self.seen_ns else 0.0
-        unseen = self.config.observed.drift * float(np.sqrt(max(since, 0.0)))
+        most = self.config.compliance.amplitude / np.sqrt(3.0)  # no more than is expected where nothing was ever seen
+        unseen = float(min(self.config.observed.drift * np.sqrt(max(since, 0.0)), most))
         return Frame(
             self.stamp_ns, solution, known.nodes(x, unseen), self.targets.at(x),
             known.targets(self.targets, x, unseen), len(held), self.seen_ns,
