@@ -217,7 +217,9 @@ def _parameters(fit: LawFit, intervals: Intervals, profile: bool) -> list[str]:
             line += f', profile {low / scale:.6g} … {high / scale:.6g}'
         lines.append(line)
     low, high = intervals.shear_low / 1e3, intervals.shear_high / 1e3
-    lines.append(f'shear       {fit.shear / 1e3:.5g} kPa at rest, 95 % {low:.5g} … {high:.5g}')
+    lines.append(
+        f'shear       {fit.shear / 1e3:.5g} kPa at rest, 95 % {low:.5g} … {high:.5g}; Young {3.0 * fit.shear / 1e3:.5g}'
+    )
     return lines
 
 

@@ -68,7 +68,7 @@ def _fits(quick: bool) -> Iterator[Figure]:
             here = fit_law(law, curve).sse
             ratios = (
                 here / sum_of_squares(law, fit.parameters, curve),
-                fit_law(law, recovered).sse / fit.sse,
+                fit_law(law, recovered).sse / fit.sse if given else here / fit.sse,
                 here / fit.sse,
             )
             worst[fit.law] = tuple(map(max, zip(worst[fit.law], ratios, strict=True)))  # type: ignore[assignment]
