@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from patient_streams import COVARIANCE, MS, PATIENT_T_ANATOMY, TIE_COVARIANCE, TOOL_T_TIP, Streams, tip_at
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
@@ -342,3 +342,51 @@ def test_distances_follow_what_the_drill_has_taken(start, probe, cache):
     sender.restart()
     probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
     guided.until(lambda: guided.rows()['nerve']['distance'] < -0.006, middle, 'the ball as it was')
+
+
+def force_of(message):
+    return np.array([message.wrench.force.x, message.wrench.force.y, message.wrench.force.z])
+
+
+def test_a_fixture_pushes_the_tip_out_and_lets_go_when_the_advice_is_withdrawn(start, probe, cache):
+    guided = Guided(start, probe, cache, fixtures__safe_distance=0.004, fixtures__slow_distance=0.02)
+    wrenches = probe.listen(WrenchStamped, 'guidance/fixture')
+    scales = probe.listen(Float64, 'guidance/velocity_scale')
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    heights = iter(np.linspace(0.03, 0.0222, 60))  # slowly, so that the hand loads the spring
+
+    def pushed():
+        if wrenches and force_of(wrenches[-1])[1] > 0.3:
+            return True
+        guided.streams.say(tip_at(0.0, next(heights, 0.0222), 0.0))
+        return False
+
+    probe.until(pushed, guided.node, what='a force away from the nerve')
+    force = force_of(wrenches[-1])
+    assert wrenches[-1].header.frame_id == 'anatomy'
+    assert abs(force[0]) < 0.2 * force[1] and abs(force[2]) < 0.2 * force[1]
+    assert 0.0 <= min(message.data for message in scales) <= 1.0
+    probe.until(lambda: not force_of(wrenches[-1]).any(), guided.node, what='no force without poses')
+
+
+def test_the_chosen_route_draws_the_tip_back_and_a_route_of_another_frame_is_refused(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    wrenches = probe.listen(WrenchStamped, 'guidance/fixture')
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+
+    def route(frame):
+        message = PoseArray()
+        message.header.frame_id = frame
+        for x in (-0.1, 0.1):
+            pose = Pose()
+            pose.position.x, pose.position.y = x, 0.035
+            message.poses.append(pose)
+        return message
+
+    probe.say_latched('guidance/route', route('anatomy'))
+    guided.until(lambda: wrenches and force_of(wrenches[-1])[1] > 0.1, tip_at(0.0, 0.03, 0.0), 'a force to the route')
+    probe.say_latched('guidance/route', route('world'))
+    guided.until(
+        lambda: not force_of(wrenches[-1]).any() and 'PROTOCOL' in probe.values('guidance: counters'),
+        tip_at(0.0, 0.03, 0.0), 'no force without a route',
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import Structure
+from twin_nodes.core.guidance.fixtures.config import FixtureConfig
 from twin_nodes.core.guidance.prediction.latency import LatencyEstimate
 from twin_nodes.core.guidance.zones import ZoneEvent
 from twin_nodes.core.stamps import NANOSECONDS
@@ -30,6 +31,7 @@ from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.checked import checked_pose, checked_tie
 from twin_nodes.ros.clouds import corners_of, surface_from_marker
 from twin_nodes.ros.conversions import pose_with_covariance
+from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
@@ -60,6 +62,7 @@ class GuidanceNodeConfig:
     grid_margin: float = setting('Reach of the grids beyond the surface.', 0.03, unit='m', minimum=0.001, maximum=0.2)
     cache_dir: str = setting('Folder that keeps distance grids; empty for the user cache.', '')
     advisor: AdvisorConfig = group(AdvisorConfig)
+    fixtures: FixtureConfig = group(FixtureConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
@@ -93,9 +96,13 @@ class GuidanceNode(Node):
         tool, patient = self.config.tool, self.config.patient
         qos, state = measurement_subscription(replay=replay), latched(replay=replay)
         subscribe = self.create_subscription
-        self._carved = CarvedStructures(
-            self, self.health, self.config.anatomy_frame, self._advisor.set_grid, self._on_original
+        radius = self.config.advisor.guidance.tool.tip_radius
+        self._fixtures = (
+            GuidanceFixtures(self, self.health, self.config.fixtures, self.config.anatomy_frame, radius)
+            if self.config.fixtures.enabled
+            else None
         )
+        self._carved = CarvedStructures(self, self.health, self.config.anatomy_frame, self._on_grid, self._on_original)
         subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
@@ -110,6 +117,8 @@ class GuidanceNode(Node):
     def _reset(self) -> None:
         self._advisor.reset()
         self._latency.reset()
+        if self._fixtures is not None:
+            self._fixtures.reset()
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
@@ -201,7 +210,14 @@ class GuidanceNode(Node):
                 )
             self._watched = known
             self._carved.watch({self._indices[one.name]: (one.name, one.grid) for one in structures})
+            if self._fixtures is not None:
+                self._fixtures.watch(structures)
             self._publish(self._advisor.set_structures(structures))
+
+    def _on_grid(self, name: str, grid: DistanceGrid) -> None:
+        self._advisor.set_grid(name, grid)
+        if self._fixtures is not None:
+            self._fixtures.set_grid(name, grid)
 
     def _on_original(self) -> None:
         if self._surface is not None:
@@ -239,6 +255,8 @@ class GuidanceNode(Node):
             if isinstance(result, Withheld):
                 self.health.count(result.code)
                 self._set_state(result.code, result.reason)
+                if self._fixtures is not None and result.code == 'GUIDANCE_STALE':
+                    self._fixtures.stop(result.stamp_ns)
             else:
                 self._publish_advice(result)
 
@@ -250,6 +268,8 @@ class GuidanceNode(Node):
         self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.start_T_end, advice.tip.covariance))
         if self._markers.get_subscription_count():
             self._markers.publish(guidance_markers(advice, frame))
+        if self._fixtures is not None:
+            self._fixtures.update(advice)
         self._report(advice)
         self._measure_latency(advice.stamp_ns)
 

@@ -54,6 +54,7 @@ class Advice:
         ahead: How long after the stamp the advice holds [s].
         predicted: anatomy_T_tip at that instant, shape (4, 4).
         covariance: Of `predicted`, from the chain and the prediction, in anatomy axes, shape (6, 6).
+        velocity: Of the tip, linear [m/s] and angular [rad/s], in anatomy axes, shape (6,).
         clearances: One per structure, at the predicted pose.
         distances: Distance of each structure by name at the measured pose [m].
         outlooks: Time to contact and probability within the lead of each structure by name.
@@ -67,6 +68,7 @@ class Advice:
     ahead: float
     predicted: Array
     covariance: Array
+    velocity: Array
     clearances: tuple[Clearance, ...]
     distances: dict[str, float]
     outlooks: dict[str, Outlook]
@@ -248,6 +250,7 @@ class Advisor:
             self._lookout.ahead,
             view.pose,
             view.covariance,
+            view.velocity,
             monitor.describe(pair.stamp_ns, view.pose, view.rows),
             view.distances,
             view.outlooks,

@@ -23,6 +23,7 @@ class View:
     Args:
         pose: Predicted anatomy_T_tip, shape (4, 4).
         covariance: Its covariance in anatomy axes, shape (6, 6).
+        velocity: Of the tip, linear [m/s] and angular [rad/s], in anatomy axes, shape (6,).
         rows: What `ClearanceMonitor.survey` found there.
         distances: At the measured pose [m], by structure.
         nearness: The lesser of measured and predicted distance [m]; below zero only when measured so.
@@ -31,6 +32,7 @@ class View:
 
     pose: Array
     covariance: Array
+    velocity: Array
     rows: Array
     distances: dict[str, float]
     nearness: dict[str, float]
@@ -94,7 +96,8 @@ class Lookout:
             distances[name] = now[index]
             nearness[name] = min(now[index], max(seen[0][0], _OUTSIDE))
             outlooks[name] = outlook(after, tuple(seen[0]), tuple(seen[9]), self._alarms.lookahead)
-        return View(*places[0], rows[0], distances, nearness, outlooks)
+        turned = self._predictor.velocity.reshape(2, 3) @ patient_T_anatomy[:3, :3]
+        return View(*places[0], turned.ravel(), rows[0], distances, nearness, outlooks)
 
 
 def _seen_from(patient_T_anatomy: Array, tip: Chain, one: PredictedPose) -> tuple[Array, Array]:
