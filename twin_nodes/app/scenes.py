@@ -59,6 +59,14 @@ ROOM: dict[str, dict[str, Any]] = {
         'bind_port': 47800,
         'bridge.role': 'follower',
     },
+    'wan_bulk': {
+        'key_file': '~/.config/twin/wan.key',
+        'role': 'follower',
+        'endpoint': 'tcp/0.0.0.0:47810',
+        'send': ['anatomy/surface visualization_msgs/msg/MarkerArray'],
+        'latched': ['anatomy/surface'],
+    },
+    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'PSM1_base'},
     'link': {'input': 'servo_cp', 'output': 'far/servo_cp', 'type': 'geometry_msgs/msg/PoseStamped'},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }

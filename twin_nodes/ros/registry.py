@@ -15,7 +15,9 @@ CONFIGS: dict[str, str] = {
     'simulated_robot_node': 'twin_nodes.nodes.simulated_robot_node:SimulatedRobotNodeConfig',
     'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
     'wan_bridge_node': 'twin_nodes.nodes.wan_bridge_node:WanBridgeConfig',
+    'wan_bulk_node': 'twin_nodes.nodes.wan_bulk_node:WanBulkConfig',
     'link_node': 'twin_nodes.nodes.link_node:LinkNodeConfig',
+    'compensation_node': 'twin_nodes.nodes.compensation_node:CompensationNodeConfig',
     'view_node': 'twin_nodes.nodes.view_node:ViewConfig',
 }
 
