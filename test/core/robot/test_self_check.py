@@ -40,7 +40,10 @@ def checked(*, offsets=(), tip=None, base=None, seed=0, seconds=60.0, cable=0.0,
 @pytest.mark.parametrize(
     ('fault', 'text'),
     [
-        ({'tip': STRAIGHT}, "exactly the 10.2 mm control-point offset: the robot reports 'tool', set tip: tool"),
+        (
+            {'tip': STRAIGHT},
+            "exactly the 10.2 mm control-point offset: the robot reports 'tool', set tips: \\['tool'\\]",
+        ),
         ({'offsets': [(2, 0.004)]}, r'joint 3 \(insertion\) looks off by 4.0 mm'),
         ({'offsets': [(4, np.radians(2.0))]}, r'joint 5 \(wrist_pitch\) looks off by (1.9|2.0|2.1)°'),
         ({'offsets': [(5, np.radians(-2.0))]}, r'joint 6 \(wrist_yaw\) looks off by (1.9|2.0|2.1)° \(reads too much\)'),

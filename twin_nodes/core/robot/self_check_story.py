@@ -64,7 +64,7 @@ class OffsetNames:
             turned = float(np.linalg.norm(rotation_log(pose[:3, :3]) - turn))
             if apart < SAME_LENGTH and turned < SAME_ANGLE:
                 what = f'exactly the {np.linalg.norm(pose[:3, 3]) * 1e3:.1f} mm {name} offset'
-                return f'measured_cp is off by {what}: the robot reports {link!r}, set tip: {link}'
+                return f'measured_cp is off by {what}: the robot reports {link!r}, set tips: [{link!r}]'
         moved = f'{length * 1e3:.1f} mm from the tip at {_vector(shift)} mm in its axes' if length > 1e-5 else ''
         turned_by = f'turned by {np.degrees(angle):.1f}° against its axes' if angle > 1e-4 else ''
         return 'measured_cp lies ' + ' and '.join(filter(None, (moved, turned_by)))
