@@ -62,6 +62,21 @@ def test_reads_dialects(tmp_path, dialect):
     assert shear(path) == pytest.approx(MU, rel=1e-3)
 
 
+def test_reads_utf_16(tmp_path):
+    path = tmp_path / 'gel_A1.csv'
+    path.write_bytes(DIALECTS['as published'].encode('utf-16'))
+    assert shear(path) == pytest.approx(MU, rel=1e-3)
+
+
+def test_a_column_without_a_unit_is_not_needed_where_load_and_size_are_there(tmp_path):
+    path = tmp_path / 'gel_A1.csv'
+    columns = (STRETCH - 1, STRESS / 1e3, PATH * 1e3, LOAD)
+    path.write_text(table('Engineering Strain,Engineering Stress,Compression (mm),Load (N)', columns))
+    test = read_test(path)
+    assert test.notes == ("column 'Engineering Stress' states no unit: left out",)
+    assert shear(path) == pytest.approx(MU, rel=1e-3)
+
+
 def test_reads_latin_1(tmp_path):
     path = tmp_path / 'gel_A1.csv'
     path.write_bytes(DIALECTS['megapascal and percent'].encode('latin-1'))
@@ -101,7 +116,7 @@ def test_a_wrong_unit_in_the_title_is_found_by_load_and_size(tmp_path):
         ('', 'no line of titles'),
         ('hello\nworld\n', 'no line of titles'),
         (table('Strain [-],Stress [furlong]', (STRETCH, STRESS)), "unit 'furlong'"),
-        (table('Strain [-],Stress', (STRETCH - 1, STRESS)), 'unit'),
+        (table('Strain [-],Stress', (STRETCH - 1, STRESS)), "column 'Stress' states no unit"),
         (table('Compression (mm),Load (N)', (PATH, LOAD), head=''), 'no strain'),
         (table('Compression (mm),Load (N)', (PATH, LOAD), head='Height: 30 mm\n'), 'no stress'),
         (table('Strain [-],Stress [Pa]', (STRETCH - 1, np.where(STRETCH < 0.8, np.nan, STRESS))), 'NaN'),

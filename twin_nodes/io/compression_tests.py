@@ -107,7 +107,7 @@ def _read(path: Path) -> _Table:
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
     try:
-        text = raw.decode('utf-8-sig')
+        text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
     except UnicodeDecodeError:
         text = raw.decode('latin-1')
     lines = text.splitlines()
@@ -124,7 +124,11 @@ def _read(path: Path) -> _Table:
     for number, title in enumerate(titles):
         kind = _kind(title)
         if kind and kind not in columns:
-            columns[kind] = rows[:, number] * _unit(path, title, _COLUMNS[kind][2])
+            known = _COLUMNS[kind][2]
+            if not _stated(title, known):
+                notes.append(f'column {title!r} states no unit: left out')
+                continue
+            columns[kind] = rows[:, number] * _unit(path, title, known)
     area, height = _specimen(lines[:at])
     return _Table(columns, area, height, notes)
 
@@ -183,11 +187,19 @@ def _kind(title: str) -> str:
     return ''
 
 
-def _unit(path: Path, title: str, known: dict[str, float]) -> float:
+def _stated(title: str, known: dict[str, float]) -> str:
+    """Return the unit in a title: 'Stress (kPa)', 'stress [kPa]', 'stress_kPa', 'Load N'; '-' for a bare strain."""
     match = re.search(r'[\[(]\s*([^\])]*?)\s*[\])]', title)
-    unit = match.group(1) if match else ''
-    if not match and known is not _STRAIN:  # 'stress_kPa', 'Stress, kPa', 'Load N'
-        unit = re.split(r'[_,\s]+', title.strip())[-1]
+    if match:
+        return match.group(1) or '-'
+    last = re.split(r'[_,\s]+', title.strip())[-1]
+    if known is _STRAIN:
+        return '%' if last in ('%', 'percent') else '-'
+    return '' if _kind(last) or len(re.split(r'[_,\s]+', title.strip())) == 1 else last
+
+
+def _unit(path: Path, title: str, known: dict[str, float]) -> float:
+    unit = _stated(title, known)
     plain = unit.replace('²', '^2').replace('µ', 'u').replace(' ', '')
     if known is _FORCE and plain == 'MN':
         return 1e6
@@ -233,7 +245,10 @@ def _choose(path: Path, table: _Table) -> tuple[Array, Array]:
         ('stress', stress, 'load', 'diameter or area'),
     ):
         if values is None:
-            raise _refusal(path, f'no {what}: give its column, or {column} with the {size} of the specimen above it')
+            said = ''.join(f'; {note}' for note in table.notes)
+            raise _refusal(
+                path, f'no {what}{said}: give its column, or {column} with the {size} of the specimen above it'
+            )
     assert strain is not None and stress is not None
     return strain, stress
 
@@ -242,6 +257,8 @@ def _agreed(path: Path, table: _Table, stated: str, measured: str, size: float |
     """Return what is stated, checked against what was measured over the size of the specimen."""
     first = table.columns.get(stated)
     other = table.columns[measured] / size if measured in table.columns and size else None
+    if other is not None and other[np.argmax(np.abs(other))] > 0.0:
+        other = -other  # machines count load and path as positive
     if first is None or other is None:
         return first if other is None else other
     scale = float(np.dot(np.abs(first), np.abs(other)) / max(float(np.dot(other, other)), 1e-300))
