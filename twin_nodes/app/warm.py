@@ -5,8 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from twin_nodes.core.guidance.clearance import ClearanceMonitor
 
 
 def warm() -> None:
@@ -30,6 +34,7 @@ def warm() -> None:
     grid.query(room.centre[None])
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
+    _warm_guidance(monitor)
     _warm_elastic()
     _warm_nonrigid()
     _warm_carving()
@@ -38,6 +43,29 @@ def warm() -> None:
     _warm_registration()
     _warm_robot()
     _warm_visual()
+
+
+def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
+    """Predict a short motion, and put it through each fixture."""
+    from twin_nodes.core.guidance.fixtures.config import FixtureConfig
+    from twin_nodes.core.guidance.fixtures.mixer import FixtureMixer
+    from twin_nodes.core.guidance.fixtures.shapes import ConeGuide, ForbiddenRegion, PathGuide, PlaneGuard
+    from twin_nodes.core.guidance.prediction.config import PredictionConfig
+    from twin_nodes.core.guidance.prediction.predictor import PosePredictor
+
+    predictor = PosePredictor(PredictionConfig())
+    for step in range(12):
+        pose = np.eye(4)
+        pose[0, 3] = 0.002 * step
+        predictor.add(1_000_000_000 + 20_000_000 * step, pose)
+    predictor.predict(0.1)
+    mixer = FixtureMixer(FixtureConfig())
+    up = np.array([0.0, 0.0, 1.0])
+    mixer.set({
+        'region': ForbiddenRegion(monitor.structures[0].grid, 0.002), 'cone': ConeGuide(np.zeros(3), up, 0.4),
+        'path': PathGuide(np.array([np.zeros(3), up]), 0.001), 'plane': PlaneGuard(np.zeros(3), up),
+    })  # fmt: skip
+    mixer.update(np.array([0.01, 0.0, -0.01]), np.zeros(3), 0.001)
 
 
 def _warm_building() -> None:
