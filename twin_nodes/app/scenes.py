@@ -63,8 +63,6 @@ ROOM: dict[str, dict[str, Any]] = {
         'key_file': '~/.config/twin/wan.key',
         'role': 'follower',
         'endpoint': 'tcp/0.0.0.0:47810',
-        'send': ['anatomy/surface visualization_msgs/msg/MarkerArray'],
-        'latched': ['anatomy/surface'],
     },
     'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'PSM1_base'},
     'link': {'input': 'servo_cp', 'output': 'far/servo_cp', 'type': 'geometry_msgs/msg/PoseStamped'},

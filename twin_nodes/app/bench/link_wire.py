@@ -31,6 +31,16 @@ RATE_HZ = 200.0
 SETTLE_S = 6.0
 FLOOD_HZ = 4000
 DEADLINE_S = 30.0
+SLEEPER = """
+import signal, time
+late, on = [], [True]
+signal.signal(signal.SIGINT, lambda *_: on.clear())
+while on:
+    end = time.monotonic() + 0.005
+    time.sleep(0.005)
+    late.append(time.monotonic() - end)
+print(1e3 * sorted(late)[int(0.99 * len(late))])
+"""
 
 
 @dataclass
@@ -89,6 +99,7 @@ def _start(folder: Path, link: Path, ports: list[int]) -> dict[str, subprocess.P
         'relay': subprocess.Popen(relay, stdout=subprocess.PIPE, text=True),
         'follower': node('wan_bridge_node', '/robot', **site, **to_follower, send=back, receive=out),
         'leader': node('wan_bridge_node', '/console', **site, **to_leader, send=out, receive=back),
+        'sleeper': subprocess.Popen([sys.executable, '-c', SLEEPER], stdout=subprocess.PIPE, text=True),
         'dds': node('link_node', '/', **stock, scenario=link, seed=3, reliable='false', depth=10),
     }
 
@@ -206,8 +217,9 @@ def _stop(processes: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
+    sleeper = processes['sleeper'].communicate(timeout=5.0)[0]
     lines = [line for line in said.splitlines() if line.startswith('{')]
-    return dict(json.loads(lines[-1])) if lines else {}
+    return {**(json.loads(lines[-1]) if lines else {}), 'sleeper_p99_ms': float(sleeper or 'nan')}
 
 
 def _figures(
@@ -228,7 +240,11 @@ def _figures(
         rise = float(np.percentile(loud, 99) - np.median(quiet)) if len(loud) else float('nan')
         yield judge('flood_p99_ms', rise, 'ms', at_most=10.0, peer='without a flood')
         yield judge('flood_rate_hz', usage['flood'], 'Hz')
-    yield judge('relay_lateness_p99_ms', said.get('lateness_p99_ms'), 'ms', at_most=1.0)
+    late, sleeper = said.get('lateness_p99_ms'), said['sleeper_p99_ms']
+    yield judge('relay_lateness_p99_ms', late, 'ms', at_most=1.0, peer='a thread that only sleeps, beside it',
+                ratio=late / sleeper if late is not None else None)  # fmt: skip
+    yield judge('sleeper_lateness_p99_ms', sleeper, 'ms')
+    yield judge('relay_lateness_p50_ms', said.get('lateness_p50_ms'), 'ms')
     yield judge('leader_cpu_percent', usage['leader_cpu'], '%', at_most=60.0)
     yield judge('follower_cpu_percent', usage['follower_cpu'], '%', at_most=60.0)
     yield judge('follower_memory_mb', usage['follower_rss'], 'MB')
