@@ -22,7 +22,9 @@ def explain_residual(points_patient: Array, points_anatomy: Array, fre: float, n
     anatomy = points_anatomy - points_anatomy.mean(axis=0)
     freedom = 3 * len(patient) - 6
     scale, residual = _isotropic(patient, anatomy)
-    if _explains(fre, residual, 1, freedom):
+    scales, least = _anisotropic(patient, anatomy) if len(patient) >= 4 else (np.full(3, scale), residual)
+    # a set that is long along one axis is explained by one scale too, but less well
+    if _explains(fre, residual, 1, freedom) and not _explains(residual, least, 2, freedom - 1):
         return _scale_sentence(scale)
     mirrored = _rms(patient - anatomy @ _orthogonal(patient, anatomy).T)
     (first, second), exchanged = _exchanged(patient, anatomy)
@@ -32,8 +34,7 @@ def explain_residual(points_patient: Array, points_anatomy: Array, fre: float, n
         return ''
     if exchanged < EXPLAINED * fre:
         return f'the points fit when {names[first]} and {names[second]} are exchanged: was one touched for the other?'
-    scales, residual = _anisotropic(patient, anatomy)
-    if not _explains(fre, residual, 3, freedom):
+    if not _explains(fre, least, 3, freedom):
         return ''
     axis = int(np.argmax(np.abs(np.log(scales))))
     percent = abs(1.0 / scales[axis] - 1.0) * 100.0
