@@ -1,6 +1,6 @@
 """Calibration and registration from files: what `twin calibrate` and `twin register` do, and the text they print."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,13 @@ import numpy as np
 from twin_nodes.app.offline_text import pivot_text, registration_text
 from twin_nodes.core.calibration.dwell import Dwell, DwellConfig, DwellDetector
 from twin_nodes.core.calibration.pivot import PivotConfig, PivotResult, solve_pivot
+from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error, square_root
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
 from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
+from twin_nodes.core.registration.landmark_faults import explain_mismatch
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
 from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult
 from twin_nodes.core.registration.tre import target_errors
@@ -167,8 +169,14 @@ def register_landmarks(
     dwells = find_dwells(stamps_ns, (poses @ stylus_T_tip)[:, :3, 3], dwell)
     touched = np.array([d.position_patient for d in dwells]).reshape(-1, 3)
     match = match_landmarks(touched, plus.landmarks_phantom, plus.landmark_names, tolerance=tolerance)
+
+    def story() -> str:
+        found = len(match.pairs)
+        return explain_mismatch(touched, plus.landmarks_phantom, plus.landmark_names, tolerance=tolerance, found=found)
+
     if not match.decided:
-        raise DegenerateGeometryError(f'{recording.path.name}: {match.message}', code='REGISTRATION_REFUSED')
+        said = '; '.join(filter(None, (match.message, story())))
+        raise DegenerateGeometryError(f'{recording.path.name}: {said}', code='REGISTRATION_REFUSED')
     used, landmarks = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
     tip_covariance = tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0
     result = register_excluding(
@@ -179,6 +187,8 @@ def register_landmarks(
         config=quality,
         exclusion=exclusion,
     )
+    if result.verdict is Verdict.REFUSE and (cause := story()):
+        result = replace(result, reasons=(*result.reasons, cause))
     names, positions = read_landmarks(str(targets), minimum=1) if targets is not None else ((), np.empty((0, 3)))
     expected = target_errors(result.patient_T_anatomy, result.covariance, names, positions).rms
     stored = _store_registration(result, expected, recording, plus, date)
