@@ -77,7 +77,8 @@ setup(
     ],
     install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
     extras_require={
-        name: requirements(f'requirements-{name}.txt') for name in ('ros', 'test', 'images', 'tetwild', 'wan', 'learn')
+        name: requirements(f'requirements-{name}.txt')
+        for name in ('ros', 'test', 'images', 'tetwild', 'wan', 'learn', 'pdf', 'peers')
     },
     zip_safe=False,
     cmdclass={'build_py': FreshBuild},

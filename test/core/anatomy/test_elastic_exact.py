@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import skfem
-from core.anatomy.elastic_bodies import LAWS, lobe, pull
+from elastic_bodies import LAWS, lobe, pull
 from scipy.optimize import brentq
 from skfem.helpers import det, inv, transpose
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from core.anatomy.elastic_bodies import LAWS, lobe
+from elastic_bodies import LAWS, lobe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from core.anatomy.elastic_bodies import LAWS, lobe, pull
+from elastic_bodies import LAWS, lobe, pull
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import meshio
 import numpy as np
 import pytest
-from core.anatomy.test_elastic_exact import lateral_stretch, skfem_force
+from test_elastic_exact import lateral_stretch, skfem_force
 
 from twin_nodes.core.anatomy.elastic.laws import MooneyRivlin, NeoHookean, bulk_modulus
 from twin_nodes.core.anatomy.elastic.live import LiveSolver

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from core.anatomy.elastic_bodies import lobe, pull
+from elastic_bodies import lobe, pull
 
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
 from twin_nodes.core.anatomy.elastic.reduced import ReducedConfig, ReducedModel

@@ -9,7 +9,8 @@ from twin_nodes.core.anatomy.elastic.laws import NeoHookean, Ogden
 from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure, Springs, make_springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.material.bodies import scaled
-from twin_nodes.core.anatomy.material.stiffness import SeenState, StiffnessConfig, _Problem, estimate_stiffness
+from twin_nodes.core.anatomy.material.stiffness import estimate_stiffness
+from twin_nodes.core.anatomy.material.stiffness_states import SeenState, StiffnessConfig, StiffnessProblem
 from twin_nodes.core.anatomy.tet_mesh import make_tet_mesh
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.simulate.tet_box import tet_box
@@ -64,7 +65,7 @@ def test_other_laws_than_neo_hookean_are_scaled_too():
 
 def test_derivatives_are_those_of_the_residuals():
     state = see(body([0, 0, 0]))
-    problem = _Problem(body([0, 0, 0]), LAWS, [state], StiffnessConfig())
+    problem = StiffnessProblem(body([0, 0, 0]), LAWS, [state], StiffnessConfig())
     theta, step = np.array([0.2, -0.1, 0.3]), 1e-4
     _, places = problem.residuals(theta, [None])
     jacobian = problem.jacobian(theta, places)

@@ -18,6 +18,8 @@ def run_atheris(tmp_path):
     command = [sys.executable, str(Path(__file__).with_name('fuzz_codec.py'))]
     command += [f'-runs={RUNS}', '-seed=1', '-max_len=2048', '-rss_limit_mb=1024', f'-artifact_prefix={tmp_path}/']
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    # by a shell that forks once more: the peak memory of this process would count as that of its child
+    command = ['sh', '-c', '"$@"; exit $?', 'sh', *command]
     return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
 
 
