@@ -31,7 +31,8 @@ from twin_nodes.core.anatomy.material.curves import MEASURES, PooledCurve, make_
 from twin_nodes.core.anatomy.material.ensembles import sample_materials, solve_ensemble
 from twin_nodes.core.anatomy.material.fit import FitConfig, fit_law, sum_of_squares
 from twin_nodes.core.anatomy.material.published import PublishedFit, recovered_curve
-from twin_nodes.core.anatomy.material.stiffness import SeenState, StiffnessConfig, StiffnessEstimate, estimate_stiffness
+from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate, estimate_stiffness
+from twin_nodes.core.anatomy.material.stiffness_states import SeenState, StiffnessConfig
 from twin_nodes.core.anatomy.material.uniaxial import LAWS
 from twin_nodes.core.anatomy.tet_mesh import make_tet_mesh
 from twin_nodes.core.geometry.se3 import Array
