@@ -49,7 +49,18 @@ class PosePredictor:
         self._mixtures = (MotionMixture(config, _FLOOR), MotionMixture(config, _FLOOR))
         self._train_ns = round(config.train_every * NANOSECONDS)
         self._gap_ns = round(config.max_gap * NANOSECONDS)
+        self._begin()
+        self._load_kernels()
         self.reset()
+
+    def _load_kernels(self) -> None:
+        """Load the compiled kernels here and not at the first poses: two still samples, one of them settled."""
+        history, mixture = History(), MotionMixture(self._config, _FLOOR)
+        for stamp_ns in (0, NANOSECONDS):
+            history.add(stamp_ns, np.zeros(3))
+            mixture.settle(stamp_ns, history)
+            mixture.train(stamp_ns, np.zeros(3), mixture.changes(history), np.zeros(3))
+        mixture.covariances(np.zeros(3))
 
     def reset(self) -> None:
         """Forget the motion, as after a jump of the clock; what was learned of the operator stays."""
