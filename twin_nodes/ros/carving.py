@@ -82,7 +82,7 @@ class LiveCarving:
         self._deltas = create(PointCloud2, 'anatomy/removed', measurement(replay=replay))
         self._snapshots = create(PointCloud2, 'anatomy/removed/snapshot', SNAPSHOT)
         self._patches = create(PointCloud2, 'anatomy/surface/delta', measurement(replay=replay))
-        self._surface = create(MarkerArray, 'anatomy/surface', LATCHED)
+        self._surface = create(MarkerArray, 'anatomy/surface', latched(replay=replay))
         self._original = create(MarkerArray, 'anatomy/surface/original', LATCHED)
         self._original.publish(MarkerArray(markers=markers))
         self._surface.publish(MarkerArray(markers=markers))
