@@ -70,7 +70,7 @@ def _losses(packets: int, seconds: float) -> Iterator[Figure]:
         added.append(1e3 * float(trial.added_delay_s(after_s=SETTLE_S).max()))
     yield judge('bridge_agrees_with_prediction', float(all(agrees)), '', at_least=1.0)
     yield judge('added_delay_ms', max(added), 'ms', at_most=100.0)
-    growth = _held_after(max(seconds, 60.0)) / _held_after(30.0)
+    growth = _held_after(2.0 * seconds) / _held_after(seconds)
     yield judge('held_objects_growth_ratio', growth, '', at_most=1.1)
 
 
