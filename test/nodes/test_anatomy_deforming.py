@@ -99,7 +99,7 @@ class Deformed:
             if self.node.deforming.session.held.size:
                 return True
             self.streams.say(tip_at(*self.front))
-            if self.node.deforming.session._tools:
+            if self.node.deforming.session.stamp_ns:
                 self.probe.say('drill/grasp', Bool(data=True), 1)
                 held[0] = True
             return False
@@ -158,7 +158,7 @@ def test_a_grasp_moves_the_tissue_the_lesion_and_the_surfaces(start, probe, case
     pulled = deformed.displacement()
     assert np.linalg.norm(pulled, axis=1).max() == pytest.approx(0.015, rel=1e-3)
     assert stamp_to_ns(deformed.nodes[-1].header.stamp) <= deformed.streams.stamp_ns
-    probe.until(lambda: deformed.held() >= 4, deformed.node, what='the diagnostics')
+    deformed.until(lambda: deformed.held() >= 4, end, 'the diagnostics')
     values = probe.values('anatomy: deforming')
     assert {'status', 'ms', 'ms_median', 'residual', 'iterations', 'volume_change_percent'} <= values.keys()
     assert probe.values('anatomy: targets')['0'] == 'lesion'

@@ -23,11 +23,10 @@ from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
 from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
-from twin_nodes.core.anatomy.session_grasp import Grasp, check_pull, take
-from twin_nodes.core.anatomy.session_observed import check_sides, prepare
+from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
+from twin_nodes.core.anatomy.session_tools import Tools
 from twin_nodes.core.anatomy.session_uncertainty import ErrorModel, Uncertainty
 from twin_nodes.core.anatomy.targets import MaterialPoints, at_nodes, attach
-from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
@@ -35,7 +34,6 @@ from twin_nodes.core.stamps import NANOSECONDS
 _TIE = 100.0  # stiffness by which tissue follows a sensor in it, over that of the tissue about it
 _MOST_HELD = 60  # nodes of held regions that a fit is told of; more say the same again
 _REPLAY_LAG = 8  # frames after which a replay takes a new factor, so that it is the same in each
-_LEAST_RATIO = 0.1
 _LEAST_AWAY = 1e-4
 
 
@@ -60,18 +58,6 @@ class Frame:
     covariances: Array
     held: int
     seen_ns: int
-
-
-@dataclass
-class _Tool:
-    """A tool: its newest tip, whether its jaws are closed, and what they hold."""
-
-    stamp_ns: int = 0
-    anatomy_T_tip: Array | None = None
-    variance: float = 0.0
-    closed: bool = False
-    grasp: Grasp | None = None
-    missed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +103,7 @@ class AnatomySession:
 
     def _clear(self) -> None:
         self._solver.change(self.body.model)
-        self._tools: dict[str, _Tool] = {}
+        self._tools = Tools(self.body.model, self.body.held, self.config.grasp)
         self._sensed: dict[str, _Sensed] = {}
         self._shape = self.body.model  # as last seen, without what tools do to it
         self._uncertainty: Uncertainty | None = None
@@ -143,8 +129,7 @@ class AnatomySession:
     @property
     def held(self) -> NDArray[np.int64]:
         """Nodes that tools hold, shape (h,)."""
-        nodes = [tool.grasp.nodes for tool in self._tools.values() if tool.grasp is not None]
-        return np.concatenate(nodes) if nodes else np.zeros(0, np.int64)
+        return self._tools.held
 
     def add_tip(self, tool: str, stamp_ns: int, anatomy_T_tip: Array, variance: float) -> None:
         """Take the pose of the tip of a tool.
@@ -158,16 +143,8 @@ class AnatomySession:
         Raises:
             InputError: OUT_OF_ORDER; GRASP_MISSED or GRASP_LOST, once for each closing.
         """
-        state = self._tools.setdefault(tool, _Tool())
-        if stamp_ns <= state.stamp_ns:
-            raise InputError(f'{tool}: stamp {stamp_ns} is not after {state.stamp_ns}', code='OUT_OF_ORDER')
-        last = state.anatomy_T_tip
-        state.stamp_ns, state.anatomy_T_tip, state.variance = stamp_ns, anatomy_T_tip, variance
+        self._tools.add_tip(tool, stamp_ns, anatomy_T_tip, variance, self.positions)
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
-        if state.grasp is not None and last is not None:
-            self._check(tool, state, float(np.linalg.norm(anatomy_T_tip[:3, 3] - last[:3, 3])))
-        elif state.closed and not state.missed:
-            self._take(state)
 
     def set_grip(self, tool: str, closed: bool) -> None:
         """Hear that the jaws of a tool close or open.
@@ -175,19 +152,12 @@ class AnatomySession:
         Raises:
             InputError: GRASP_MISSED where there is no tissue between them.
         """
-        state = self._tools.setdefault(tool, _Tool())
-        was, state.closed = state.closed, closed
-        if not closed:
-            state.grasp, state.missed = None, False
-        elif not was and state.anatomy_T_tip is not None:
-            self._take(state)
+        self._tools.set_grip(tool, self.positions, closed=closed)
 
     def lose(self, name: str) -> None:
         """Hear that a tool or sensor is not seen any more: what the tool held is nobody knows where, so it lets go."""
         self._sensed.pop(name, None)
-        state = self._tools.get(name)
-        if state is not None:
-            state.grasp, state.anatomy_T_tip, state.missed = None, None, state.closed
+        self._tools.lose(name)
 
     def add_sensor(self, name: str, stamp_ns: int, place: Array, covariance: Array) -> None:
         """Take the place of a tracked implant or sensor in the tissue: [m] (3,) and [m²] (3, 3)."""
@@ -219,7 +189,9 @@ class AnatomySession:
             raise InputError(str(error), code='OBSERVED_REFUSED') from None
         positions = np.ascontiguousarray(found.positions_patient)
         try:
-            self._check_fit(seen, found, positions)
+            check_fit(found, self.body.compliance, self.config.observed)
+            if not self.seen_ns:
+                check_sides(seen, found, self.body.compliance, self.config)
         except InputError:
             self._tracker.reset()  # the next fit does not start from this one
             raise
@@ -233,7 +205,7 @@ class AnatomySession:
         Args:
             out_of_time: Asked after each step of the solver; the best answer so far is returned once it says so.
         """
-        held, places = self._held()
+        held, places = self._tools.places()
         gravity = (
             self._gravity if self._shape is self.body.model else np.zeros(3)
         )  # a shape that was seen hangs already
@@ -257,61 +229,6 @@ class AnatomySession:
             solution, displacement=x - model.rest, volume_change=change, min_volume_ratio=float(ratios.min())
         )
 
-    def _check_fit(self, seen: SurfacePoints, found: Deformation, positions: Array) -> None:
-        """Refuse a fit that nobody should believe; a first cloud also when it fits better turned round."""
-        reason, most = '', self.config.observed
-        displaced = float(np.sqrt(np.mean(np.sum((positions - self.body.model.rest) ** 2, axis=1))))
-        if found.verdict is Verdict.REFUSE:
-            reason = '; '.join(found.reasons)
-        elif self.body.model.volume_ratios(positions).min() < _LEAST_RATIO:
-            reason = 'tissue would be turned inside out to meet the cloud'
-        elif found.amplitude > most.max_amplitude:
-            reason = (
-                f'it fits only with {found.amplitude:.1f} times the deformation that is expected, limit '
-                f'{most.max_amplitude:g}: another organ?'
-            )
-        elif displaced > most.max_displacement:
-            reason = (
-                f'it fits only with the organ displaced by {1e3 * displaced:.0f} mm RMS, limit '
-                f'{1e3 * most.max_displacement:.0f} mm: another organ, or registered badly?'
-            )
-        if reason:
-            raise InputError(reason, code='OBSERVED_REFUSED')
-        if not self.seen_ns:
-            check_sides(seen, found, self.body.compliance, self.config)
-
-    def _take(self, tool: _Tool) -> None:
-        assert tool.anatomy_T_tip is not None
-        tool.missed = True
-        tool.grasp = take(
-            self.positions, self.body.model.mesh.outer_nodes, tool.anatomy_T_tip,
-            np.concatenate([self.held, self.body.held]), self.config.grasp,
-        )  # fmt: skip
-        tool.missed = False
-
-    def _check(self, name: str, tool: _Tool, step: float) -> None:
-        assert tool.grasp is not None and tool.anatomy_T_tip is not None
-        config = self.config.grasp
-        try:
-            if step > config.max_step:
-                raise InputError(
-                    f'{name}: the tip jumped {1e3 * step:.0f} mm, limit max_step {1e3 * config.max_step:.0f} mm; its '
-                    'grasp is given up',
-                    code='GRASP_LOST',
-                )
-            check_pull(tool.grasp, self.body.model.rest, tool.grasp.places(tool.anatomy_T_tip), config)
-        except InputError:
-            tool.grasp, tool.missed = None, True
-            raise
-
-    def _held(self) -> tuple[NDArray[np.int64], Array]:
-        nodes, places = [np.zeros(0, np.int64)], [np.zeros((0, 3))]
-        for tool in self._tools.values():
-            if tool.grasp is not None and tool.anatomy_T_tip is not None:
-                nodes.append(tool.grasp.nodes)
-                places.append(tool.grasp.places(tool.anatomy_T_tip))
-        return np.concatenate(nodes), np.concatenate(places)
-
     def _springs(self) -> Springs:
         names = sorted(self._sensed)
         if not names:
@@ -334,20 +251,15 @@ class AnatomySession:
         sensors = [self._sensors[name] for name in names]
         moved = np.zeros_like(rest) if by_tools else self.positions - self._shape.rest
         at = [self._sensed[name].place[None] - points.at(moved) for name, points in zip(names, sensors, strict=True)]
-        held = [tool for tool in self._tools.values() if by_tools and tool.grasp is not None]
-        patches = [tool.grasp.nodes for tool in held if tool.grasp is not None]
-        parts = [at_nodes(fixed), *map(at_nodes, patches), *sensors]
+        patches = self._tools.patches() if by_tools else []
+        parts = [at_nodes(fixed), *(at_nodes(nodes) for nodes, _ in patches), *sensors]
         spread = np.full(len(fixed), config.tissue.fixed_sigma**2)
-        own = [
-            np.full(len(patch), tool.variance + config.grasp.sigma**2)
-            for tool, patch in zip(held, patches, strict=True)
-        ]
-        spread = np.concatenate([spread, *own])
+        spread = np.concatenate([spread, *(np.full(len(nodes), variance) for nodes, variance in patches)])
         return make_tracked(
             MaterialPoints(
                 np.concatenate([part.nodes for part in parts]), np.concatenate([part.weights for part in parts])
             ),
-            np.concatenate([rest[fixed], *(self.positions[patch] for patch in patches), *at]),
+            np.concatenate([rest[fixed], *(self.positions[nodes] for nodes, _ in patches), *at]),
             np.concatenate(
                 [spread[:, None, None] * np.eye(3), *(self._sensed[name].covariance[None] for name in names)]
             ),

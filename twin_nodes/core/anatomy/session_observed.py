@@ -20,6 +20,7 @@ _SIDES = (
     ('x and y turned round (RAS in place of LPS)', (-1.0, -1.0, 1.0)),
 )
 _CUT = 16.0
+_LEAST_RATIO = 0.1  # of the volume of a tetrahedron to that at rest
 _MILLIMETRES = 20.0  # times the size of the organ: no cloud in metres reaches so far from it
 
 
@@ -63,6 +64,37 @@ def thinned(seen: SurfacePoints, count: int) -> SurfacePoints:
         return seen
     kept = np.linspace(0, len(seen) - 1, count).round().astype(np.int64)
     return SurfacePoints(np.ascontiguousarray(seen.points_patient[kept]), seen.sigma[kept])
+
+
+def check_fit(found: Deformation, compliance: Compliance, config: ObservedConfig) -> None:
+    """Refuse a fit that nobody should believe.
+
+    Args:
+        found: The fit, in the anatomy.
+        compliance: The organ.
+        config: Settings.
+
+    Raises:
+        InputError: OBSERVED_REFUSED.
+    """
+    model, positions, reason = compliance.model, np.ascontiguousarray(found.positions_patient), ''
+    displaced = float(np.sqrt(np.mean(np.sum((positions - model.rest) ** 2, axis=1))))
+    if found.verdict is Verdict.REFUSE:
+        reason = '; '.join(found.reasons)
+    elif model.volume_ratios(positions).min() < _LEAST_RATIO:
+        reason = 'tissue would be turned inside out to meet the cloud'
+    elif found.amplitude > config.max_amplitude:
+        reason = (
+            f'it fits only with {found.amplitude:.1f} times the deformation that is expected, limit '
+            f'{config.max_amplitude:g}: another organ?'
+        )
+    elif displaced > config.max_displacement:
+        reason = (
+            f'it fits only with the organ displaced by {1e3 * displaced:.0f} mm RMS, limit '
+            f'{1e3 * config.max_displacement:.0f} mm: another organ, or registered badly?'
+        )
+    if reason:
+        raise InputError(reason, code='OBSERVED_REFUSED')
 
 
 def check_sides(seen: SurfacePoints, found: Deformation, compliance: Compliance, config: AnatomySessionConfig) -> None:
