@@ -123,11 +123,12 @@ class WanSocket:
             with self._lock:
                 before = self._site.received
                 replies = self._site.receive(datagram, time.monotonic_ns())
-                authentic = self._site.received > before or bool(replies)
-            if authentic and not self._fixed:
+                proved = self._site.received > before
+            if proved and not self._fixed:  # not by a handshake, which may be an old one that somebody sends again
                 self._peer = source
             for reply in replies:
-                self._send(reply)
+                with contextlib.suppress(OSError):
+                    self._socket.sendto(reply, source)
 
     def _play(self) -> None:
         now_ns = time.monotonic_ns()
