@@ -35,7 +35,7 @@ class SimulatedArmConfig:
     lag: float = setting('Time constant with which the joints follow the set point.', 0.02, unit='s', minimum=0.0,
                          maximum=1.0)  # fmt: skip
     max_angle_speed: float = setting('Fastest revolute joint.', 4.0, unit='rad/s', minimum=0.01, maximum=100.0)
-    max_length_speed: float = setting('Fastest prismatic joint.', 0.4, unit='m/s', minimum=0.001, maximum=10.0)
+    max_slide_speed: float = setting('Fastest prismatic joint.', 0.4, unit='m/s', minimum=0.001, maximum=10.0)
     angle_noise: float = setting('Noise of the encoders.', 0.0002, unit='rad', minimum=0.0, maximum=0.1)
     length_noise: float = setting('Noise of the encoders.', 0.00002, unit='m', minimum=0.0, maximum=0.01)
     wrist_slack: float = setting(
@@ -74,7 +74,7 @@ class SimulatedArm:
             raise ConfigError(f'joint_offsets has {len(config.joint_offsets)} entries, expected {len(self.chain)}')
         self._offsets = np.array(config.joint_offsets or [0.0] * len(self.chain))
         self._config, self._rng = config, rng
-        self._speed = np.where(self.chain.is_prismatic, config.max_length_speed, config.max_angle_speed)
+        self._speed = np.where(self.chain.is_prismatic, config.max_slide_speed, config.max_angle_speed)
         self._noise = np.where(self.chain.is_prismatic, config.length_noise, config.angle_noise)
         self._inverse = InverseConfig(position_tolerance=1e-6, rotation_tolerance=1e-5, restarts=0)
         home = np.clip(np.zeros(len(self.chain)), self.chain.lower, self.chain.upper)
