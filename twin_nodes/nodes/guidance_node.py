@@ -42,6 +42,7 @@ from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measuremen
 from twin_nodes.ros.run import run_node
 
 _WATCH_S = 0.05
+_LATENCY_EVERY = 8  # poses between two looks at the latency
 _SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
 
@@ -279,6 +280,8 @@ class GuidanceNode(Node):
         if now_ns is None or not self.config.advisor.prediction.measure_latency:
             return
         self._latency.add((now_ns - stamp_ns) / NANOSECONDS)
+        if self._latency.count % _LATENCY_EVERY:
+            return
         latency = self._latency.seconds
         self._advisor.set_latency(0.0 if latency is None else latency)
         if latency is None:

@@ -88,6 +88,8 @@ class GuidanceFixtures:
             self._mixer.reset()
             return
         self._publish(advice.stamp_ns, self._mixer.update(position, velocity, seconds).force)
+        if not self._scale.get_subscription_count():
+            return
         scales = [
             velocity_scale(one.distance, -float(one.gradient @ velocity), self._config) for one in advice.clearances
         ]

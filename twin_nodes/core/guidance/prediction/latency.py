@@ -18,14 +18,17 @@ class LatencyEstimate:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._seen: deque[float] = deque(maxlen=_KEPT)
+        self.count = 0
 
     def reset(self) -> None:
         """Forget all, as after a jump of the clock."""
         self._seen.clear()
+        self.count = 0
 
     def add(self, seconds: float) -> None:
         """Take in the time between the stamp of a pose and now; a pose from the future counts as of now."""
         self._seen.append(max(seconds, 0.0))
+        self.count += 1
 
     @property
     def seconds(self) -> float | None:
