@@ -42,7 +42,7 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
 
 
 def _figures(quick: bool) -> Iterator[Figure]:
-    rows = study(24 if quick else 60)
+    rows = study(36 if quick else 60)
     worst = worst_percent(rows[1:])
     yield judge('operator_fit_worst_percent', worst, '%', at_most=15.0, peer='UVA study, 9 rows')
     yield judge('operator_fit_same_rank', float(same_rank(rows[1:])), '', at_least=1.0, peer='UVA study, 9 rows')

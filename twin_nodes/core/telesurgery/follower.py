@@ -122,6 +122,7 @@ class Follower:
             twin: Where the twin of the leader is [m], None for no such check.
         """
         taken = 0
+        stalled = self._tick_ns is not None and now_ns - self._tick_ns > self._hold_ns  # we, not the link
         for command in commands:
             if command.sequence <= self._received:
                 break
@@ -134,7 +135,9 @@ class Follower:
             if command.request > self._request:
                 self._request, self._action = command.request, command.action
             late_ns = now_ns - command.stamp_ns - self._clock.floor_ns
-            if not backlog and (command is commands[0] or (self._clock.known and late_ns < self._bridge_ns * 5)):
+            if not (backlog or stalled) and (
+                command is commands[0] or (self._clock.known and late_ns < self._bridge_ns * 5)
+            ):
                 self._clock.add(command.stamp_ns, now_ns)
         if taken and not backlog:
             self._count(commands[0].sequence)

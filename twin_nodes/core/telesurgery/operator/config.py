@@ -19,7 +19,9 @@ class OperatorConfig:
     gain: float = setting(
         'Visual servo: speed of the hand per distance to go.', 1.93, unit='1/s', minimum=0.1, maximum=10.0
     )
-    lag_scale: float = setting('Lag at which an operator halves his gain.', 0.3028, unit='s', minimum=0.01, maximum=10.0)
+    lag_scale: float = setting(
+        'Lag at which an operator halves his gain.', 0.3028, unit='s', minimum=0.01, maximum=10.0
+    )
     speed: float = setting('Largest speed of the hand.', 0.0513, unit='m/s', minimum=0.005, maximum=0.3)
     smoothing: float = setting('Time constant of the hand.', 0.08, unit='s', minimum=0.01, maximum=1.0)
     tremor: float = setting(

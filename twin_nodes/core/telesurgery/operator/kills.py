@@ -19,6 +19,7 @@ from twin_nodes.core.telesurgery.operator.direct import STEP_NS
 KINDS = ('leader killed', 'cable cut', 'leader stopped and continued', 'follower stopped and continued')
 _BEGINS = 2.0  # the hand rests until the session stands [s]
 _STANDS = 5e-4  # m/s
+_OUTAGE_NS = 300_000_000  # a shorter silence is not the operator's business
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,5 @@ class _Kill:
             if moved >= _STANDS * (now_ns - before_ns) / NANOSECONDS:
                 if now_ns < back:
                     hold = now_ns - last
-                again = again or now_ns > back + round(0.1 * NANOSECONDS)
+                again = again or (now_ns > back + round(0.1 * NANOSECONDS) and back - last >= _OUTAGE_NS)
         return Kill(self.kind, hold / NANOSECONDS, largest, again)

@@ -28,6 +28,7 @@ from twin_nodes.core.telesurgery.operator.hand_kernels import (
     HAND,
     IDLE,
     JAW,
+    PHASE,
     RING,
     VIEW_CARRY,
     VIEW_CLOSED,
@@ -49,6 +50,7 @@ from twin_nodes.core.telesurgery.operator.task_kernels import (
     MISSES,
     OBJ,
     PLACED,
+    RETREAT,
     new_task,
     task_step,
 )
@@ -163,9 +165,11 @@ class _Trial:
             point = self._follow(now_ns, index)
             self.record.add(now_ns, self.leader, self.follower, point)
             self._see(now_ns, index)
-            if done:
+            if done and self.real[PLACED] > 0.5:
                 last = index
                 break
+            if done:  # in the twin; the robot has yet to do it, or has not managed
+                self.hand[PHASE] = RETREAT
         else:
             done = False
         return self._result(last + 1, done)
