@@ -38,8 +38,9 @@ from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
-from twin_nodes.ros.qos import EVENTS, LATCHED, latched, measurement, measurement_subscription
+from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.surface_feed import SurfaceFeed
 
 _WATCH_S = 0.05
 _LATENCY_EVERY = 8  # poses between two looks at the latency
@@ -104,7 +105,7 @@ class GuidanceNode(Node):
             else None
         )
         self._carved = CarvedStructures(self, self.health, self.config.anatomy_frame, self._on_grid, self._on_original)
-        subscribe(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
+        self._surfaces = SurfaceFeed(self, self._on_surface)
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)

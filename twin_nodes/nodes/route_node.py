@@ -26,6 +26,7 @@ from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.qos import EVENTS, LATCHED, measurement, measurement_subscription
 from twin_nodes.ros.route_markers import route_markers, route_poses
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.surface_feed import SurfaceFeed
 
 _PERIOD_S = 0.1
 
@@ -70,7 +71,7 @@ class RouteNode(Node):
         self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
         self.health.set('plan', WARN, 'NO_ROUTE', self._session.plan.reason)
         self._carved = CarvedStructures(self, self.health, self.config.anatomy_frame, self._on_grid, self._on_original)
-        self.create_subscription(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
+        self._surfaces = SurfaceFeed(self, self._on_surface)
         qos = measurement_subscription(replay=replay)
         self.create_subscription(PoseWithCovarianceStamped, 'guidance/tip', self._on_tip, qos)
         self.create_subscription(Int32, 'guidance/route/choose', self._on_choose, 1)

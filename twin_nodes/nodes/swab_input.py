@@ -20,8 +20,9 @@ from twin_nodes.ros.clouds import array_from_cloud, surface_from_marker
 from twin_nodes.ros.conversions import check_header
 from twin_nodes.ros.health import ERROR, OK
 from twin_nodes.ros.progress import is_replay
-from twin_nodes.ros.qos import LATCHED, measurement_subscription
+from twin_nodes.ros.qos import measurement_subscription
 from twin_nodes.ros.registration_output import RegistrationOutput
+from twin_nodes.ros.surface_feed import SurfaceFeed
 
 _CLOUDS_WAITING = 64
 _FINEST = 160  # cells along the longest side: a spacing that a large organ does not need
@@ -54,7 +55,7 @@ class SwabInput:
         self._node, self._structure, self._frame = node, structure, anatomy_frame
         self._procedure, self._output = procedure, output
         node.health.set('surface', ERROR, 'ANATOMY_REFUSED', f'waiting for {structure!r} in anatomy/surface')
-        node.create_subscription(MarkerArray, 'anatomy/surface', self._on_surface, LATCHED)
+        self._feed = SurfaceFeed(node, self._on_surface)
 
     def _on_surface(self, message: MarkerArray) -> None:
         health, names = self._node.health, [marker.ns for marker in message.markers]

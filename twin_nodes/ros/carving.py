@@ -29,7 +29,7 @@ from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.progress import follow_progress, is_replay
-from twin_nodes.ros.qos import LATCHED, SNAPSHOT, latched, measurement, measurement_subscription
+from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT, latched, measurement
 from twin_nodes.ros.removed import removed_cloud
 from twin_nodes.ros.ties import tie_from
 
@@ -99,7 +99,9 @@ class LiveCarving:
 
     def _subscribe(self) -> None:
         config, subscribe = self._config, self._node.create_subscription
-        qos, state = measurement_subscription(replay=self._replay), latched(replay=self._replay)
+        # every pose counts: the surface takes long to send, and a path must not break meanwhile
+        qos = REPLAY_SUBSCRIPTION if self._replay else COMMAND_SUBSCRIPTION
+        state = latched(replay=self._replay)
         subscribe(PoseWithCovarianceStamped, f'calibration/{config.tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         follow_progress(self._node, f'calibration/{config.tool}', self._on_calibration_progress)
