@@ -31,7 +31,8 @@ CODES: dict[str, CodeEntry] = {
     ),
     'LINK_DEGRADED': CodeEntry(
         'the link loses much or is slow',
-        'Loss or delay is above `degraded_loss` or `degraded_delay`; commands still come.',
+        'Loss or delay is above `degraded_loss` or `degraded_delay`, or commands come late or in gaps; they still come. '
+        'The robot slows down and bridges.',
         'Move slower; look for the cause in link/state (loss, delay, queue).',
     ),
     'LINK_OUTAGE': CodeEntry(
@@ -561,7 +562,6 @@ CODES: dict[str, CodeEntry] = {
         'Nothing is replayed while they differ by more than `divergence.tolerance`.',
         'Look at the real picture; ask for `discard`.',
     ),
-    'LINK_DEGRADED': CodeEntry('commands come late or in gaps', 'The robot slows down and bridges.', 'Check the link.'),
     'RECORDER_BEHIND': CodeEntry(
         'the recorder drops messages', 'The queue to the disk is full.', 'Record fewer topics or use a faster disk.'
     ),
