@@ -31,8 +31,8 @@ CODES: dict[str, CodeEntry] = {
     ),
     'LINK_DEGRADED': CodeEntry(
         'the link loses much or is slow',
-        'Loss or delay is above `degraded_loss` or `degraded_delay`, or commands come late or in gaps; they still come. '
-        'The robot slows down and bridges.',
+        'Loss or delay is above `degraded_loss` or `degraded_delay`, or commands come late or in gaps; they still come.'
+        ' The robot slows down and bridges.',
         'Move slower; look for the cause in link/state (loss, delay, queue).',
     ),
     'LINK_OUTAGE': CodeEntry(
