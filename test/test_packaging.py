@@ -32,6 +32,7 @@ MACHINE = re.compile('|'.join(['/' + place for place in ('work/', 'root/', 'farm
 REGISTRY = re.compile('|'.join([r'py' + r'pi\.org', 'python' + r'hosted\.org', 'index' + '-url', 'npm' + r'js\.org']))
 EXTRAS = [f'requirements-{name}.txt' for name in ('images', 'learn', 'tetwild', 'wan', 'pdf')]
 PEERS = 'requirements-peers.txt'
+NAMED = {'open3d': 'open3d-cpu', 'warp': 'warp-lang', 'zenoh': 'eclipse-zenoh'}  # peers and extras by their modules
 IF_IMPORTABLE = {'crtk_msgs'}  # ROS packages that are used where they are, and not asked for
 PLACEHOLDER = re.compile('/home/' + '(you|user|me)/')
 
@@ -155,8 +156,8 @@ def test_requirements_name_what_is_imported(folder, but, files):
     for module in sorted(third_party(folder, but=but)):
         if is_ros(module) or module in {'build_tf2_msgs', *come_along}:
             continue
-        # a wheel that lists no modules, such as that of small_gicp, has the name of its module
-        distributions = {canonicalize_name(name) for name in brings.get(module, [module])}
+        # a wheel that lists no modules, such as that of small_gicp, or that is not there has the name of its module
+        distributions = {canonicalize_name(name) for name in brings.get(module, [NAMED.get(module, module)])}
         assert distributions & named, f'{module} (of {distributions}) is not in {files}'
 
 

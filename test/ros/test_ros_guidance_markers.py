@@ -20,7 +20,11 @@ def clearance(name, distance, *, outside=False):
 
 def markers_of(*clearances, zones):
     tip = Chain(np.eye(4), np.eye(6) * 1e-8, ())
-    return guidance_markers(Advice(STAMP_NS, tip, clearances, zones, ()), 'anatomy').markers
+    advice = Advice(
+        STAMP_NS, tip, 0.0, np.eye(4), np.eye(6) * 1e-8, np.zeros(6), clearances,
+        {one.structure: one.distance for one in clearances}, {}, zones, (), (),
+    )  # fmt: skip
+    return guidance_markers(advice, 'anatomy').markers
 
 
 def test_each_structure_has_a_line_and_a_text():

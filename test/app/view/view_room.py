@@ -136,7 +136,8 @@ class FakeRoom(Node):
             distance -= 0.002
             zone = 2 if distance < 0.0 else 1 if distance < 0.003 else 0
             probability = 1.0 / (1.0 + np.exp(distance / 2e-4))
-            rows[index] = (*vertices[nearest], distance, 4e-4, probability, -1.0, index, 0 if index == 0 else zone, 0)
+            shown = 0 if index == 0 else zone
+            rows[index] = (*vertices[nearest], distance, 4e-4, probability, -1.0, index, shown, 0, 0.0, distance)
         return cloud_from_array(stamp, 'anatomy', rows)
 
     def say(self, name: str, level: bytes, code: str, message: str) -> None:

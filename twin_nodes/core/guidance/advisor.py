@@ -158,6 +158,8 @@ class Advisor:
         self._pending.clear()
         self.tip.reset()
         self.registration.reset()
+        # what it has learned is of the time before; a second pass begins as the first
+        self._lookout = Lookout(self._config.prediction, self._config.guidance.alarms)
         self._forget_advice()
 
     def _forget_advice(self) -> None:
