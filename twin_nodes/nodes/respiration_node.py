@@ -13,12 +13,14 @@ from std_msgs.msg import Bool
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.guidance.respiration.config import RespirationConfig
 from twin_nodes.core.guidance.respiration.session import RespirationSession, TargetForecast
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.stamp_order import StampOrder
-from twin_nodes.ros.conversions import StampedPose, pose_from, pose_with_covariance
+from twin_nodes.ros.checked import checked_pose
+from twin_nodes.ros.conversions import pose_with_covariance
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
@@ -89,13 +91,9 @@ class RespirationNode(Node):
         self._open: bool | None = None
         self.health.set('state', WARN, 'LEARNING', 'no sample of the markers yet')
 
-    def _checked(self, message: PoseWithCovarianceStamped) -> StampedPose | None:
+    def _checked(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
         now_ns = None if self._replay else int(self.get_clock().now().nanoseconds)
-        try:
-            return pose_from(message, frame=self.config.frame, now_ns=now_ns)
-        except InputError as error:
-            self.health.warn(error.code or 'NOT_FINITE', str(error))
-            return None
+        return checked_pose(message, frame=self.config.frame, now_ns=now_ns, health=self.health)
 
     def _marker_callback(self, marker: str) -> Callable[[PoseWithCovarianceStamped], None]:
         def on_marker(message: PoseWithCovarianceStamped) -> None:

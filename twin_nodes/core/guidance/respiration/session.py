@@ -33,11 +33,7 @@ class TargetForecast:
 
     def at(self, ahead: float) -> tuple[Array, Array]:
         """Position [m], shape (3,), and covariance [m²], (3, 3), at a time ahead [s] within the horizons."""
-        after = int(np.clip(np.searchsorted(self.horizons, ahead), 1, len(self.horizons) - 1))
-        share = (ahead - self.horizons[after - 1]) / (self.horizons[after] - self.horizons[after - 1])
-        position: Array = (1.0 - share) * self.positions[after - 1] + share * self.positions[after]
-        covariance: Array = (1.0 - share) * self.covariances[after - 1] + share * self.covariances[after]
-        return position, covariance
+        return _between(self.horizons, self.positions, self.covariances, ahead)
 
 
 class RespirationSession:
@@ -137,8 +133,13 @@ class RespirationSession:
         times = np.concatenate([[0.0], forecast.horizons])
         positions = np.vstack([forecast.start, forecast.positions])
         covariances = np.concatenate([np.zeros((1, 3, 3)), forecast.covariances])
-        after = int(np.clip(np.searchsorted(times, ahead), 1, len(times) - 1))
-        share = (ahead - times[after - 1]) / (times[after] - times[after - 1])
-        mean: Array = positions[after - 1] + share * (positions[after] - positions[after - 1])
-        spread: Array = covariances[after - 1] + share * (covariances[after] - covariances[after - 1])
-        return mean, spread
+        return _between(times, positions, covariances, ahead)
+
+
+def _between(times: Array, positions: Array, covariances: Array, ahead: float) -> tuple[Array, Array]:
+    """Position [m], shape (3,), and covariance [m²], (3, 3), at a time [s], linear between the times, shape (h,)."""
+    after = int(np.clip(np.searchsorted(times, ahead), 1, len(times) - 1))
+    share = (ahead - times[after - 1]) / (times[after] - times[after - 1])
+    position: Array = positions[after - 1] + share * (positions[after] - positions[after - 1])
+    covariance: Array = covariances[after - 1] + share * (covariances[after] - covariances[after - 1])
+    return position, covariance
