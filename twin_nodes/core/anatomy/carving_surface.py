@@ -54,6 +54,7 @@ class BrickSurface:
         wide = size + 4
         self._state = np.empty((wide,) * 3, np.uint8)
         self._known = np.empty((wide,) * 3, np.int32)
+        self._found = np.empty(wide**3, np.int32)
         self._vertices = np.empty((wide**3, 3), np.float32)
         self._triangles = np.empty((6 * wide**3, 3), np.int32)
 
@@ -84,7 +85,7 @@ class BrickSurface:
         """Mesh one brick as it is now."""
         n, m = carving_surface_kernels.mesh_brick(
             self._voxels, self._field, label, brick, self._shift, self._level, self._spacing, self._state, self._known,
-            self._vertices, self._triangles,
+            self._found, self._vertices, self._triangles,
         )  # fmt: skip
         return BrickMesh(self._vertices[:n].copy(), self._triangles[:m].copy())
 
