@@ -42,3 +42,13 @@ def test_tetrahedra_are_described(tmp_path):
     corners = np.array([[0, 0, 0], [30, 0, 0], [0, 30, 0], [0, 0, 30]], float)
     meshio.Mesh(corners, [('tetra', [[0, 1, 2, 3]])]).write(tmp_path / 'one.mesh')
     assert inspect(tmp_path / 'one.mesh').startswith('tetrahedra, good: 4 nodes, 1 elements, 4.5 ml when read in mm')
+
+
+def test_tetrahedra_in_vtk_are_described_as_such(tmp_path):
+    import meshio
+
+    corners = np.array([[0, 0, 0], [30, 0, 0], [0, 30, 0], [0, 0, 30]], float)
+    meshio.Mesh(corners, [('tetra', [[0, 1, 2, 3]])]).write(tmp_path / 'one.vtk')
+    assert inspect(tmp_path / 'one.vtk').startswith('tetrahedra, good: 4 nodes, 1 elements')
+    meshio.Mesh(corners, [('triangle', [[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])]).write(tmp_path / 'faces.vtk')
+    assert inspect(tmp_path / 'faces.vtk').startswith('surface, good: 4 vertices, 4 triangles')

@@ -143,3 +143,26 @@ def test_real_meshes(shared_data, name, nodes, tets, volume):
     mesh = read_tets(shared_data / 'fem_meshes_sfepy' / name, unit='m')
     assert (len(mesh.nodes), len(mesh.tets)) == (nodes, tets)
     assert mesh.volume == pytest.approx(volume, rel=1e-3)
+
+
+@pytest.mark.parametrize(('ending', 'kind'), [('vtk', 'vtk'), ('vtu', 'vtu'), ('msh', 'gmsh'), ('msh', 'gmsh22')])
+def test_quadratic_tetrahedra_keep_their_corners(tmp_path, ending, kind):
+    import meshio
+
+    corners = np.array([[0, 0, 0], [30, 0, 0], [0, 30, 0], [0, 0, 30]], float)
+    edges = [(0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3)]
+    nodes = np.concatenate([corners, [(corners[a] + corners[b]) / 2 for a, b in edges]])
+    path = tmp_path / f'one.{ending}'
+    meshio.Mesh(nodes, [('tetra10', [list(range(10))])]).write(path, file_format=kind)
+    mesh = read_tets(path, unit='mm')
+    assert len(mesh.nodes) == 4 and mesh.volume == pytest.approx(4.5e-6)
+
+
+@pytest.mark.parametrize(('ending', 'kind'), [('vtk', 'vtk'), ('mesh', 'medit'), ('msh', 'gmsh'), ('msh', 'gmsh22')])
+def test_what_is_there_instead_of_tetrahedra_is_counted(tmp_path, ending, kind):
+    import meshio
+
+    path = tmp_path / f'box.{ending}'
+    meshio.Mesh(CUBE, [('hexahedron', [[0, 1, 3, 2, 4, 5, 7, 6]])]).write(path, file_format=kind)
+    with pytest.raises(InputError, match='no tetrahedra in the file, but 1 × hexahedron'):
+        read_tets(path, unit='mm')

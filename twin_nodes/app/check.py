@@ -9,7 +9,15 @@ from typing import Any
 
 import yaml
 
-from twin_nodes.app.check_anatomy import TETS, inspect_case, inspect_recipe, inspect_tets, is_case, is_recipe
+from twin_nodes.app.check_anatomy import (
+    TETS,
+    holds_vtk_tets,
+    inspect_case,
+    inspect_recipe,
+    inspect_tets,
+    is_case,
+    is_recipe,
+)
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
@@ -175,8 +183,15 @@ def _bag(file: Path) -> str:
 
 
 def _mesh(file: Path) -> str:
-    """Read a surface in millimetres, and in metres where that gives no anatomy's size."""
+    """Read a surface in millimetres, and in metres where that gives no anatomy's size; tetrahedra in VTK as such."""
     from twin_nodes.io.meshes import read_surface
+
+    refused = ''
+    if file.suffix.lower() == '.vtk' and holds_vtk_tets(file):
+        try:
+            return inspect_tets(file)
+        except InputError as refusal:
+            refused = f'; as tetrahedra it is refused: {refusal}'
 
     try:
         unit, surface = 'mm', read_surface(file, unit='mm')
@@ -190,7 +205,7 @@ def _mesh(file: Path) -> str:
     closed = 'closed' if surface.is_watertight else 'not closed: no signed distance can be computed'
     verdict = 'good' if surface.is_watertight else 'with a warning'
     counts = f'{len(surface.vertices)} vertices, {len(surface.triangles)} triangles'
-    return f'surface, {verdict}: {counts}, {size} mm when read in {unit}, {closed}'
+    return f'surface, {verdict}: {counts}, {size} mm when read in {unit}, {closed}{refused}'
 
 
 def _volume(file: Path) -> str:

@@ -47,6 +47,16 @@ def inspect_recipe(file: Path) -> str:
     return f'recipe, good: {what}; type `twin build {file}`'
 
 
+def holds_vtk_tets(file: Path) -> bool:
+    """Whether a .vtk file has tetrahedra that can be read."""
+    from twin_nodes.io.tet_formats import read_vtk_tets
+
+    try:
+        return len(read_vtk_tets(file)[1]) > 0
+    except (InputError, ValueError, IndexError, KeyError, OverflowError):
+        return False  # a surface, or a broken file: the reader of surfaces says what is wrong
+
+
 def inspect_tets(file: Path) -> str:
     """Read tetrahedra in metres, or in millimetres where that gives no anatomy's size."""
     from twin_nodes.io.tet_meshes import read_tets

@@ -22,8 +22,12 @@ MAX_BYTES = 2 << 30
 UNITS = {'m': 1.0, 'mm': 1e-3}
 SPACES = {'LPS': (1.0, 1.0, 1.0), 'RAS': (-1.0, -1.0, 1.0)}
 _HEADER = 1 << 16
-_TET_FACES = ((0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2))
-_HEXA_FACES = ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
+_SOLID_FACES: dict[str, tuple[tuple[int, ...], ...]] = {
+    'tetra': ((0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)),
+    'hexahedron': ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)),
+    'wedge': ((0, 1, 2), (3, 5, 4), (0, 3, 4, 1), (1, 4, 5, 2), (2, 5, 3, 0)),
+    'pyramid': ((0, 3, 2, 1), (0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)),
+}
 _VTK_TYPES = {
     'float': '>f4',
     'double': '>f8',
@@ -175,10 +179,8 @@ def _from_meshio(mesh: Any) -> Raw:
         corners = np.asarray(block.data, np.int64) if block.type != 'polygon' else block.data
         if block.type in ('triangle', 'quad') or block.type.startswith('polygon'):
             faces.append(fans(corners))
-        elif block.type == 'tetra':
-            solids += [fans(corners[:, face]) for face in _TET_FACES]
-        elif block.type == 'hexahedron':
-            solids += [fans(_from_least(corners[:, face])) for face in _HEXA_FACES]
+        elif block.type in _SOLID_FACES:
+            solids += [fans(_from_least(corners[:, face])) for face in _SOLID_FACES[block.type]]
         elif block.type not in ('vertex', 'line'):
             raise _refusal(f'cells of type {block.type} are not read')
     if solids and not faces:
@@ -186,10 +188,10 @@ def _from_meshio(mesh: Any) -> Raw:
     return points, np.concatenate(faces) if faces else np.empty((0, 3), np.int64)
 
 
-def _from_least(quads: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Turn each quad until its least corner is first, so that two neighbours cut their face along one diagonal."""
-    turn = (np.argmin(quads, axis=1)[:, None] + np.arange(4)) % 4
-    return np.take_along_axis(quads, turn, axis=1)
+def _from_least(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn each face until its least corner is first, so that two neighbours cut a quad along one diagonal."""
+    turn = (np.argmin(faces, axis=1)[:, None] + np.arange(faces.shape[1])) % faces.shape[1]
+    return np.take_along_axis(faces, turn, axis=1)
 
 
 def _outer(triangles: NDArray[np.int64]) -> NDArray[np.int64]:

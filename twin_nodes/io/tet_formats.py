@@ -4,6 +4,7 @@ Each reader returns nodes (n, 3), tetrahedra (m, 4) and labels (m,) or None, as 
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from twin_nodes.io.mesh_formats import check_bytes, check_count, vtk_numbers
 
 Raw = tuple[Array, NDArray[np.int64], NDArray[Any] | None]
 _VTK_TET = 10
+_VTK_TET10 = 24
+_VTK_NAMES = {5: 'triangle', 9: 'quad', 11: 'voxel', 12: 'hexahedron', 13: 'wedge', 14: 'pyramid', 25: 'hexahedron20'}
 _GMSH_TET = 4
+_GMSH_NAMES = {1: 'line', 2: 'triangle', 3: 'quad', 5: 'hexahedron', 6: 'wedge', 7: 'pyramid', 15: 'vertex'}
+_GMSH_TET10 = 11
 _GMSH_NODES = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 6: 6, 7: 5, 8: 3, 9: 6, 10: 9, 11: 10, 15: 1}
 _LABEL_NAMES = (b'label', b'labels', b'mat_id', b'material', b'medit:ref', b'gmsh:physical', b'region', b'ids')
 _SCALARS = re.compile(rb'SCALARS\s+(\S+)\s+(\S+)(?:\s+1)?[ \t]*\r?\nLOOKUP_TABLE\s+\S+[ \t]*\r?\n')
@@ -45,12 +50,14 @@ def read_vtk_tets(path: Path) -> Raw:
     kinds = vtk_numbers(data, at, count, 'int', binary).astype(np.int64)
     if len(kinds) != len(offsets) - 1:
         raise _refusal(f'{len(kinds)} cell types for {len(offsets) - 1} cells')
-    chosen = np.flatnonzero(kinds == _VTK_TET)
-    if (np.diff(offsets)[chosen] != 4).any():
-        raise _refusal('a tetrahedron without four corners')
-    tets = corners[offsets[chosen][:, None] + np.arange(4)] if len(chosen) else np.empty((0, 4), np.int64)
+    chosen = np.flatnonzero((kinds == _VTK_TET) | (kinds == _VTK_TET10))
+    if (np.diff(offsets)[chosen] != np.where(kinds[chosen] == _VTK_TET, 4, 10)).any():
+        raise _refusal('a tetrahedron without four corners, or a quadratic one without ten nodes')
+    if len(chosen) == 0:
+        raise _no_tetrahedra(Counter(_VTK_NAMES.get(int(kind), f'cell of type {kind}') for kind in kinds))
+    tets = corners[offsets[chosen][:, None] + np.arange(4)]
     labels = _vtk_labels(data, binary, len(kinds))
-    return nodes, tets, None if labels is None else labels[chosen]
+    return *_without_middles(nodes, tets, bool((kinds == _VTK_TET10).any())), None if labels is None else labels[chosen]
 
 
 def read_msh(path: Path) -> Raw:
@@ -81,10 +88,14 @@ def read_by_meshio(path: Path) -> Raw:
     tets, labels = [np.empty((0, 4), np.int64)], [np.empty(0, np.int64)]
     names = [name for name in mesh.cell_data if name.lower().encode() in _LABEL_NAMES]
     for number, block in enumerate(mesh.cells):
-        if block.type == 'tetra':
-            tets.append(np.asarray(block.data, np.int64))
+        if block.type in {'tetra', 'tetra10'}:
+            tets.append(np.asarray(block.data, np.int64)[:, :4])
             labels.append(np.asarray(mesh.cell_data[names[0]][number]) if names else np.ones(len(block.data), np.int64))
-    return nodes, np.concatenate(tets), np.concatenate(labels) if names else None
+    if len(tets) == 1:
+        raise _no_tetrahedra(Counter({block.type: len(block.data) for block in mesh.cells}))
+    quadratic = any(block.type == 'tetra10' for block in mesh.cells)
+    corners = _without_middles(nodes, np.concatenate(tets), quadratic)
+    return *corners, np.concatenate(labels) if names else None
 
 
 def vtk_bytes(
@@ -187,23 +198,51 @@ def _msh_1(data: bytes) -> Raw:
     """$NOD: number, then id x y z; $ELM: number, then id kind physical elementary count corners."""
     numbers, nodes = _msh_nodes(_block(data, b'$NOD', b'$ENDNOD'))
     rows = [line.split() for line in _counted(_block(data, b'$ELM', b'$ENDELM'))]
-    chosen = [row for row in rows if int(row[1]) == _GMSH_TET]
-    if any(len(row) != 9 for row in chosen):
+    chosen = _gmsh_tets(rows)
+    if any(len(row) != 5 + _GMSH_NODES[int(row[1])] for row in chosen):
         raise _refusal('a tetrahedron without four corners in $ELM')
-    corners = np.array([row[5:] for row in chosen], np.int64).reshape(-1, 4)
-    return nodes, _by_number(corners, numbers), np.array([row[2] for row in chosen], np.int64)
+    corners = _by_number(np.array([row[5:9] for row in chosen], np.int64), numbers)
+    quadratic = any(int(row[1]) == _GMSH_TET10 for row in chosen)
+    return *_without_middles(nodes, corners, quadratic), np.array([row[2] for row in chosen], np.int64)
 
 
 def _msh_2(data: bytes) -> Raw:
     """$Nodes as in version 1; $Elements: number, then id kind tags tag… corners."""
     numbers, nodes = _msh_nodes(_block(data, b'$Nodes', b'$EndNodes'))
     rows = [line.split() for line in _counted(_block(data, b'$Elements', b'$EndElements'))]
-    chosen = [row for row in rows if int(row[1]) == _GMSH_TET]
-    if any(len(row) != 7 + int(row[2]) for row in chosen):
+    chosen = _gmsh_tets(rows)
+    if any(len(row) != 3 + int(row[2]) + _GMSH_NODES[int(row[1])] for row in chosen):
         raise _refusal('a tetrahedron without four corners in $Elements')
-    corners = np.array([row[-4:] for row in chosen], np.int64).reshape(-1, 4)
+    starts = [3 + int(row[2]) for row in chosen]
+    corners = np.array([row[at : at + 4] for row, at in zip(chosen, starts, strict=True)], np.int64)
     labels = np.array([row[3] if int(row[2]) else 1 for row in chosen], np.int64)
-    return nodes, _by_number(corners, numbers), labels
+    quadratic = any(int(row[1]) == _GMSH_TET10 for row in chosen)
+    return *_without_middles(nodes, _by_number(corners, numbers), quadratic), labels
+
+
+def _gmsh_tets(rows: list[list[bytes]]) -> list[list[bytes]]:
+    chosen = [row for row in rows if int(row[1]) in {_GMSH_TET, _GMSH_TET10}]
+    if not chosen:
+        raise _no_tetrahedra(Counter(_GMSH_NAMES.get(int(row[1]), f'element of type {int(row[1])}') for row in rows))
+    return chosen
+
+
+def _without_middles(nodes: Array, tets: NDArray[np.int64], quadratic: bool) -> tuple[Array, NDArray[np.int64]]:
+    """Of quadratic tetrahedra keep the corners, whose numbers come first in all these formats."""
+    if not quadratic:
+        return nodes, tets
+    used, inverse = np.unique(tets, return_inverse=True)
+    if used[0] < 0 or used[-1] >= len(nodes):
+        raise _refusal(f'corners {used[0]} … {used[-1]} do not fit {len(nodes)} nodes')
+    return nodes[used], inverse.reshape(tets.shape)
+
+
+def _no_tetrahedra(kinds: Counter[str]) -> InputError:
+    found = ', '.join(f'{count} × {kind}' for kind, count in kinds.most_common()) or 'no cells at all'
+    return _refusal(
+        f'no tetrahedra in the file, but {found}: split solid cells into tetrahedra, or build them from the surface '
+        '(`twin build`)'
+    )
 
 
 def _block(data: bytes, start: bytes, end: bytes) -> bytes:

@@ -39,8 +39,6 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
         raise _refusal(path, f'{path.stat().st_size} bytes, limit {MAX_BYTES}')
     try:
         nodes, tets, labels = reader(path)
-        if len(tets) == 0:
-            raise InputError('no tetrahedra in the file')
         marks = labels if labels is not None and np.min(labels) >= 0 else None
         return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
     except InputError as error:
