@@ -2,7 +2,8 @@
 
     python scripts/train_operator_model.py [EPOCHS]
 
-Plain numpy: 400 000 motions, Adam (Kingma and Ba 2015), minutes on one core. No recording is read.
+Plain numpy: 400 000 motions, Adam (Kingma and Ba 2015), minutes on one core; with 0 epochs only the linear weights are
+fitted anew. No recording is read.
 """
 
 import sys
@@ -18,7 +19,9 @@ OPERATORS = 140
 HIDDEN = 40
 BATCH = 512
 RATE = 3e-3
+LINEAR = 100  # operators that the linear weights are fitted to
 MOVING = 0.002  # m/s; hands at rest are taken one in ten
+NAMES = ('w1', 'b1', 'w2', 'b2', 'w3', 'b3')
 OUT = Path(__file__).resolve().parents[1] / 'twin_nodes/core/guidance/prediction/operator_model.npz'
 
 
@@ -41,6 +44,33 @@ def motions(seed: int) -> tuple[np.ndarray, ...]:
         changes.append(np.stack(ahead, axis=1) - trace.measured[n])
     weights = 1.0 / np.sqrt(np.mean(np.sum(np.square(changes), axis=2), axis=0))
     return tuple(np.array(part, np.float32) for part in (rows, pasts, changes, np.tile(weights, (len(rows), 1))))
+
+
+def linear() -> np.ndarray:
+    """Weights (h, n) of one linear model for all: least squares in which each operator counts alike."""
+    count = len(LAGS)
+    normal, right = np.zeros((len(HORIZONS), count, count)), np.zeros((len(HORIZONS), count))
+    for seed in range(LINEAR):
+        trace = operator_trace(np.random.default_rng(seed), noise=3e-5, jitter=0.01)
+        stamps = np.round(trace.times * 1e9).astype(np.int64)
+        found, pasts, starts = np.empty((len(LAGS), 3)), [], []
+        for n in range(31, len(stamps) - 31, 2):
+            lagged(stamps, trace.measured, n + 1, stamps[n], LAGS, found)
+            if np.linalg.norm(trace.measured[n] - found[2]) / LAGS[2] > MOVING:
+                pasts.append(trace.measured[n] - found)
+                starts.append(n)
+        if len(starts) < 50:
+            continue
+        past = np.array(pasts)
+        for h, horizon in enumerate(HORIZONS):
+            then = trace.times[starts] + horizon
+            ahead = np.stack([np.interp(then, trace.times, trace.truth[:, axis]) for axis in range(3)], axis=1)
+            change = ahead - trace.measured[starts]
+            weight = 1.0 / np.mean(np.sum(change**2, axis=1))
+            normal[h] += weight * np.einsum('nia,nja->ij', past, past)
+            right[h] += weight * np.einsum('nia,na->i', past, change)
+    ridge = 1e-7 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / count * np.eye(count)
+    return np.linalg.solve(normal + ridge, right[:, :, None])[:, :, 0]
 
 
 def start(rng: np.random.Generator) -> list[np.ndarray]:
@@ -72,6 +102,11 @@ def gradients(
 
 def train(epochs: int) -> None:
     """Train, and write the weights after each epoch."""
+    line = linear()
+    if not epochs:
+        with np.load(OUT) as kept:
+            np.savez_compressed(OUT, **{name: kept[name] for name in NAMES}, line=line)
+        return
     data = [np.concatenate(parts) for parts in zip(*map(motions, range(OPERATORS)), strict=True)]
     rng = np.random.default_rng(0)
     layers = start(rng)
@@ -90,7 +125,7 @@ def train(epochs: int) -> None:
             root = np.sqrt(square / (1.0 - 0.999 ** (step + 1))) + 1e-8
             layer -= (rate * mean / (1.0 - 0.9 ** (step + 1)) / root).astype(np.float32)
         if step % batches == batches - 1:
-            np.savez_compressed(OUT, **dict(zip(('w1', 'b1', 'w2', 'b2', 'w3', 'b3'), layers, strict=True)))
+            np.savez_compressed(OUT, **dict(zip(NAMES, layers, strict=True)), line=line)
             print(step // batches + 1, 'skill', np.round(1.0 - np.sqrt(losses), 4), flush=True)
 
 

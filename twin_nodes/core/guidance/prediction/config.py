@@ -37,7 +37,7 @@ class PredictionConfig:
         'Weight of a learned sample after the next one; 1 never forgets.', 0.9995, minimum=0.9, maximum=1.0
     )
     prior: float = setting(
-        'Precision of the weights of the regression before the first sample, in samples of 1 mm.', 1000.0,
+        'Precision of the weights of the regression before the first sample, in samples of 1 mm.', 30000.0,
         minimum=1.0, maximum=1e9,
     )  # fmt: skip
     train_every: float = setting(

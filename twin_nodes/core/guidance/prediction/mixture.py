@@ -1,8 +1,9 @@
 """Several models of one motion, weighed by how well each did, so that none can be worse than holding still for long.
 
-Hold-last, constant velocity, damped constant velocity, the operator model and a regression on the operator's own past
-run side by side. Weights fall with the squared error over that of the best (exponential weights with forgetting:
-Herbster and Warmuth 1998); the mean of good models is better than each.
+Hold-last, constant velocity, damped constant velocity, the operator model and a regression on the operator's own past,
+which begins with what is best for simulated operators, run side by side. Weights fall with the squared error over that
+of the best (exponential weights with forgetting: Herbster and Warmuth 1998); the mean of good models is better than
+each.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.prediction import motion_kernels, spread
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.history import History
-from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE, shipped_layers
+from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE, linear_weights, shipped_layers
 
 MODELS = ('hold', 'constant velocity', 'damped velocity', 'operator model', 'regression')
 _START = (1.0, 0.4, 0.35, 0.2, 0.22)  # squared errors of the models over that of hold-last, before the first
@@ -30,8 +31,7 @@ class MotionMixture:
     def __init__(self, config: PredictionConfig, floor: float) -> None:
         count, lags = len(HORIZONS), len(LAGS)
         self._layers = shipped_layers()
-        weights = np.zeros((count, lags))
-        weights[:, 3] = np.minimum(HORIZONS, motion_kernels.DAMPING) / LAGS[3]
+        weights = linear_weights().copy()
         losses = np.array(_START) * (_SPEED * HORIZONS[:, None]) ** 2
         covariances = np.stack([np.eye(lags) / config.prior] * count)
         self._learned = (losses, np.zeros(count), weights, covariances, spread.new_spreads(count))

@@ -11,7 +11,7 @@ from twin_nodes.core.guidance.prediction import spread
 SLOW = 2e-4  # m/s, added to the speed
 SPEED = 0.03  # m/s, of which the logarithm is zero
 DAMPING = 0.35  # s, time constant with which a damped velocity dies
-SHARPNESS = 6.0
+SHARPNESS = 4.0
 MOVED = 2e-4  # m over a horizon; less says nothing of the models
 MM = 1e3
 _BOUND = 1e8  # covariance of the regression above which forgetting has outrun what was seen

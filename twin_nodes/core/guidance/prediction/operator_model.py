@@ -8,6 +8,7 @@ jerk (Flash and Hogan 1985) overlap, pause, tremble and stop. No recording was u
 
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import numpy as np
 
@@ -17,14 +18,26 @@ LAGS = np.array([1, 2, 3, 4, 6, 8, 11, 15, 20, 30]) / 60.0  # seconds
 HORIZONS = np.array([0.05, 0.1, 0.2, 0.3, 0.5])  # seconds; what lies between is interpolated
 SCALE = HORIZONS[:, None] / LAGS / len(LAGS)  # of the weights that the network gives
 
+NAMES = ('w1', 'b1', 'w2', 'b2', 'w3', 'b3')
+
 Layers = tuple[Array, Array, Array, Array, Array, Array]
 
 
 @cache
 def shipped_layers() -> Layers:
     """Weights and biases of the three layers of the network that is shipped."""
-    path = files('twin_nodes.core.guidance.prediction').joinpath('operator_model.npz')
-    with path.open('rb') as file:
+    with _file().open('rb') as file:
         kept = np.load(file)
-        w1, b1, w2, b2, w3, b3 = (np.ascontiguousarray(kept[name], dtype=float) for name in kept.files)
+        w1, b1, w2, b2, w3, b3 = (np.ascontiguousarray(kept[name], dtype=float) for name in NAMES)
     return w1, b1, w2, b2, w3, b3
+
+
+@cache
+def linear_weights() -> Array:
+    """Weights of the best linear model of the simulated operators, from which the regression starts, shape (h, n)."""
+    with _file().open('rb') as file:
+        return np.ascontiguousarray(np.load(file)['line'], dtype=float)
+
+
+def _file() -> Traversable:
+    return files('twin_nodes.core.guidance.prediction').joinpath('operator_model.npz')
