@@ -11,7 +11,8 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.simulate.room import Room, RoomConfig
 from twin_nodes.io.recordings.simulated import FIRST_STAMP_NS
-from twin_nodes.nodes.tracker_node import TrackerNode, TrackerNodeConfig
+from twin_nodes.nodes.tracker_config import TrackerNodeConfig
+from twin_nodes.nodes.tracker_node import TrackerNode
 from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns
 
 FAST = {'recording__rate': 40.0, 'tracking__clock__mode': 'device'}  # stamps as recorded, so speeds stay what they were

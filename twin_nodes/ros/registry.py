@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 CONFIGS: dict[str, str] = {
-    'tracker_node': 'twin_nodes.nodes.tracker_node:TrackerNodeConfig',
+    'tracker_node': 'twin_nodes.nodes.tracker_config:TrackerNodeConfig',
     'calibration_node': 'twin_nodes.nodes.calibration_node:CalibrationNodeConfig',
     'registration_node': 'twin_nodes.nodes.registration_node:RegistrationNodeConfig',
     'anatomy_node': 'twin_nodes.nodes.anatomy_node:AnatomyNodeConfig',
