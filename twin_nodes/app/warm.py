@@ -46,13 +46,22 @@ def warm() -> None:
 
 
 def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
-    """Predict a short motion, and put it through each fixture."""
+    """Predict a short motion, and put it through each fixture; measure to a surface that deforms."""
+    from twin_nodes.core.anatomy.surface import make_surface
+    from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure
+    from twin_nodes.core.guidance.config import GuidanceConfig, ToolShapeConfig
     from twin_nodes.core.guidance.fixtures.config import FixtureConfig
     from twin_nodes.core.guidance.fixtures.mixer import FixtureMixer
     from twin_nodes.core.guidance.fixtures.shapes import ConeGuide, ForbiddenRegion, PathGuide, PlaneGuard
+    from twin_nodes.core.guidance.moving_surface import MovingSurface
     from twin_nodes.core.guidance.prediction.config import PredictionConfig
     from twin_nodes.core.guidance.prediction.predictor import PosePredictor
+    from twin_nodes.core.simulate.shapes import superellipsoid
 
+    moving = MovingSurface(make_surface('ball', *superellipsoid(np.zeros(3), np.full(3, 0.01))))
+    moving.query(np.zeros((1, 3)))
+    shaft = ToolShapeConfig(shaft_length=0.02, shaft_radius=0.001, shaft_direction=(0.0, 0.0, 1.0))
+    ClearanceMonitor(GuidanceConfig(tool=shaft), [Structure('ball', moving)])
     predictor = PosePredictor(PredictionConfig())
     for step in range(12):
         pose = np.eye(4)
@@ -64,6 +73,7 @@ def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
     mixer.set({
         'region': ForbiddenRegion(monitor.structures[0].grid, 0.002), 'cone': ConeGuide(np.zeros(3), up, 0.4),
         'path': PathGuide(np.array([np.zeros(3), up]), 0.001), 'plane': PlaneGuard(np.zeros(3), up),
+        'moving': ForbiddenRegion(moving, 0.002),
     })  # fmt: skip
     mixer.update(np.array([0.01, 0.0, -0.01]), np.zeros(3), 0.001)
 

@@ -41,14 +41,16 @@ def closest_on_triangle(px: float, py: float, pz: float, corners: Any) -> tuple[
     elif d6 >= 0.0 and d5 <= d6:
         feature, w = 3, 1.0
     elif vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
-        feature, v = 4, d1 / (d1 - d3)
+        feature, v = 4, d1 / (d1 - d3) if d1 > d3 else 0.0
     elif vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0:
-        feature, w = 6, d2 / (d2 - d6)
+        feature, w = 6, d2 / (d2 - d6) if d2 > d6 else 0.0
     elif va <= 0.0 and (d4 - d3) >= 0.0 and (d5 - d6) >= 0.0:
-        w = (d4 - d3) / ((d4 - d3) + (d5 - d6))
+        length = (d4 - d3) + (d5 - d6)
+        w = (d4 - d3) / length if length > 0.0 else 0.0
         feature, v = 5, 1.0 - w
     else:
-        scale = 1.0 / (va + vb + vc)
+        area = va + vb + vc
+        scale = 1.0 / area if area > 0.0 else 0.0  # none: a triangle that was pressed flat
         v, w = vb * scale, vc * scale
     qx, qy, qz = ax + v * abx + w * acx, ay + v * aby + w * acy, az + v * abz + w * acz
     squared = (px - qx) ** 2 + (py - qy) ** 2 + (pz - qz) ** 2

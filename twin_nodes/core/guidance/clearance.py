@@ -10,8 +10,11 @@ from numpy.typing import ArrayLike
 from twin_nodes.core.anatomy.distance_grid import NEAR_CELLS, DistanceGrid
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_transform
-from twin_nodes.core.guidance import clearance_kernels
+from twin_nodes.core.guidance import clearance_kernels, moving_clearance_kernels
 from twin_nodes.core.guidance.config import GuidanceConfig
+from twin_nodes.core.guidance.moving_surface import MovingSurface
+
+Field = DistanceGrid | MovingSurface  # what tells distances: of a structure that keeps its shape, or that deforms
 
 
 class ToolPart(StrEnum):
@@ -32,7 +35,7 @@ class Structure:
     """
 
     name: str
-    grid: DistanceGrid
+    grid: Field
     near_distance: float = math.nan
 
 
@@ -44,7 +47,7 @@ class Clearance:
         structure: Name of the structure.
         stamp_ns: Time of the pose.
         distance: Between the surfaces of tool and structure [m]; negative inside. A lower bound when `outside`.
-        sigma: Standard deviation of `distance` from pose and grid [m].
+        sigma: Standard deviation of `distance` from pose, grid, and where a deforming surface is [m].
         breach_probability: Largest Φ(-d/σ) of the points of the tool that were looked at.
         part: The part of the tool that is nearest.
         along_shaft: Where on the shaft, from the tip [m].
@@ -96,8 +99,8 @@ class ClearanceMonitor:
         self._errors = [_grid_errors(structure.grid) for structure in structures]
         self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
 
-    def set_grid(self, name: str, grid: DistanceGrid) -> None:
-        """Give a structure another grid: it was carved or has moved. Names that are not watched are left alone."""
+    def set_grid(self, name: str, grid: Field) -> None:
+        """Give a structure another grid: it was carved or deforms. Names that are not watched are left alone."""
         self.structures = tuple(
             replace(structure, grid=grid) if structure.name == name else structure for structure in self.structures
         )
@@ -141,6 +144,24 @@ class ClearanceMonitor:
         rows = np.empty((len(self.structures), 10))
         for structure, errors, row in zip(self.structures, self._errors, rows, strict=True):
             grid = structure.grid
+            if isinstance(grid, MovingSurface):
+                moving_clearance_kernels.least_clearance_moving(
+                    grid.corners,
+                    grid.boxes,
+                    grid.levels,
+                    grid.across,
+                    grid.starts,
+                    grid.ring,
+                    grid.triangles,
+                    grid.sigma,
+                    grid.seeds,
+                    anatomy_T_tip,
+                    covariance,
+                    self._direction,
+                    self._shape,
+                    row,
+                )
+                continue
             clearance_kernels.least_clearance(
                 grid.values,
                 grid.origin,
@@ -176,15 +197,17 @@ class ClearanceMonitor:
         )
 
 
-def _closest(grid: DistanceGrid, tool_point: Array, way: Array, outside: bool) -> Array:
-    if not outside:
+def _closest(grid: Field, tool_point: Array, way: Array, outside: bool) -> Array:
+    if not outside or isinstance(grid, MovingSurface):
         return tool_point - way
     border = np.clip(tool_point, grid.bounds[0], grid.bounds[1])
     return np.asarray(grid.closest_points(border[None])[0])
 
 
-def _grid_errors(grid: DistanceGrid) -> Array:
+def _grid_errors(grid: Field) -> Array:
     """Standard deviations of the grid's own error near the surface and elsewhere, and the limit between them [m]."""
+    if isinstance(grid, MovingSurface):
+        return np.zeros(3)  # exact
     return np.array([grid.near_sigma, grid.far_sigma, NEAR_CELLS * grid.spacing])
 
 

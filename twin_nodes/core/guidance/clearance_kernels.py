@@ -13,7 +13,7 @@ _STACK = 64
 
 
 @njit(cache=True)
-def _deviation(gx: float, gy: float, gz: float, rx: float, ry: float, rz: float, covariance: Any) -> float:
+def deviation(gx: float, gy: float, gz: float, rx: float, ry: float, rz: float, covariance: Any) -> float:
     """Standard deviation [m] of the distance of a point at the lever r from the pose's origin.
 
     The point moves by δp + δφ × r, so the distance changes by g·δp + (r × g)·δφ. Where the gradient is short, two
@@ -138,7 +138,7 @@ def _consider(
     axis, gx, gy, gz, outside = look_up(values, origin[0], origin[1], origin[2], spacing, tx + rx, ty + ry, tz + rz)
     distance = axis - radius
     grid = errors[0] if abs(axis) <= errors[2] else errors[1]
-    pose = _deviation(gx, gy, gz, rx, ry, rz, covariance)
+    pose = deviation(gx, gy, gz, rx, ry, rz, covariance)
     sigma = math.sqrt(pose * pose + grid * grid)
     probability = breach_probability(distance, sigma)
     if probability > result[9]:

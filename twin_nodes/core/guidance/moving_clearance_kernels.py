@@ -1,0 +1,130 @@
+"""Compiled kernel: the smallest distance between a tool and a surface that moves, with its uncertainty."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from twin_nodes.core.guidance.clearance_kernels import breach_probability, deviation
+from twin_nodes.core.guidance.moving_kernels import FAR, STACK, signed, slack
+
+TOLERANCE = 1e-5  # m; an interval that can hold nothing nearer by more than this is left alone
+_SHORTEST = 2e-4  # m; shorter intervals are not halved: at a surface the bounds have nothing to say
+_LIKELIER = 0.01  # a larger probability by less than this is not sought between two points
+_DEPTH = 32
+
+
+@njit(cache=True)
+def least_clearance_moving(
+    corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any,
+    seeds: Any, pose: Any, covariance: Any, direction: Any, shape: Any, result: Any,
+) -> None:  # fmt: skip
+    """Find the least distance between the tool and a surface, at the tip and along the shaft.
+
+    The distance d of a point s of the axis is that to the nearest of many points q, |p(s) − q|² − s² is linear in s,
+    so d² − s² is concave, and between two points ds apart d² ≥ (1 − λ)·d1² + λ·d2² − λ(1 − λ)·ds². Together with the
+    1-Lipschitz bound (d1 + d2 − ds) / 2 it tells where nothing nearer can be; other intervals are halved.
+
+    Args:
+        corners: As in `moving_kernels.signed`, as are the next six.
+        boxes: See there.
+        levels: See there.
+        across: See there.
+        starts: See there.
+        ring: See there.
+        triangles: See there.
+        spread: Standard deviation of the place of each vertex [m], shape (n,).
+        seeds: Triangles to begin with at the tip and at the end of the shaft; written, shape (2,).
+        pose: anatomy_T_tip, shape (4, 4).
+        covariance: Of (δp, δφ) in anatomy axes, shape (6, 6).
+        direction: From the tip along the shaft, unit, in the tip frame, shape (3,).
+        shape: tip_radius, shaft_length, shaft_radius [m], shape (3,).
+        result: Written: as in `clearance_kernels.least_clearance`.
+    """
+    nodes, gaps = np.empty(STACK, np.int64), np.empty(STACK)
+    axis = np.empty((3, 3))  # tip, direction of the shaft, room for one point
+    for i in range(3):
+        axis[0, i] = pose[i, 3]
+        axis[1, i] = pose[i, 0] * direction[0] + pose[i, 1] * direction[1] + pose[i, 2] * direction[2]
+    tip_radius, length, shaft_radius = shape[0], shape[1], shape[2]
+    result[0] = np.inf
+    result[9] = 0.0
+    start, seeds[0], sigma = _look(
+        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance, tip_radius,
+        nodes, gaps, result,
+    )  # fmt: skip
+    if length <= 0.0:
+        return
+    if shaft_radius > tip_radius:
+        start, seeds[0], sigma = _look(
+            corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance,
+            shaft_radius, nodes, gaps, result,
+        )  # fmt: skip
+    end, seeds[1], last = _look(
+        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[1], axis, length, covariance,
+        shaft_radius, nodes, gaps, result,
+    )  # fmt: skip
+    stack = np.empty((_DEPTH, 6))
+    hints = np.empty(_DEPTH, np.int64)
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3], stack[0, 4], stack[0, 5] = 0.0, length, start, end, sigma, last
+    hints[0] = seeds[0]
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        a, b, da, db, sa, sb = stack[depth]
+        least = _lower_bound(da, db, b - a) - shaft_radius
+        likely = breach_probability(least, max(sa, sb))
+        nearer = least < result[0] - TOLERANCE - slack(result[0])
+        if b - a <= _SHORTEST or depth + 2 > _DEPTH or not (nearer or likely > result[9] + _LIKELIER):
+            continue
+        m = 0.5 * (a + b)
+        dm, hint, sm = _look(
+            corners, boxes, levels, across, starts, ring, triangles, spread, hints[depth], axis, m, covariance,
+            shaft_radius, nodes, gaps, result,
+        )  # fmt: skip
+        stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = a, m, da, dm
+        stack[depth, 4], stack[depth, 5] = sa, sm
+        hints[depth] = hint
+        depth += 1
+        stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = m, b, dm, db
+        stack[depth, 4], stack[depth, 5] = sm, sb
+        hints[depth] = hint
+        depth += 1
+
+
+@njit(cache=True)
+def _lower_bound(da: float, db: float, ds: float) -> float:
+    """Return what the distance cannot fall below between two points ds apart."""
+    lipschitz = 0.5 * (da + db - ds)
+    if da <= 0.0 or db <= 0.0:
+        return lipschitz
+    rise = db * db - da * da
+    share = min(max(0.5 - 0.5 * rise / (ds * ds), 0.0), 1.0)
+    squared = da * da + share * rise - share * (1.0 - share) * ds * ds
+    return max(lipschitz, math.sqrt(squared)) if squared > 0.0 else lipschitz
+
+
+@njit(cache=True)
+def _look(
+    corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any, seed: int,
+    axis: Any, along: float, covariance: Any, radius: float, nodes: Any, gaps: Any, result: Any,
+) -> tuple[float, int, float]:  # fmt: skip
+    """Look at one point of the axis, keep it if it is the nearest yet; return distance, triangle and σ."""
+    rx, ry, rz = along * axis[1, 0], along * axis[1, 1], along * axis[1, 2]
+    distance, gx, gy, gz, t = signed(
+        axis[0, 0] + rx, axis[0, 1] + ry, axis[0, 2] + rz, seed, corners, boxes, levels, across, starts, ring,
+        triangles, nodes, gaps,
+    )  # fmt: skip
+    pose = deviation(gx, gy, gz, rx, ry, rz, covariance)
+    moved = max(spread[triangles[t, 0]], spread[triangles[t, 1]], spread[triangles[t, 2]])
+    sigma = math.sqrt(pose * pose + moved * moved)
+    left = distance - radius
+    probability = breach_probability(left, sigma)
+    if probability > result[9]:
+        result[9] = probability
+    if left < result[0]:
+        result[0], result[1], result[2] = left, sigma, probability
+        result[3], result[4], result[5] = gx, gy, gz
+        result[6], result[7], result[8] = along, 1.0 if distance > FAR else 0.0, distance
+    return distance, t, sigma
