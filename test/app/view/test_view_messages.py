@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import PointCloud2
-from visualization_msgs.msg import MarkerArray
 
-from twin_nodes.app.view import geometry
-from twin_nodes.app.view.messages import checks_of, clearance_of, events_of, surfaces_of
+from twin_nodes.app.view.messages import checks_of, clearance_of, events_of
 from twin_nodes.app.view.records import Level, Zone
 from twin_nodes.core.errors import InputError
-from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array, surface_marker
+from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array
 from twin_nodes.ros.conversions import ns_to_stamp
 
 STAMP_NS = 1_700_000_000_123_456_789
@@ -25,14 +23,6 @@ def cloud(dtype: np.dtype = CLEARANCE_DTYPE, frame: str = 'anatomy', **values) -
     for name in rows.dtype.names:
         rows[name] = filled[name]
     return cloud_from_array(STAMP_NS, frame, rows)
-
-
-def marker(**changes):
-    mesh = geometry.sphere(np.zeros(3), 0.01)
-    result = surface_marker(STAMP_NS, 'anatomy', 'nerve', 3, mesh.vertices, mesh.faces, (1.0, 0.5, 0.0, 0.4))
-    for name, value in changes.items():
-        setattr(result, name, value)
-    return result
 
 
 @pytest.mark.parametrize('dtype', [CLEARANCE_DTYPE, SHUFFLED], ids=['as written', 'another order'])
@@ -66,28 +56,6 @@ def test_a_cut_clearance_is_refused():
     message.data = message.data[:-1]
     with pytest.raises(InputError, match='do not fit'):
         clearance_of(message, anatomy_frame='anatomy')
-
-
-def test_a_surface_is_read_with_its_name_number_and_colour():
-    (surface,) = surfaces_of(MarkerArray(markers=[marker()]), anatomy_frame='anatomy')
-    assert (surface.index, surface.name) == (3, 'nerve')
-    assert surface.colour == pytest.approx((1.0, 0.5, 0.0)) and surface.opacity == pytest.approx(0.4)
-    np.testing.assert_allclose(np.linalg.norm(surface.vertices_anatomy, axis=1), 0.01, rtol=1e-9)
-    assert surface.faces.max() == len(surface.vertices_anatomy) - 1
-
-
-def test_wrong_surfaces_are_refused():
-    wrong = marker()
-    wrong.points[4].x = float('nan')
-    for array, match in (
-        ([wrong], 'NaN'),
-        ([marker(type=1)], 'TRIANGLE_LIST'),
-        ([marker(points=marker().points[:-1])], 'no whole triangles'),
-    ):
-        with pytest.raises(InputError, match=match):
-            surfaces_of(MarkerArray(markers=array), anatomy_frame='anatomy')
-    with pytest.raises(InputError, match="expected 'patient'"):
-        surfaces_of(MarkerArray(markers=[marker()]), anatomy_frame='patient')
 
 
 def test_diagnostics_become_checks_and_events():

@@ -57,14 +57,14 @@ def test_a_structure_that_deforms_keeps_its_node_and_its_controls(view):
     state = ViewState(CONFIG)
     state.on_surfaces([surface(0, 'nerve', 0.01)])
     render(view, state, 0)
-    controls, node = list(view._structure_controls), view._scene.anatomy._meshes[0]
+    controls, node = list(view._structures.controls), view._scene.anatomy._meshes[0]
     state.on_surfaces([surface(0, 'nerve', 0.02)])
     render(view, state, 1)
-    assert view._scene.anatomy._meshes[0] is node and view._structure_controls == controls
+    assert view._scene.anatomy._meshes[0] is node and view._structures.controls == controls
     assert np.linalg.norm(node.handle.vertices, axis=1).max() == pytest.approx(0.02, rel=1e-6)
     state.on_surfaces([surface(0, 'nerve', 0.02), surface(1, 'vessel', 0.01)])
     render(view, state, 2)
-    assert len(view._structure_controls) == 4
+    assert len(view._structures.controls) == 8
 
 
 def test_a_picture_is_skipped_while_nobody_looks(view):

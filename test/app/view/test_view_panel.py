@@ -7,12 +7,13 @@ from twin_nodes.app.view import geometry
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, anatomy_corners, frame_scene
 from twin_nodes.app.view.page import follow
-from twin_nodes.app.view.panel import distance_text, duration, events_html, live_html, millimetres
+from twin_nodes.app.view.panel import distance_text, duration, live_html, millimetres
 from twin_nodes.app.view.records import Check, Clearance, Event, Level, Moment, StructureClearance, Surface, Zone
 from twin_nodes.app.view.scene import closest_line
 from twin_nodes.app.view.scene_anatomy import default_opacity, label_points
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.style import LEVELS, ZONES, structure_colour
+from twin_nodes.app.view.timeline import timeline_html
 from twin_nodes.core.geometry.se3 import inverse, make_transform, random_transform, transform_points
 
 NOW = Moment(1_700_000_000_000_000_000, 7_000_000_000)
@@ -54,7 +55,7 @@ def test_a_distance_is_written_in_millimetres_with_its_sigma_and_zone_in_words()
 
 def test_words_from_messages_cannot_become_markup():
     picture = picture_of(row(0, 0.0031, Zone.CLEAR), row(1, 0.001, Zone.NEAR))
-    for html in (live_html(picture), events_html(picture)):
+    for html in (live_html(picture), timeline_html(picture)):
         assert '<script>' not in html and '<b>nerve' not in html
     assert '&lt;b&gt;nerve&lt;/b&gt;' in live_html(picture)
 

@@ -4,38 +4,31 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, ModelShape, StructureClearance, Surface
+from twin_nodes.app.view.records import (
+    Check,
+    Clearance,
+    Event,
+    Level,
+    ModelShape,
+    Route,
+    StructureClearance,
+    Target,
+)
 from twin_nodes.core.errors import InputError
-from twin_nodes.ros.clouds import ZONES, array_from_cloud, surface_from_marker
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.ros.clouds import ZONES, array_from_cloud
 from twin_nodes.ros.conversions import check_header, matrix_of, stamp_to_ns
+from twin_nodes.ros.marker_reading import read_markers
 
 ADD = 0
 MAX_MODEL_SHAPES = 2000
 _MODEL_KINDS = {1: 'box', 2: 'sphere', 3: 'cylinder'}  # numbers of visualization_msgs/Marker
+_LINE_STRIP, _TEXT = 4, 9
+_PAIRS = ('xx', 'xy', 'xz', 'yy', 'yz', 'zz')
+_COVARIANCES = (tuple(f'c{pair}' for pair in _PAIRS), tuple(f'cov_{pair}' for pair in _PAIRS))
+_UPPER = np.triu_indices(3)
 _FINITE = ('x', 'y', 'z', 'distance', 'sigma', 'probability', 'time_to_contact')
 _NEEDED = (*_FINITE, 'zone', 'part', 'structure')
-
-
-def surfaces_of(message: Any, *, anatomy_frame: str) -> list[Surface]:
-    """Read a MarkerArray of TRIANGLE_LIST markers, one per structure, points in metres.
-
-    Raises:
-        InputError: for another frame, another type of marker, or points that are not finite triples.
-    """
-    return [_surface(marker, anatomy_frame) for marker in message.markers if marker.action == ADD]
-
-
-def _surface(marker: Any, anatomy_frame: str) -> Surface:
-    if marker.header.frame_id != anatomy_frame:
-        raise InputError(
-            f'surface {marker.ns!r} is in frame {marker.header.frame_id!r}, expected {anatomy_frame!r}',
-            code='FRAME_MISMATCH',
-        )
-    vertices, faces = surface_from_marker(marker)
-    if not np.isfinite(vertices).all():
-        raise InputError(f'surface {marker.ns!r} has NaN or Inf', code='NOT_FINITE')
-    colour = marker.color
-    return Surface(marker.id, marker.ns, vertices, faces, (colour.r, colour.g, colour.b), colour.a)
 
 
 def clearance_of(message: Any, *, anatomy_frame: str) -> Clearance:
@@ -120,3 +113,78 @@ def model_of(message: Any, *, topic: str) -> tuple[ModelShape, ...]:
         key = f'{topic}/{marker.ns}_{marker.id}'
         found.append(ModelShape(key, marker.header.frame_id, kind, size, pose, colour))
     return tuple(found)
+
+
+def pose_of(message: Any) -> tuple[str, Array, int]:
+    """Read a PoseStamped: frame, pose (4, 4), stamp [ns].
+
+    Raises:
+        InputError: stamp 0, or a pose that is none.
+    """
+    stamp_ns = check_header(message.header, frame=None, name='prediction')
+    pose = message.pose
+    return message.header.frame_id, matrix_of(pose.position, pose.orientation, name='prediction'), stamp_ns
+
+
+def force_of(message: Any) -> tuple[str, Array]:
+    """Read a WrenchStamped: frame, force [N], shape (3,).
+
+    Raises:
+        InputError: NOT_FINITE.
+    """
+    force = message.wrench.force
+    found = np.array([force.x, force.y, force.z])
+    if not np.isfinite(found).all():
+        raise InputError(f'fixture: the force {found.tolist()} has NaN or Inf', code='NOT_FINITE')
+    return message.header.frame_id, found
+
+
+def targets_of(message: Any, names: dict[int, str]) -> list[Target]:
+    """Read `anatomy/targets` or `registration/targets`; names by id where they are known.
+
+    Raises:
+        InputError: fields are missing, or values not finite.
+    """
+    rows = array_from_cloud(message)
+    fields = rows.dtype.names or ()
+    upper = next((names for names in _COVARIANCES if set(names) <= set(fields)), None)
+    if upper is None or not {'x', 'y', 'z', 'id'} <= set(fields):
+        raise InputError(f'targets: fields {", ".join(fields)}; x, y, z, id and six of the covariance are needed')
+    places = np.stack([rows[axis].astype(float) for axis in 'xyz'], axis=1)
+    covariances = np.empty((len(rows), 3, 3))
+    for name, row, column in zip(upper, *_UPPER, strict=True):
+        covariances[:, row, column] = covariances[:, column, row] = rows[name]
+    if not (np.isfinite(places).all() and np.isfinite(covariances).all()):
+        raise InputError('targets: NaN or Inf', code='NOT_FINITE')
+    frame = message.header.frame_id
+    return [
+        Target(names.get(int(index), f'target {int(index)}'), frame, place, covariance)
+        for index, place, covariance in zip(rows['id'], places, covariances, strict=True)
+    ]
+
+
+def target_names(check: Check) -> dict[int, str]:
+    """Names of targets by id, from the check that tells them; empty for any other check."""
+    if check.check == 'targets':
+        return {int(key): value for key, value in check.values.items() if key.isdigit()}
+    told = [key[4:-3] for key in check.values if key.startswith('tre ') and key.endswith(' mm')]
+    return dict(enumerate(told))
+
+
+def routes_of(data: bytes) -> list[Route]:
+    """Read `guidance/routes`: LINE_STRIP markers, each with a text of the same id.
+
+    Raises:
+        InputError: bytes that are no MarkerArray, or points that are not finite.
+    """
+    markers = [marker for marker in read_markers(data) if marker.action == ADD]
+    words = {marker.index: marker.text for marker in markers if marker.kind == _TEXT}
+    routes = []
+    for marker in markers:
+        if marker.kind != _LINE_STRIP or len(marker.points) < 2:
+            continue
+        if not np.isfinite(marker.points).all():
+            raise InputError('guidance/routes: NaN or Inf', code='NOT_FINITE')
+        text = words.get(marker.index, '')
+        routes.append(Route(marker.frame, np.asarray(marker.points, float), text, '(chosen)' in text))
+    return routes

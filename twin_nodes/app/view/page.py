@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.controls import StructureControls
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene
-from twin_nodes.app.view.panel import events_html, live_html
+from twin_nodes.app.view.panel import errors_html, live_html
 from twin_nodes.app.view.records import Picture
 from twin_nodes.app.view.scene import RoomScene
-from twin_nodes.app.view.scene_anatomy import default_opacity
 from twin_nodes.app.view.server import LocalServer
+from twin_nodes.app.view.timeline import Extent, timeline_html
 from twin_nodes.core.geometry.se3 import Array
 
 PANEL_PERIOD_NS = 200_000_000
@@ -54,9 +54,11 @@ class ViserView:
         with tabs.add_tab('Live'):
             self._live = self._server.gui.add_html('')
         self._settings = tabs.add_tab('Structures')
+        with tabs.add_tab('Errors'):
+            self._errors = self._server.gui.add_html('')
         with tabs.add_tab('Time line'):
             self._events = self._server.gui.add_html('')
-        self._structure_controls: list[Any] = []
+        self._structures = StructureControls(self._server.gui, self._settings, self._scene.anatomy)
         self._viewers: dict[int, _Viewer] = {}
         self._framing: Framing | None = None
         self._drawn_ns = 0
@@ -70,23 +72,35 @@ class ViserView:
         """Address to open in a browser."""
         return self._server.url
 
-    def render(self, picture: Picture) -> None:
-        """Send what changed; twice a second is enough while no browser looks."""
-        now_ns = picture.moment.steady_ns
+    @property
+    def server(self) -> LocalServer:
+        """The viser server, for controls of others."""
+        return self._server
+
+    def render(self, picture: Picture, *, now_ns: int | None = None, extent: Extent | None = None) -> None:
+        """Send what changed; twice a second is enough while no browser looks.
+
+        Args:
+            picture: What to show.
+            now_ns: The monotonic clock, where the moment of the picture is not one of its ticks, as in a bag.
+            extent: The span of the time line; the last minutes when None.
+        """
+        now_ns = picture.moment.steady_ns if now_ns is None else now_ns
         if not self._viewers and now_ns - self._drawn_ns < IDLE_PERIOD_NS:
             return
         self._drawn_ns = now_ns
         with self._server.atomic():
             if self._scene.show(picture):
-                self._list_structures(picture)
-            self._show_panel(picture, now_ns)
+                self._structures.renew(picture.surfaces)
+            self._structures.update(picture)
+            self._show_panel(picture, now_ns, extent)
         self._aim(picture)
 
     def stop(self) -> None:
         """Stop serving."""
         self._server.stop()
 
-    def _show_panel(self, picture: Picture, now_ns: int) -> None:
+    def _show_panel(self, picture: Picture, now_ns: int, extent: Extent | None) -> None:
         key = (
             tuple(tool.live for tool in (*picture.tools, picture.patient)),
             tuple(row.zone for row in picture.distances),
@@ -97,26 +111,8 @@ class ViserView:
             return
         self._panel_key, self._panel_ns = key, now_ns
         self._live.content = live_html(picture)
-        events = events_html(picture)
-        if events != self._events.content:
-            self._events.content = events
-
-    def _list_structures(self, picture: Picture) -> None:
-        for control in self._structure_controls:
-            control.remove()
-        self._structure_controls = []
-        with self._settings:
-            for surface in picture.surfaces:
-                start = default_opacity(surface, picture.surfaces)
-                shown = self._server.gui.add_checkbox(surface.name, True)
-                slider = self._server.gui.add_slider('opacity', min=0.05, max=1.0, step=0.05, initial_value=start)
-                update = partial(self._style_structure, surface.index, shown, slider)
-                shown.on_update(update)
-                slider.on_update(update)
-                self._structure_controls += [shown, slider]
-
-    def _style_structure(self, index: int, shown: Any, slider: Any, _event: Any) -> None:
-        self._scene.anatomy.style(index, visible=shown.value, opacity=slider.value)
+        self._errors.content = errors_html(picture)
+        self._events.content = timeline_html(picture, extent)
 
     def _on_connect(self, client: Any) -> None:
         with self._settings:

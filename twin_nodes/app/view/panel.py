@@ -11,10 +11,10 @@ from twin_nodes.app.view.records import (
     ToolPicture,
     Zone,
 )
-from twin_nodes.app.view.style import LEVELS, ZONES, Look
+from twin_nodes.app.view.style import LEVELS, TARGET_SIGN, ZONES, Look
 
 RECENT_EVENTS = 3
-_CSS = (
+CSS = (
     '<style>'
     '.tw{font:12px/1.35 system-ui,sans-serif;font-variant-numeric:tabular-nums;padding:2px 10px 6px}'
     '.tw h4{margin:9px 0 3px;font-size:11px;letter-spacing:.03em;opacity:.6;font-weight:600}'
@@ -31,26 +31,30 @@ _CSS = (
 
 
 def live_html(picture: Picture) -> str:
-    """Return the panel that is always in sight: distances, subsystems, tools, errors and the last events."""
+    """Return the panel that is always in sight: distances, subsystems, tools and the last events."""
     return ''.join(
         [
-            _CSS,
+            CSS,
             '<div class="tw" data-view="live">',
-            _section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
-            _section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
-            _section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
-            _section('Error of each link, at the tip (1σ)', [_link(link) for link in picture.links], 'none known yet'),
-            _section('Last events', _event_rows(picture, RECENT_EVENTS), 'nothing so far'),
+            section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
+            section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
+            section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
+            section('Last events', event_rows(picture, RECENT_EVENTS), 'nothing so far'),
             _footer(picture),
             '</div>',
         ]
     )
 
 
-def events_html(picture: Picture) -> str:
-    """Return the whole time line, newest first."""
-    rows = _event_rows(picture, len(picture.events))
-    return f'{_CSS}<div class="tw" data-view="events">{_section("Time line", rows, "nothing so far")}</div>'
+def errors_html(picture: Picture) -> str:
+    """Return what is known of errors: each link of the chain, and each target."""
+    targets = [
+        f'<td>{TARGET_SIGN} {escape(target.name)}</td><td class="n">{millimetres(target.sigma, 2)} mm</td>'
+        for target in picture.overlays.targets
+    ]
+    parts = [section('Error of each link, at the tip (1σ)', [_link(link) for link in picture.links], 'none known yet')]
+    parts += [section('Error of each target (1σ); the ellipsoids hold 95 %', targets, '')] if targets else []
+    return f'{CSS}<div class="tw" data-view="errors">{"".join(parts)}</div>'
 
 
 def millimetres(metres: float, digits: int = 1) -> str:
@@ -75,7 +79,8 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} min' if abs(seconds) < 7200 else f'{seconds / 3600:.0f} h'
 
 
-def _section(title: str, rows: list[str], empty: str) -> str:
+def section(title: str, rows: list[str], empty: str) -> str:
+    """Return a heading and a table of rows of cells, or a word for none."""
     body = ''.join(f'<tr>{row}</tr>' for row in rows) or f'<tr><td class="d">{escape(empty)}</td></tr>'
     return f'<h4>{escape(title)}</h4><table>{body}</table>'
 
@@ -137,8 +142,22 @@ def _where(tool: ToolPicture) -> str:
 
 
 def _subsystem(line: SubsystemPicture) -> str:
+    """State, or what is wrong and the code that `twin explain` knows; and rate, age and error of the output."""
     code = f' <span class="d">{escape(line.code)}</span>' if line.code not in ('', 'OK') else ''
-    return f'<td class="w">{_sign(LEVELS[line.level])} {escape(line.name)}</td><td>{escape(line.text)}{code}</td>'
+    numbers = ' · '.join(
+        part
+        for part in (
+            f'{line.rate_hz:.0f} Hz' if line.rate_hz is not None and line.rate_hz >= 0.95 else '',
+            f'age {duration(line.age_s)}' if line.age_s is not None else '',
+            escape(line.error),
+        )
+        if part
+    )
+    measured = f'<div class="d m">{numbers}</div>' if numbers else ''
+    return (
+        f'<td class="w">{_sign(LEVELS[line.level])} {escape(line.name)}</td>'
+        f'<td data-subsystem="{escape(line.name)}">{escape(line.text)}{code}{measured}</td>'
+    )
 
 
 def _link(link: LinkPicture) -> str:
@@ -150,7 +169,8 @@ def _link(link: LinkPicture) -> str:
     )
 
 
-def _event_rows(picture: Picture, count: int) -> list[str]:
+def event_rows(picture: Picture, count: int) -> list[str]:
+    """Return the cells of the newest events."""
     return [_event(event, picture.moment.ros_ns) for event in picture.events[:count]]
 
 

@@ -169,12 +169,25 @@ class DistancePicture:
 
 @dataclass(frozen=True)
 class SubsystemPicture:
-    """One subsystem's state line."""
+    """One subsystem's state line.
+
+    Args:
+        name: Name of the subsystem.
+        level: Its worst check.
+        text: What that check says: the state, or the reason when it is not well.
+        code: Its stable code, '' when none was given.
+        rate_hz: Messages of its main output per second, None when it does not stream.
+        age_s: Age of its newest output [s], None when there is none, or it is from a file.
+        error: Its error in words, '' when it states none.
+    """
 
     name: str
     level: Level
     text: str
     code: str
+    rate_hz: float | None = None
+    age_s: float | None = None
+    error: str = ''
 
 
 @dataclass(frozen=True)
@@ -228,6 +241,63 @@ class ModelPicture:
     live: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A hidden target: its name, place [m], shape (3,), and covariance [m²], shape (3, 3), in a frame."""
+
+    name: str
+    frame: str
+    place: Array
+    covariance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPicture:
+    """A target in the fixed frame: place (3,), covariance (3, 3), and σ as the root of its trace [m]."""
+
+    name: str
+    place: Array
+    covariance: Array
+    sigma: float
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """A way to a target: points (n, 3) in a frame [m], what is said of it, and whether it was chosen."""
+
+    frame: str
+    points: Array
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FixturePicture:
+    """The force of the virtual fixture [N], shape (3,), at a point, shape (3,), both in the fixed frame."""
+
+    point: Array
+    force: Array
+
+
+@dataclass(frozen=True, eq=False)
+class GhostPicture:
+    """Where a tool will be: its tip in the fixed frame, shape (4, 4), and how long after its newest pose [s]."""
+
+    name: str
+    fixed_T_tip: Array
+    ahead_s: float
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """What is drawn besides tools and anatomy; whatever is old is left out."""
+
+    targets: tuple[TargetPicture, ...] = ()
+    routes: tuple[tuple[Route, Array], ...] = ()
+    fixture: FixturePicture | None = None
+    ghosts: tuple[GhostPicture, ...] = ()
+
+
 @dataclass(frozen=True)
 class Picture:
     """Everything on the page at one instant; poses in the frame named `fixed_frame`."""
@@ -251,3 +321,4 @@ class Picture:
     trail_version: int
     dropped: int
     models: tuple[ModelPicture, ...] = ()
+    overlays: Overlays = Overlays()

@@ -12,6 +12,7 @@ from twin_nodes.app.view.records import Picture, ToolPicture, Zone
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
+from twin_nodes.app.view.scene_overlays import OverlayScene
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
 GRID_CELL = 0.01
@@ -83,6 +84,7 @@ class RoomScene:
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
         self.anatomy = AnatomyScene(scene)
         self._models = ModelScene(scene)
+        self._overlays = OverlayScene(scene, config)
         self._trail = Node(add_line(scene, '/trail', style.TRAIL, 0.0007))
         self._trail_version = -1
         self._closest = Node(add_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))
@@ -115,6 +117,7 @@ class RoomScene:
         for tool in picture.tools:
             self._tools[tool.name].show(tool)
         self._models.show(picture.models)
+        self._overlays.show(picture.overlays)
         self._show_trail(picture)
         self._show_closest(picture)
         renewed = self.anatomy.show(picture)

@@ -1,11 +1,15 @@
 """What the view knows: updated by records, asked for a picture. No ROS, no viser, no clock of its own."""
 
+import itertools
+import operator
 from collections import deque
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.distances import DistanceState
+from twin_nodes.app.view.overlays import OverlayState
 from twin_nodes.app.view.records import (
     Check,
     Clearance,
@@ -18,12 +22,12 @@ from twin_nodes.app.view.records import (
     ModelShape,
     Moment,
     Picture,
-    StructureClearance,
+    SubsystemPicture,
     Surface,
     ToolPicture,
-    Zone,
 )
-from twin_nodes.app.view.subsystems import ROBOTS, SUBSYSTEMS, Subsystems
+from twin_nodes.app.view.streams import Streams
+from twin_nodes.app.view.subsystems import ROBOTS, SUBSYSTEMS, Measured, Subsystems
 from twin_nodes.app.view.tool import ToolState
 from twin_nodes.core.geometry.covariance import point_covariance
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
@@ -31,6 +35,8 @@ from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 CLOCK_JUMP_NS = 100_000_000
 
 Poses = Mapping[str, tuple[Array, int]]
+
+_versions = itertools.count(1)  # over all states: a page that changes from one to another draws anew
 
 
 class ViewState:
@@ -53,13 +59,14 @@ class ViewState:
         self._surfaces: tuple[Surface, ...] = ()
         self._surfaces_version = 0
         self._links: dict[tuple[str, str], tuple[Link, Array]] = {}
-        self._clearance: Clearance | None = None
-        self._clearance_steady_ns = 0
+        self._clearances = DistanceState(self._stale_after_ns)
+        self.overlays = OverlayState(self._stale_after_ns)
+        self.streams = Streams()
         self._poses: dict[str, tuple[Array, int]] = {}
         self._fixed_frame, self._frame_note = config.fixed_frame, 'no transform yet'
         self._trail: deque[Array] = deque(maxlen=max(config.trail_points, 1))
         self._trail_frame = ''
-        self._trail_version = 0
+        self._trail_version = next(_versions)
         self._last_ros_ns: int | None = None
         self._dropped = 0
         self._models: dict[str, tuple[ModelShape, ...]] = {}
@@ -113,13 +120,16 @@ class ViewState:
 
     def on_surfaces(self, surfaces: Iterable[Surface]) -> None:
         """Take the structures of the anatomy, all at once."""
-        self._surfaces = tuple(surfaces)
-        self._surfaces_version += 1
+        surfaces = tuple(surfaces)
+        if len(surfaces) == len(self._surfaces) and all(map(operator.is_, surfaces, self._surfaces)):
+            return
+        self._surfaces = surfaces
+        self._surfaces_version = next(_versions)
 
     def on_clearance(self, clearance: Clearance, moment: Moment) -> None:
         """Take the distances of one sample; an older stamp than the last is not news."""
-        if self._clearance is None or clearance.stamp_ns > self._clearance.stamp_ns:
-            self._clearance, self._clearance_steady_ns = clearance, moment.steady_ns
+        self._clearances.on_clearance(clearance, moment)
+        self.streams.on_message('guidance', moment, clearance.stamp_ns)
 
     def on_checks(self, checks: Iterable[Check], moment: Moment) -> None:
         """Take diagnostics; a change of level or code enters the time line."""
@@ -146,6 +156,9 @@ class ViewState:
         """Return everything that the page shows now."""
         tools = tuple(tool.picture(moment) for tool in self._tools.values())
         patient = self._patient.picture(moment)
+        distances = self._clearances.pictures(self._surfaces, (tools[0], patient), moment)
+        links = self._link_pictures(tools[0], moment)
+        poses = {frame: pose for frame, (pose, _) in self._poses.items()} | {self._fixed_frame: np.eye(4)}
         return Picture(
             moment=moment,
             fixed_frame=self._fixed_frame,
@@ -157,16 +170,44 @@ class ViewState:
             patient=patient,
             surfaces=self._surfaces,
             surfaces_version=self._surfaces_version,
-            distances=self._distances((tools[0], patient), moment),
-            subsystems=self._subsystems.pictures(moment),
-            links=self._link_pictures(tools[0], moment),
+            distances=distances,
+            subsystems=self._subsystem_pictures(tools[0], distances, links, moment),
+            links=links,
             events=tuple(sorted(self._events, key=lambda event: event.stamp_ns, reverse=True)),
             trail_frame=self._trail_frame,
             trail=np.array(self._trail).reshape(-1, 3),
             trail_version=self._trail_version,
             dropped=self._dropped,
             models=tuple(self._model(shape, moment) for shapes in self._models.values() for shape in shapes),
+            overlays=self.overlays.picture(
+                poses, {tool.name: (tool.fixed_T_tip if tool.live else None, tool.age_s) for tool in tools}, moment
+            ),
         )
+
+    def _subsystem_pictures(
+        self,
+        tool: ToolPicture,
+        distances: tuple[DistancePicture, ...],
+        links: tuple[LinkPicture, ...],
+        moment: Moment,
+    ) -> tuple[SubsystemPicture, ...]:
+        """Bring together what the nodes say of themselves and what was measured of their outputs here."""
+        nearest = min((row.row for row in distances if row.row is not None), key=lambda row: row.distance, default=None)
+        ties = {link.child: link for link in links}
+        anatomy, guidance = self.streams.of('targets', 'surface'), self.streams.of('guidance')
+        link, robot = self.streams.of('link'), self.streams.of('robot')
+        measured = {
+            'tracker': Measured(tool.rate_hz, tool.age_s, tool.sigma),
+            'calibration': Measured.of_tie(ties.get(f'{tool.name}_tip')),
+            'registration': Measured.of_tie(ties.get(self._config.anatomy_frame)),
+            'anatomy': Measured(
+                anatomy.rate_hz(moment), anatomy.age_s(moment), self.overlays.largest_target_sigma(), 'targets '
+            ),
+            'guidance': Measured(guidance.rate_hz(moment), guidance.age_s(moment), nearest.sigma if nearest else None),
+            'link': Measured(link.rate_hz(moment), link.age_s(moment), None),
+            'robot': Measured(robot.rate_hz(moment), robot.age_s(moment), None),
+        }
+        return self._subsystems.pictures(moment, measured)
 
     def _model(self, shape: ModelShape, moment: Moment) -> ModelPicture:
         pose = self._pose(shape.frame)
@@ -179,28 +220,6 @@ class ViewState:
             return np.eye(4)
         known = self._poses.get(frame)
         return known[0] if known is not None else None
-
-    def _distances(self, needed: tuple[ToolPicture, ...], moment: Moment) -> tuple[DistancePicture, ...]:
-        rows, reason = self._rows(needed, moment)
-        names = {surface.index: surface.name for surface in self._surfaces}
-        for index in rows:
-            names.setdefault(index, f'structure {index}')
-        return tuple(_distance_picture(index, name, rows.get(index), reason) for index, name in names.items())
-
-    def _rows(self, needed: tuple[ToolPicture, ...], moment: Moment) -> tuple[dict[int, StructureClearance], str]:
-        for body in needed:
-            if not body.live and body.fixed_T_tool is not None:
-                return {}, f'{body.name} is lost'
-        if self._clearance is None:
-            return {}, 'no advice yet'
-        silent_ns = moment.steady_ns - self._clearance_steady_ns
-        age_ns = moment.ros_ns - self._clearance.stamp_ns
-        if max(silent_ns, age_ns) > self._stale_after_ns:
-            return {}, f'no advice for {max(silent_ns, age_ns) / 1e9:.1f} s'
-        missing = [body.name for body in needed if not body.live]
-        if missing:
-            return {}, f'{missing[0]} is not seen'
-        return {row.structure: row for row in self._clearance.rows}, 'not in the advice'
 
     def _link_pictures(self, tool: ToolPicture, moment: Moment) -> tuple[LinkPicture, ...]:
         tip = tool.fixed_T_tip
@@ -227,21 +246,23 @@ class ViewState:
             point = transform_points(inverse(fixed_T_patient), point)
         if not self._trail or np.linalg.norm(point - self._trail[-1]) >= self._config.trail_step:
             self._trail.append(point)
-            self._trail_version += 1
+            self._trail_version = next(_versions)
 
     def _patient_lost(self, moment: Moment) -> str:
         return self._patient.lost_reason(moment) if self._patient.fixed_T_tool is not None else ''
 
     def _clear_trail(self) -> None:
         self._trail.clear()
-        self._trail_version += 1
+        self._trail_version = next(_versions)
 
     def _notice_clock_jump(self, moment: Moment) -> None:
         last, self._last_ros_ns = self._last_ros_ns, moment.ros_ns
         if last is None or moment.ros_ns >= last - CLOCK_JUMP_NS:
             return
         self._clear_trail()
-        self._clearance = None
+        self._clearances.clear()
+        self.overlays.clear()
+        self.streams.clear()
         for body in self._bodies.values():
             body.clear()
         kept = [event for event in self._events if event.stamp_ns <= moment.ros_ns]
@@ -249,14 +270,6 @@ class ViewState:
         self._events.extend(kept)
         back_s = (last - moment.ros_ns) / 1e9
         self._events.append(Event(moment.ros_ns, Level.WARN, 'CLOCK_JUMP', f'time jumped back by {back_s:.1f} s'))
-
-
-def _distance_picture(index: int, name: str, row: StructureClearance | None, reason: str) -> DistancePicture:
-    if row is None:
-        return DistancePicture(index, name, Zone.WITHDRAWN, None, reason)
-    if row.zone is Zone.WITHDRAWN:
-        return DistancePicture(index, name, Zone.WITHDRAWN, None, 'withdrawn by the guidance')
-    return DistancePicture(index, name, row.zone, row, '')
 
 
 def _link_picture(

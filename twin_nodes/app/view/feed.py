@@ -1,0 +1,176 @@
+"""From topics to the picture: what the view listens to and what becomes of it, live or from a bag."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, WrenchStamped
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import PointCloud2
+from tf2_ros import Buffer, TransformException
+from visualization_msgs.msg import MarkerArray
+
+from twin_nodes.app.view import messages
+from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.records import Link, Moment, Picture
+from twin_nodes.app.view.state import ViewState
+from twin_nodes.app.view.surfaces import SurfaceReader
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.ros.conversions import matrix_of, pose_from, stamp_to_ns
+from twin_nodes.ros.qos import DIAGNOSTICS, EVENTS, LATCHED, MEASUREMENT_SUBSCRIPTION
+from twin_nodes.ros.ties import tie_from
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A topic that the view takes.
+
+    Args:
+        topic: Its name, relative to the namespace.
+        kind: Its message class.
+        qos: How it is subscribed.
+        take: Called with the message, or its bytes when `raw`, and the moment.
+        raw: Whether the message is taken as bytes.
+    """
+
+    topic: str
+    kind: type
+    qos: QoSProfile
+    take: Callable[[Any, Moment], None]
+    raw: bool = False
+
+
+class ViewFeed:
+    """Takes messages and draws pictures from them; needs no node.
+
+    Args:
+        config: What is shown.
+    """
+
+    def __init__(self, config: ViewConfig) -> None:
+        self._config = config
+        self._surfaces = SurfaceReader(config.anatomy_frame)
+        self.restart()
+        self.inputs = tuple(self._inputs())
+
+    def restart(self) -> None:
+        """Forget everything, as when another place of a bag is looked at."""
+        self.state = ViewState(self._config)
+        self.buffer = Buffer()
+        self._target_names: dict[str, dict[int, str]] = {}
+
+    def picture(self, moment: Moment) -> Picture:
+        """Look up all frames and return the picture of this moment."""
+        fixed, note = self._fixed_frame()
+        config = self._config
+        frames = {config.tracker_frame, config.patient_frame, config.anatomy_frame}
+        frames |= {frame for tool in config.tools for frame in (tool, f'{tool}_tip')}
+        frames |= self.state.model_frames() | self.state.overlays.frames
+        poses = {frame: found for frame in frames if (found := self._lookup(fixed, frame)) is not None}
+        self.state.on_poses(poses, fixed, note, moment)
+        return self.state.picture(moment)
+
+    def _inputs(self) -> Iterator[Input]:
+        config, pose = self._config, PoseWithCovarianceStamped
+        stream = MEASUREMENT_SUBSCRIPTION
+        for tool in dict.fromkeys((*config.tools, config.patient_frame)):
+            yield Input(f'{tool}/filtered_cp', pose, stream, partial(self._on_sample, tool))
+        for tool in config.tools:
+            tie = partial(self._on_tie, tool, f'{tool}_tip')
+            yield Input(f'calibration/{tool}', pose, LATCHED, tie)
+            yield Input(f'{tool}/predicted_cp', PoseStamped, stream, partial(self._on_prediction, tool))
+        tie = partial(self._on_tie, config.patient_frame, config.anatomy_frame)
+        yield Input('registration', pose, LATCHED, tie)
+        yield Input('registration/targets', PointCloud2, LATCHED, partial(self._on_targets, 'registration'))
+        yield Input('anatomy/surface', MarkerArray, LATCHED, self._on_surface, raw=True)
+        yield Input('anatomy/targets', PointCloud2, LATCHED, partial(self._on_targets, 'anatomy'))
+        for topic in config.models:
+            yield Input(topic, MarkerArray, LATCHED, partial(self._on_model, topic))
+        yield Input('guidance/clearance', PointCloud2, stream, self._on_clearance)
+        yield Input('guidance/fixture', WrenchStamped, stream, self._on_fixture)
+        yield Input('guidance/predicted_tip', PoseStamped, stream, partial(self._on_prediction, config.tools[0]))
+        yield Input('guidance/routes', MarkerArray, LATCHED, self._on_routes, raw=True)
+        yield Input('guidance/events', DiagnosticArray, EVENTS, self._on_events)
+        yield Input('registration/events', DiagnosticArray, EVENTS, self._on_events)
+        yield Input('link/state', DiagnosticArray, stream, self._on_link)
+        yield Input('/diagnostics', DiagnosticArray, DIAGNOSTICS, self._on_diagnostics)
+
+    def on_tf(self, message: Any, *, static: bool) -> None:
+        """Take the edges of a tf message; a live node has a listener for that."""
+        insert = self.buffer.set_transform_static if static else self.buffer.set_transform
+        for edge in message.transforms:
+            insert(edge, 'bag')
+
+    def _on_sample(self, tool: str, message: Any, _moment: Moment) -> None:
+        pose = pose_from(message, frame=None)
+        assert pose.covariance is not None
+        self.state.on_tool_sample(tool, pose.frame, pose.pose, pose.covariance, pose.stamp_ns)
+
+    def _on_tie(self, parent: str, child: str, message: Any, _moment: Moment) -> None:
+        tie = tie_from(message, frame=parent)
+        if tie.withdrawn:
+            self.state.forget_link(parent, child)
+        else:
+            self.state.on_link(Link(parent, child, tie.covariance, tie.stamp_ns), tie.pose)
+
+    def _on_prediction(self, tool: str, message: Any, moment: Moment) -> None:
+        frame, pose, stamp_ns = messages.pose_of(message)
+        self.state.overlays.on_prediction(tool, frame, pose, stamp_ns, moment)
+
+    def _on_surface(self, data: bytes, moment: Moment) -> None:
+        self.state.on_surfaces(self._surfaces.read(data))
+        self.state.streams.on_message('surface', moment)
+
+    def _on_targets(self, source: str, message: Any, moment: Moment) -> None:
+        targets = messages.targets_of(message, self._target_names.get(source, {}))
+        self.state.overlays.on_targets(source, targets)
+        if source == 'anatomy':
+            self.state.streams.on_message('targets', moment)
+
+    def _on_model(self, topic: str, message: Any, _moment: Moment) -> None:
+        self.state.on_model(topic, messages.model_of(message, topic=topic))
+
+    def _on_clearance(self, message: Any, moment: Moment) -> None:
+        self.state.on_clearance(messages.clearance_of(message, anatomy_frame=self._config.anatomy_frame), moment)
+
+    def _on_fixture(self, message: Any, moment: Moment) -> None:
+        self.state.overlays.on_fixture(*messages.force_of(message), moment)
+
+    def _on_routes(self, data: bytes, _moment: Moment) -> None:
+        self.state.overlays.on_routes(messages.routes_of(data))
+
+    def _on_events(self, message: Any, _moment: Moment) -> None:
+        for event in messages.events_of(message):
+            self.state.on_event(event)
+
+    def _on_link(self, message: Any, moment: Moment) -> None:
+        self.state.on_checks(messages.checks_of(message), moment)
+        self.state.streams.on_message('link', moment)
+
+    def _on_diagnostics(self, message: Any, moment: Moment) -> None:
+        checks = messages.checks_of(message)
+        for check in checks:
+            names = messages.target_names(check)
+            if names:
+                self._target_names[check.node.removesuffix('_node')] = names
+        self.state.on_checks(checks, moment)
+
+    def _fixed_frame(self) -> tuple[str, str]:
+        wanted, tracker = self._config.fixed_frame, self._config.tracker_frame
+        if wanted == tracker or self.buffer.can_transform(wanted, tracker, Time()):
+            return wanted, ''
+        return tracker, f'no transform from {wanted} to {tracker} yet'
+
+    def _lookup(self, fixed: str, frame: str) -> tuple[Array, int] | None:
+        """Return the newest pose and its stamp; a frame that is not there is left out, never guessed."""
+        if frame == fixed:
+            return None
+        try:
+            edge = self.buffer.lookup_transform(fixed, frame, Time())
+        except TransformException:
+            return None
+        transform = edge.transform
+        return matrix_of(transform.translation, transform.rotation, name=frame), stamp_to_ns(edge.header.stamp)
