@@ -127,11 +127,14 @@ def _warm_deforming() -> None:
     mesh, _ = mesh_surface(surface, tets=400)
     config = AnatomySessionConfig(compliance=ComplianceConfig(patches=12, inner_patches=4, modes=12))
     embed(mesh, surface.vertices)
-    session = AnatomySession(make_body(mesh, {}, {}, config), np.zeros((1, 3)), {}, config, replay=False)
+    session = AnatomySession(
+        make_body(mesh, {}, {}, config), np.zeros((1, 3)), {}, config, replay=False, pushers=('p',)
+    )
     pose = np.eye(4)
     pose[:3, 3] = mesh.nodes[mesh.outer_nodes[0]]
     session.add_tip('grasper', 1, pose, 1e-8)
     session.set_grip('grasper', closed=True)
+    session.add_tip('p', 1, pose, 1e-8)
     session.step()
     session.observe(2, mesh.nodes[mesh.outer_nodes], 0.001)
     session.step()

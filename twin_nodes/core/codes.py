@@ -339,6 +339,12 @@ CODES: dict[str, CodeEntry] = {
         'registration that is far off. The last good state stays.',
         'See the reasons; show more of the surface, check unit and axes, register anew.',
     ),
+    'RESECTION_REFUSED': CodeEntry(
+        'a plane takes nothing away, or everything',
+        'A plane on anatomy/resect has no direction, or all or none of the tissue that is left lies beyond it. The '
+        'tissue stays as it is.',
+        'Give a x + b y + c z + d = 0 in the frame of the anatomy and in metres, (a, b, c) towards what is taken away.',
+    ),
     'LOADS_REFUSED': CodeEntry(
         'what acts on the soft body cannot be used',
         'Held nodes, springs, pressure or forces do not fit the mesh, or are not finite. The last good state stays.',
@@ -510,6 +516,26 @@ CODES: dict[str, CodeEntry] = {
         'no joint positions reach the commanded pose',
         'The inverse kinematics found none within the limits. The command was dropped; the arm stays.',
         'Command a pose within reach.',
+    ),
+    'LINK_CUT': CodeEntry(
+        'the emulated cable is cut',
+        'Nothing passes the relay until `relay/cut` says false.',
+        'ros2 topic pub --once /relay/cut std_msgs/Bool "{data: false}"',
+    ),
+    'GEOFENCE_MISSING': CodeEntry(
+        'what must not be touched is not known',
+        'A guarded structure has not come, or nobody says where the anatomy is. No command passes until both are known.',
+        'Is anatomy_node running at the robot, and anatomy_pose_node? `twin why anatomy/measured_cp`, `anatomy.guard`.',
+    ),
+    'ROBOT_DEVIATES': CodeEntry(
+        'the robot is not where it was told to be',
+        'It is further from its set point than `max_deviation`. Commands are refused until it is back.',
+        'Is the robot blocked, too slow for the motion, or are its set point and its measured_cp in two frames?',
+    ),
+    'ANATOMY_UNPLACED': CodeEntry(
+        'where the anatomy is cannot be told',
+        'There is no transform from base_frame to the anatomy, or it is too old.',
+        'Register the anatomy; `twin frames` shows the tree and which edge is missing.',
     ),
     'COMMAND_PUBLISHER': CodeEntry(
         'a command from another publisher',

@@ -9,7 +9,7 @@ told by the stamps alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from twin_nodes.core.anatomy.elastic.live import LiveSolver
-from twin_nodes.core.anatomy.elastic.loads import Loads, Springs, make_springs
+from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure, Springs, make_springs
 from twin_nodes.core.anatomy.elastic.model import Solution
 from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked, make_tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
 from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
+from twin_nodes.core.anatomy.session_contact import Contacts, ContactState
 from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
+from twin_nodes.core.anatomy.session_remaining import Remaining
+from twin_nodes.core.anatomy.session_rest import at_rest
 from twin_nodes.core.anatomy.session_tools import Tools
 from twin_nodes.core.anatomy.session_uncertainty import ErrorModel, Uncertainty
 from twin_nodes.core.anatomy.targets import MaterialPoints, at_nodes, attach
@@ -35,6 +38,7 @@ _TIE = 100.0  # stiffness by which tissue follows a sensor in it, over that of t
 _MOST_HELD = 60  # nodes of held regions that a fit is told of; more say the same again
 _REPLAY_LAG = 8  # frames after which a replay takes a new factor, so that it is the same in each
 _LEAST_AWAY = 1e-4
+MOST_PRESSURE = 20_000.0  # [Pa]; a pneumoperitoneum has 1600 … 2700
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,8 @@ class Frame:
         covariances: Of the targets [m²], shape (t, 3, 3).
         held: Number of nodes that tools hold.
         seen_ns: Stamp of the last cloud that was used; 0 for none.
+        pushed: What tools do that push, by tool.
+        left: Which targets are in tissue that is left, shape (t,).
     """
 
     stamp_ns: int
@@ -58,6 +64,8 @@ class Frame:
     covariances: Array
     held: int
     seen_ns: int
+    pushed: Mapping[str, ContactState]
+    left: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,7 @@ class AnatomySession:
         sensors: Tracked implants and sensors in the tissue, and where they are at rest [m].
         config: Settings.
         replay: Whether the same inputs must give the same bits, whatever the time they take.
+        pushers: Names of the tools that push tissue which they do not hold.
 
     Raises:
         InputError: ANATOMY_REFUSED for a target or sensor outside the body.
@@ -88,8 +97,9 @@ class AnatomySession:
         config: AnatomySessionConfig,
         *,
         replay: bool,
+        pushers: Collection[str] = (),
     ) -> None:
-        self.body, self.config = body, config
+        self.body, self.config, self._pushers = body, config, frozenset(pushers)
         model = body.model
         self.targets: MaterialPoints = attach(model.mesh, np.asarray(targets_anatomy, float).reshape(-1, 3))
         self._sensors = {name: attach(model.mesh, [place], name=f'sensor {name}') for name, place in sensors.items()}
@@ -99,11 +109,19 @@ class AnatomySession:
         self._tie = _TIE * float(model.shear.mean()) * edge_of(model)
         gravity = config.tissue.gravity
         self._gravity = np.array(gravity, float) if gravity else np.zeros(3)
+        self.left = Remaining(model.mesh)
+        self._contacts = Contacts(
+            model.mesh.outer_faces, self.config.contact.stiffness * float(model.shear.mean()) * edge_of(model)
+        )
         self._clear()
 
     def _clear(self) -> None:
-        self._solver.change(self.body.model)
-        self._tools = Tools(self.body.model, self.body.held, self.config.grasp)
+        config, model = self.config, self.body.model
+        self._solver.change(model)
+        self._tools = Tools(model, self.body.held, config.grasp, config.contact, self._pushers)
+        self.left = Remaining(model.mesh)
+        self._contacts.change(model.mesh.outer_faces)
+        self._pressure = self._pressure_seen = 0.0
         self._sensed: dict[str, _Sensed] = {}
         self._shape = self.body.model  # as last seen, without what tools do to it
         self._uncertainty: Uncertainty | None = None
@@ -164,6 +182,51 @@ class AnatomySession:
         self._sensed[name] = _Sensed(place, covariance)
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
 
+    @property
+    def may_push(self) -> bool:
+        """Whether a tool is there that may push."""
+        return self._tools.may_push
+
+    def set_pressure(self, stamp_ns: int, pascal: float) -> None:
+        """Hear the pressure on the outside, less that of the scan [Pa].
+
+        Raises:
+            InputError: LOADS_REFUSED for a value beyond `MOST_PRESSURE`, or none.
+        """
+        if not (np.isfinite(pascal) and abs(pascal) <= MOST_PRESSURE):
+            raise InputError(
+                f'a pressure of {pascal:g} Pa, expected within ±{MOST_PRESSURE:g} Pa: is it in mmHg or in mbar, or '
+                'absolute? Give it in pascals, less that of the scan',
+                code='LOADS_REFUSED',
+            )
+        self._pressure = float(pascal)
+        self.stamp_ns = max(self.stamp_ns, stamp_ns)
+
+    def resect(self, normal: Array, offset: float) -> float:
+        """Take away the tissue that is now beyond a plane n · x + d > 0; return the volume that went [m³], at rest.
+
+        Args:
+            normal: n in the anatomy, towards what goes, shape (3,).
+            offset: d, for a normal of length 1 in metres.
+
+        Raises:
+            InputError: RESECTION_REFUSED.
+        """
+        before = self.left.volume
+        self._leave(self.left.beyond(np.asarray(normal, float), offset, self.positions))
+        return self.left.volume - before
+
+    def carve(self, share: Array) -> None:
+        """Hear what a drill has left of each tetrahedron, 0 … 1, shape (m,); what a plane took stays gone."""
+        self._leave(self.left.less(share))
+
+    def _leave(self, left: Remaining) -> None:
+        self.left = left
+        self._shape = self._shape.with_weight(left.share)
+        self._solver.change(self._shape)
+        self._contacts.change(left.faces)
+        self._tools.leave(np.unique(left.faces))
+
     def observe(
         self, stamp_ns: int, points_anatomy: Array, sigma: Array | float, *, explain: bool = False
     ) -> Deformation:
@@ -206,10 +269,9 @@ class AnatomySession:
             out_of_time: Asked after each step of the solver; the best answer so far is returned once it says so.
         """
         held, places = self._tools.places()
-        gravity = (
-            self._gravity if self._shape is self.body.model else np.zeros(3)
-        )  # a shape that was seen hangs already
-        solution = self._solver.update(Loads(held, places, self._springs(), gravity), out_of_time)
+        gravity = np.zeros(3) if self.seen_ns else self._gravity  # a shape that was seen hangs already
+        loads = Loads(held, places, self._springs(), gravity, self._pressing())
+        solution = at_rest(self._solver, self._contacts, self._tools.advance(), loads, out_of_time)
         solution = self._since_scan(solution)
         known = self._known()
         x, since = solution.positions, (self.stamp_ns - self.seen_ns) / NANOSECONDS if self.seen_ns else 0.0
@@ -217,16 +279,30 @@ class AnatomySession:
         unseen = float(min(self.config.observed.drift * np.sqrt(max(since, 0.0)), most))
         return Frame(
             self.stamp_ns, solution, known.nodes(x, unseen), self.targets.at(x),
-            known.targets(self.targets, x, unseen), len(held), self.seen_ns,
+            known.targets(self.targets, x, unseen), len(held), self.seen_ns, self._contacts.states,
+            self.left.holds(self.targets),
         )  # fmt: skip
+
+    def _pressing(self) -> Pressure | None:
+        """Return the pressure that has come since the shape was seen."""
+        pascal, faces = self._pressure - self._pressure_seen, self.body.pressed
+        if not pascal:
+            return None
+        if not self.left.is_whole:
+            there = np.isin(_face_keys(faces), _face_keys(self.left.faces))
+            faces = faces[there]
+        return Pressure(faces, np.full(len(faces), pascal)) if len(faces) else None
 
     def _since_scan(self, solution: Solution) -> Solution:
         """Return the solution with displacement and volumes told from the scan, not from the shape last seen."""
-        model, x = self.body.model, solution.positions
-        ratios = model.volume_ratios(x)
-        change = float(ratios @ model.volume / model.volume.sum() - 1.0)
+        model, x, alive = self.body.model, solution.positions, self.left.alive
+        ratios, volume = model.volume_ratios(x)[alive], model.volume[alive]
+        change = float(ratios @ volume / volume.sum() - 1.0) if len(volume) else 0.0
         return replace(
-            solution, displacement=x - model.rest, volume_change=change, min_volume_ratio=float(ratios.min())
+            solution,
+            displacement=x - model.rest,
+            volume_change=change,
+            min_volume_ratio=float(ratios.min()) if len(ratios) else 1.0,
         )
 
     def _springs(self) -> Springs:
@@ -282,6 +358,9 @@ class AnatomySession:
         """Take the shape that was seen as the one from which tools move the tissue."""
         by_tools = self.positions - self._shape.rest
         self._shape = shaped(self.body.model, positions)
+        if not self.left.is_whole:
+            self._shape = self._shape.with_weight(self.left.share)
+        self._pressure_seen = self._pressure
         self._solver.change(self._shape)
         self._solver.x = positions + by_tools
         self._uncertainty = self._errors.fitted(found.sigma, found.target_covariances, positions)
@@ -292,3 +371,9 @@ class AnatomySession:
         if self._uncertainty is None or (not self.seen_ns and by != self._known_by):
             self._uncertainty, self._known_by = self._errors.known_by(self._tracked(by_tools=True), self.positions), by
         return self._uncertainty
+
+
+def _face_keys(faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return one number for each triangle, whatever its first corner, shape (k,)."""
+    a, b, c = np.sort(faces.astype(np.int64), axis=1).T
+    return np.asarray((a << 42) | (b << 21) | c)

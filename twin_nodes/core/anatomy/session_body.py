@@ -34,12 +34,14 @@ class Body:
         compliance: Its ways to deform, for fits.
         held: Nodes of the regions that are held, shape (k,).
         assumed: Labels to which the case gives no material.
+        pressed: Outer faces on which pressure acts, as node numbers, shape (k, 3).
     """
 
     model: ElasticModel
     compliance: Compliance
     held: NDArray[np.int64]
     assumed: tuple[int, ...]
+    pressed: NDArray[np.int64]
 
 
 def make_body(
@@ -80,19 +82,31 @@ def make_body(
         prepare_compliance(model, config.compliance),
         held,
         assumed,
+        _pressed(mesh, regions, tissue),
     )
 
 
 def _held(regions: Mapping[str, NDArray[np.int32]], tissue: TissueConfig) -> NDArray[np.int64]:
-    for name in tissue.fixed:
+    return _nodes_of(regions, tissue.fixed, 'fixed')
+
+
+def _nodes_of(regions: Mapping[str, NDArray[np.int32]], names: tuple[str, ...], key: str) -> NDArray[np.int64]:
+    for name in names:
         if name not in regions:
             known = ', '.join(regions) or 'none'
             raise ConfigError(
-                f'deforming.session.tissue.fixed: no region {name!r} in the case, there are: {known}'
+                f'deforming.session.tissue.{key}: no region {name!r} in the case, there are: {known}'
                 f'{nearest(name, regions)}'
             )
-    found = [np.asarray(regions[name], np.int64) for name in tissue.fixed]
+    found = [np.asarray(regions[name], np.int64) for name in names]
     return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def _pressed(mesh: TetMesh, regions: Mapping[str, NDArray[np.int32]], tissue: TissueConfig) -> NDArray[np.int64]:
+    faces = mesh.outer_faces.astype(np.int64)
+    if not tissue.pressed:
+        return faces
+    return np.asarray(faces[np.isin(faces, _nodes_of(regions, tissue.pressed, 'pressed')).all(axis=1)])
 
 
 def _support(model: ElasticModel, held: NDArray[np.int64], soft: float) -> Array:

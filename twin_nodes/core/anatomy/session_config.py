@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from twin_nodes.core.anatomy.elastic.live import LiveConfig
@@ -32,6 +33,10 @@ class TissueConfig:
         maximum=30.0,
     )  # fmt: skip
 
+    pressed: tuple[str, ...] = setting(
+        'Regions of the case on which the pressure of `anatomy/pressure` acts; empty for all of the outside.', ()
+    )
+
     def __post_init__(self) -> None:
         if len(self.gravity) not in (0, 3):
             raise ConfigError(f'gravity={list(self.gravity)} must have 3 numbers, or none')
@@ -56,6 +61,33 @@ class GraspConfig:
     max_pull: float = setting(
         'Tissue pulled farther from where it lay has slipped out.', 0.08, unit='m', minimum=0.001, maximum=0.5
     )
+
+
+@dataclass(frozen=True)
+class ContactConfig:
+    """How a tool pushes tissue that it does not hold; without friction."""
+
+    radius: float = setting('Radius of tip and shaft.', 0.0025, unit='m', minimum=2e-4, maximum=0.05)
+    shaft_length: float = setting('Length of the shaft that may touch.', 0.05, unit='m', minimum=0.0, maximum=0.5)
+    shaft_direction: tuple[float, ...] = setting(
+        'Unit vector in the tip frame from the tip up the shaft.', (0.0, 0.0, 1.0), minimum=-1.0, maximum=1.0
+    )
+    stiffness: float = setting(
+        'Stiffness of a contact over that of the tissue: the tissue enters the tool by about one part in so many of '
+        'its indentation.', 300.0, minimum=1.0, maximum=1e5,
+    )  # fmt: skip
+    max_step: float = setting(
+        'A tip that moved farther between two frames goes past the tissue, not through it.', 0.02, unit='m',
+        minimum=1e-4, maximum=0.2,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        norm = math.sqrt(sum(value * value for value in self.shaft_direction))
+        if len(self.shaft_direction) != 3 or abs(norm - 1.0) > 1e-3:
+            raise ConfigError(
+                f'contact.shaft_direction={list(self.shaft_direction)} has norm {norm:.4g}: it must be a unit '
+                'vector of 3 numbers'
+            )
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,7 @@ class AnatomySessionConfig:
 
     tissue: TissueConfig = group(TissueConfig)
     grasp: GraspConfig = group(GraspConfig)
+    contact: ContactConfig = group(ContactConfig)
     observed: ObservedConfig = group(ObservedConfig)
     solver: LiveConfig = group(LiveConfig)
     fit: NonrigidConfig = group(NonrigidConfig)
@@ -108,6 +141,9 @@ class LiveDeformingConfig:
     patient: str = setting('Reference body on the patient.', 'patient')
     tracker_frame: str = setting('Frame of the poses.', 'tracker')
     tools: tuple[str, ...] = setting('Tools that may hold tissue.', ())
+    pushers: tuple[str, ...] = setting(
+        'Those of the tools whose tip and shaft push tissue that they do not hold (session.contact).', ()
+    )
     grip: str = setting(
         'What says that jaws are closed: `<tool>/grasp` (std_msgs/Bool), or `<tool>/jaw/measured_js` '
         '(sensor_msgs/JointState, stamped; needed for replays that are alike to the bit).', 'switch',
@@ -155,6 +191,11 @@ class LiveDeformingConfig:
         ):
             if len(places) != 3 * len(names):
                 raise ConfigError(f'deforming.{key} has {len(places)} numbers for {len(names)} names: x, y, z of each')
+        strange = sorted(set(self.pushers) - set(self.tools))
+        if strange:
+            raise ConfigError(
+                f'deforming.pushers: {", ".join(strange)} is none of the tools {", ".join(self.tools) or "(none)"}'
+            )
         named = (*self.tools, *self.sensors), (*self.target_structures, *self.targets)
         for names in named:
             double = sorted({name for name in names if names.count(name) > 1})

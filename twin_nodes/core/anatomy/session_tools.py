@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
-from twin_nodes.core.anatomy.session_config import GraspConfig
+from twin_nodes.core.anatomy.session_config import ContactConfig, GraspConfig
+from twin_nodes.core.anatomy.session_contact import Capsule, capsule_of
 from twin_nodes.core.anatomy.session_grasp import Grasp, check_pull, take
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
+
+_MOST_STEPS = 8
 
 
 @dataclass
@@ -24,6 +27,7 @@ class _Tool:
     closed: bool = False
     grasp: Grasp | None = None
     missed: bool = False
+    pushed: Array | None = None  # where the tip was at the last frame
 
 
 class Tools:
@@ -33,10 +37,21 @@ class Tools:
         model: The body.
         fixed: Nodes that are held in place, which no tool can take.
         config: How a tool holds tissue.
+        contact: How it pushes tissue.
+        pushers: Names of the tools that push.
     """
 
-    def __init__(self, model: ElasticModel, fixed: NDArray[np.int64], config: GraspConfig) -> None:
+    def __init__(
+        self,
+        model: ElasticModel,
+        fixed: NDArray[np.int64],
+        config: GraspConfig,
+        contact: ContactConfig,
+        pushers: frozenset[str] = frozenset(),
+    ) -> None:
         self._model, self._fixed, self._config = model, fixed, config
+        self._contact, self._pushers = contact, pushers
+        self._outer = model.mesh.outer_nodes
         self._tools: dict[str, _Tool] = {}
 
     @property
@@ -58,6 +73,50 @@ class Tools:
         alike = self._config.sigma**2
         tools = self._tools.values()
         return [(tool.grasp.nodes, tool.variance + alike) for tool in tools if tool.grasp is not None]
+
+    @property
+    def may_push(self) -> bool:
+        """Whether there is a tool that may push."""
+        return any(
+            tool.anatomy_T_tip is not None and tool.grasp is None
+            for name, tool in self._tools.items()
+            if name in self._pushers
+        )
+
+    def advance(self) -> list[list[Capsule]]:
+        """Return the tools that push, on their way from where they were at the last frame to where they are.
+
+        Steps are no longer than half a radius, so that no tool jumps through the surface; at most `_MOST_STEPS`.
+        """
+        pushing = {
+            name: tool
+            for name, tool in sorted(self._tools.items())
+            if name in self._pushers and tool.anatomy_T_tip is not None and tool.grasp is None
+        }
+        ways = {name: self._way(tool) for name, tool in pushing.items()}
+        longest = max((float(np.linalg.norm(way[:3, 3])) for way in ways.values()), default=0.0)
+        count = int(min(max(np.ceil(2.0 * longest / self._contact.radius), 1), _MOST_STEPS))
+        steps: list[list[Capsule]] = []
+        for step in range(1, count + 1):
+            back = 1.0 - step / count
+            steps.append(
+                [
+                    capsule_of(name, np.asarray(tool.anatomy_T_tip) - back * ways[name], self._contact)
+                    for name, tool in pushing.items()
+                ]
+            )
+        for tool in pushing.values():
+            tool.pushed = tool.anatomy_T_tip
+        return steps
+
+    def _way(self, tool: _Tool) -> Array:
+        """Return the shift since the last frame as a matrix that is subtracted from the pose, shape (4, 4)."""
+        way = np.zeros((4, 4))
+        if tool.pushed is not None and tool.anatomy_T_tip is not None:
+            shift = tool.anatomy_T_tip[:3, 3] - tool.pushed[:3, 3]
+            if np.linalg.norm(shift) <= self._contact.max_step:
+                way[:3, 3] = shift
+        return way
 
     def add_tip(self, name: str, stamp_ns: int, anatomy_T_tip: Array, variance: float, positions: Array) -> None:
         """Take the pose of a tip; arguments as `AnatomySession.add_tip`, and where all nodes are [m], shape (n, 3).
@@ -92,12 +151,24 @@ class Tools:
         """Hear that a tool is not seen any more."""
         tool = self._tools.get(name)
         if tool is not None:
-            tool.grasp, tool.anatomy_T_tip, tool.missed = None, None, tool.closed
+            tool.grasp, tool.anatomy_T_tip, tool.pushed, tool.missed = None, None, None, tool.closed
+
+    def leave(self, outer: NDArray[np.int32]) -> None:
+        """Hear which nodes (b,) are outside now that tissue is gone; of what is gone nothing is held."""
+        self._outer = outer
+        for tool in self._tools.values():
+            if tool.grasp is None:
+                continue
+            kept = np.isin(tool.grasp.nodes, outer)
+            if not kept.any():
+                tool.grasp, tool.missed = None, True
+            elif not kept.all():
+                tool.grasp = Grasp(tool.grasp.nodes[kept], tool.grasp.places_tip[kept], tool.grasp.began[kept])
 
     def _take(self, tool: _Tool, anatomy_T_tip: Array, positions: Array) -> None:
         tool.missed = True
         taken = np.concatenate([self.held, self._fixed])
-        tool.grasp = take(positions, self._model.mesh.outer_nodes, anatomy_T_tip, taken, self._config)
+        tool.grasp = take(positions, self._outer, anatomy_T_tip, taken, self._config)
         tool.missed = False
 
     def _check(self, name: str, tool: _Tool, anatomy_T_tip: Array, step: float) -> None:
