@@ -108,11 +108,14 @@ class SimulatedArmTopics:
         return int(self._node.get_clock().now().nanoseconds)
 
     def _servo_jp(self, message: JointState) -> None:
+        if not message.name:  # clients of CRTK send positions alone, in the order of measured_js
+            message.name = list(self.simulated.chain.names)
         self.simulated.servo_jp(read_joints(message, self._reader, now_ns=self._now_ns()).positions)
 
     def _servo_cp(self, message: PoseStamped, *, local: bool) -> None:
         frame = self._base_frame if local else self._reference
-        pose = pose_from(message, frame=frame, now_ns=self._now_ns()).pose
+        said = bool(message.header.frame_id)  # clients of CRTK leave it out: the topic says the frame
+        pose = pose_from(message, frame=frame if said else None, now_ns=self._now_ns()).pose
         self.simulated.servo_cp(pose if local else inverse(self.base) @ pose)
 
     def _servo_jaw(self, message: JointState) -> None:
