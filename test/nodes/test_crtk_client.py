@@ -1,4 +1,4 @@
-"""The simulated arm, commanded as crtk_python_client does: QoS by depth alone, positions and poses with nothing else."""
+"""The simulated arm, commanded as crtk_python_client does: QoS by depth, positions and poses with nothing else."""
 
 import numpy as np
 import pytest
