@@ -6,7 +6,7 @@ from rclpy.serialization import serialize_message
 from typer.testing import CliRunner
 
 from twin_nodes.app.cli import app
-from twin_nodes.app.offline_robot import pair, register_robot
+from twin_nodes.app.offline_robot import register_robot
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import random_transform
 from twin_nodes.core.robot.chain import SerialChain
@@ -88,14 +88,3 @@ def test_command(bag, tmp_path):
 def test_says_what_is_wrong(bag, settings, text):
     with pytest.raises(InputError, match=text):
         register_robot(bag, **{'arm': 'PSM1', 'topic': 'body/measured_cp', **settings})
-
-
-def test_pairs_by_interpolation_and_tells_both_ranges():
-    stamps = np.array([0, 10, 20, 300]) * 10**6 + START_NS
-    rows = np.array([[0.0], [1.0], [2.0], [30.0]])
-    poses = np.tile(np.eye(4), (5, 1, 1))
-    at = np.array([-5, 0, 5, 20, 150]) * 10**6 + START_NS
-    q, kept = pair(stamps, rows, at, poses)
-    assert q[:, 0].tolist() == [0.0, 0.5, 2.0] and len(kept) == 3
-    with pytest.raises(InputError, match=r'joints from .* poses from'):
-        pair(stamps, rows, at + 10**12, poses)

@@ -12,13 +12,14 @@ import numpy as np
 
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.covariance import inverse_covariance
-from twin_nodes.core.geometry.se3 import Array, check_quaternion, inverse, make_transform, rotation_from_quat
+from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
+from twin_nodes.core.robot.base_pairing import pair_joints
 from twin_nodes.core.robot.base_registration import BaseRegistration, register_base
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.base_ties import stored_base
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 from twin_nodes.io.urdf import open_robot
 
@@ -28,7 +29,6 @@ POSES = (
     'geometry_msgs/msg/PoseWithCovarianceStamped',
     'geometry_msgs/msg/TransformStamped',
 )
-MAX_GAP_NS = 100_000_000
 MAX_SAMPLES = 4000
 
 
@@ -75,9 +75,9 @@ def register_robot(
         poses_name = _topic(topics, topic, POSES, bag)
         stamps, positions, dropped = _joints(reader, joints_name, chain, arm)
         pose_stamps, poses, frame = _poses(reader, poses_name)
-    q, seen = pair(stamps, positions, pose_stamps, poses)
+    q, seen = pair_joints(stamps, positions, pose_stamps, poses, most=MAX_SAMPLES)
     result = register_base(chain, q, seen)
-    stored = _stored(result, arm, frame, bag)
+    stored = stored_base(result, arm, frame or 'tracker', date=utc_date(), data_sha256=_digest(bag), data_file=bag.name)
     if output is not None:
         write_result(output, stored)
     return RobotReport(stored, result, _text(result, arm, frame, dropped, output))
@@ -146,48 +146,13 @@ def _stamp(record: Any) -> int:
     return int(record.header.stamp.sec) * NANOSECONDS + int(record.header.stamp.nanosec)
 
 
-def pair(stamps: Array, positions: Array, pose_stamps: Array, poses: Array) -> tuple[Array, Array]:
-    """Bring the joints to the instants of the poses by interpolation; gaps above 0.1 s are left out.
-
-    Raises:
-        InputError: The streams do not overlap: both ranges are told.
-    """
-    after = np.searchsorted(stamps, pose_stamps)
-    inside = (after > 0) & (after < len(stamps)) | np.isin(pose_stamps, stamps)
-    later = np.clip(after, 0, len(stamps) - 1)
-    earlier = np.clip(np.where(stamps[later] == pose_stamps, later, later - 1), 0, len(stamps) - 1)
-    gap = stamps[later] - stamps[earlier]
-    good = np.nonzero(inside & (gap <= MAX_GAP_NS))[0]
-    if not len(good):
-        first, last = stamps[0] / NANOSECONDS, stamps[-1] / NANOSECONDS
-        raise InputError(
-            f'no pose lies between two joint states: joints from {first:.1f} to {last:.1f} s, poses from '
-            f'{pose_stamps[0] / NANOSECONDS:.1f} to {pose_stamps[-1] / NANOSECONDS:.1f} s'
-        )
-    good = good[np.unique(np.linspace(0, len(good) - 1, min(len(good), MAX_SAMPLES)).astype(int))]
-    share = ((pose_stamps[good] - stamps[earlier[good]]) / np.maximum(gap[good], 1))[:, None]
-    return (1.0 - share) * positions[earlier[good]] + share * positions[later[good]], poses[good]
-
-
-def _stored(result: BaseRegistration, arm: str, frame: str, bag: Path) -> StoredResult:
-    """Return base and frame as `robot_world` results are stored: the base is the parent."""
-    errors = {
-        'rms_residual_m': result.position_rms,
-        'rms_residual_rad': result.rotation_rms,
-        'rms_residual_without_offsets_m': result.position_rms_before,
-        'samples_count': float(result.samples),
-    }
+def _digest(bag: Path) -> str:
+    """Return the fingerprint of the bag."""
     files = sorted(path for path in (bag.iterdir() if bag.is_dir() else (bag,)) if path.suffix == '.mcap')
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())
-    covariance = inverse_covariance(result.reference_T_base, result.covariance)
-    return StoredResult(
-        kind='robot_world', parent_frame=f'{arm}_base', child_frame=frame or 'tracker',
-        parent_T_child=inverse(result.reference_T_base), covariance=0.5 * (covariance + covariance.T), errors=errors,
-        verdict=str(result.verdict), date=utc_date(), tool=arm, reasons=result.reasons,
-        data_sha256=digest.hexdigest(), data_file=bag.name,
-    )  # fmt: skip
+    return digest.hexdigest()
 
 
 def _text(result: BaseRegistration, arm: str, frame: str, dropped: int, output: Path | None) -> str:

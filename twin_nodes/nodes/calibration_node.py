@@ -1,4 +1,4 @@
-"""calibration_node: finds the tip and the axis of a tool, the ties of a hand and an eye, or the offset of two clocks.
+"""calibration_node: finds the tip and axis of a tool, the ties of hand and eye, clocks' offsets, or the base of an arm.
 
 While it collects it says what is missing; a known tip is published from its file.
 """
@@ -26,6 +26,7 @@ from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
 from twin_nodes.core.geometry.synchroniser import Together
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.io.tip_frames import stored_tip_frame
+from twin_nodes.nodes.calibration_robot import RobotBaseCalibration, RobotBaseConfig
 from twin_nodes.nodes.calibration_streams import StreamCalibration, StreamsConfig
 from twin_nodes.ros.checked import checked_pose
 from twin_nodes.ros.conversions import pose_with_covariance, transform_stamped
@@ -38,16 +39,20 @@ from twin_nodes.ros.run import run_node
 from twin_nodes.ros.synchroniser import Synchroniser
 from twin_nodes.ros.ties import withdrawal
 
-MODES = ('tip', 'hand_eye', 'time')
+MODES = ('tip', 'hand_eye', 'time', 'robot')
 
 
 @dataclass(frozen=True)
 class CalibrationNodeConfig:
     """Settings of calibration_node."""
 
-    tool: str = setting('The tool whose tip is wanted; the hand (hand_eye), or the device whose clock counts (time).')
+    tool: str = setting(
+        'The tool whose tip is wanted; the hand (hand_eye), the device whose clock counts (time), or a body on the tip '
+        'of an arm (robot).'
+    )
     mode: str = setting(
-        'tip: pivot, and spin if wanted; hand_eye: where an eye sits on the tool; time: the offset of two clocks.',
+        'tip: pivot, and spin if wanted; hand_eye: where an eye sits on the tool; time: the offset of two clocks; '
+        'robot: where the base of an arm stands.',
         'tip',
         choices=MODES,
     )
@@ -63,6 +68,7 @@ class CalibrationNodeConfig:
     )
     spinning: SpinSessionConfig = group(SpinSessionConfig)
     streams: StreamsConfig = group(StreamsConfig)
+    robot: RobotBaseConfig = group(RobotBaseConfig)
     pairing: PairingConfig = group(PairingConfig)
 
 
@@ -74,6 +80,12 @@ class CalibrationNode(Node):
         self.config = declare_config(self, CalibrationNodeConfig)
         self.health = Health(self)
         self._replay = replay = is_replay(self)
+        if self.config.mode == 'robot':
+            self._robot = RobotBaseCalibration(
+                self, self.health, tool=self.config.tool, frame=self.config.tracker_frame,
+                result_file=self.config.result_file, config=self.config.robot, session=self.config.streams.session,
+            )  # fmt: skip
+            return
         if self.config.mode != 'tip':
             self._streams = StreamCalibration(
                 self, self.health, tool=self.config.tool, tracker_frame=self.config.tracker_frame,

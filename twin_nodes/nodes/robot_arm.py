@@ -23,8 +23,9 @@ from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covaria
 from twin_nodes.ros.crtk import CrtkPoseInput, CrtkPoseOutput, read_joints
 from twin_nodes.ros.edge_messages import EdgeMessages
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
-from twin_nodes.ros.qos import LATCHED, measurement, measurement_subscription
+from twin_nodes.ros.qos import LATCHED, latched, measurement, measurement_subscription
 from twin_nodes.ros.robot_markers import STEEL, robot_markers
+from twin_nodes.ros.ties import tie_from
 
 KEPT = 400  # joint samples that wait for the pose of the same stamp
 PAIR_NS = 1_500_000  # poses are compared with joints of the same instant; at 20 mm/s this is 0.03 mm
@@ -41,7 +42,8 @@ class RobotArm:
         mirror: Its mirror.
         broadcasters: For moving and for fixed edges.
         reference: Frame in which the base stands.
-        base: reference_T_base with its covariance; None when somebody else places the base.
+        base: reference_T_base with its covariance; None when somebody else places the base: `calibration/<arm>_base`
+            is then taken for it.
         measured_cp: Who tells measured_cp; see the settings of robot_node.
         silent_after: Silence after which the robot is called silent [s].
         replay: Whether a recording is replayed.
@@ -87,6 +89,9 @@ class RobotArm:
         taken = measurement_subscription(replay=replay)
         node.create_subscription(JointState, f'{arm}/measured_js', self._on_joints, taken)
         node.create_subscription(JointState, f'{arm}/jaw/measured_js', self._on_jaw, taken)
+        if base is None:
+            kind, quality = PoseWithCovarianceStamped, latched(replay=replay)
+            node.create_subscription(kind, f'calibration/{arm}_base', self._on_base, quality)
         self._inputs = [
             CrtkPoseInput(node, f'{arm}/{topic}', lambda m, local=local: self._on_pose(m, local), taken)
             for topic, local in (('local/measured_cp', True), ('measured_cp', False))
@@ -109,10 +114,21 @@ class RobotArm:
         self.newest = None
         self._say_check()
 
-    def place(self, reference_T_base: Array, covariance: Array) -> None:
-        """Take a new place of the base."""
-        self._base = (reference_T_base, covariance)
-        self.send_fixed()
+    def _on_base(self, message: PoseWithCovarianceStamped) -> None:
+        """Take the place of the base from who measured it; that node has it on tf as well."""
+        try:
+            tie = tie_from(message, frame=None, now_ns=self._now_ns())
+        except InputError as error:
+            self._health.warn(error.code or 'NOT_FINITE', f'calibration/{self.arm}_base: {error}')
+            return
+        frame, check = message.header.frame_id, f'base {self.arm}'
+        if tie.withdrawn:
+            self._base = None
+            self._health.set(check, WARN, 'NOT_CALIBRATED', f'its place in {frame} was withdrawn: told in the base')
+            return
+        self._reference, self._base = frame, (tie.pose, tie.covariance)
+        sigma = float(np.sqrt(np.trace(tie.covariance[:3, :3]))) * 1e3
+        self._health.set(check, OK, 'OK', f'placed in {frame}, σ {sigma:.2f} mm', {'position_sigma_mm': sigma})
 
     def send_fixed(self) -> None:
         """Publish what does not move: fixed links, and the base where its place is known."""

@@ -51,7 +51,7 @@ class RobotNodeConfig:
     reference_frame: str = setting('Frame in which the bases stand.', 'world')
     bases: tuple[float, ...] = setting(
         'x y z [m] and roll pitch yaw [rad] of the base of each arm in the reference frame, 6 numbers an arm; empty '
-        'when somebody else places the bases.',
+        'when somebody else places the bases: calibration/<arm>_base is then taken, with its frame.',
         (),
     )
     base_files: tuple[str, ...] = setting(

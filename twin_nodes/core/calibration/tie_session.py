@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_nodes.core.calibration.hand_eye import HandEyeConfig, HandEyeResult, turns_about_mean
 from twin_nodes.core.calibration.robot_world import calibrate_streams
@@ -71,8 +72,8 @@ class TieUpdate:
 _EMPTY = TieUpdate('waiting for both streams', 0.0, 0.0, 0.0, (0, 0), None, None, False, False)
 
 
-class _Window:
-    """The last samples of one stream, in the order of arrival."""
+class StreamWindow:
+    """The last samples of one stream, in the order of arrival: poses, or whatever else is an array."""
 
     def __init__(self, config: TieSessionConfig) -> None:
         self._window_ns = round(config.window * NANOSECONDS)
@@ -97,11 +98,17 @@ class _Window:
 
     @property
     def duration(self) -> float:
+        """Time between the first and the last sample [s]."""
         return (self.samples[-1][0] - self.samples[0][0]) / NANOSECONDS if self.samples else 0.0
 
-    def stream(self) -> PoseStream:
+    def arrays(self) -> tuple[NDArray[np.int64], Array]:
+        """Return stamps (n,) and samples (n, …)."""
         stamps = np.array([stamp for stamp, _ in self.samples], dtype=np.int64)
-        return pose_stream(stamps, np.array([pose for _, pose in self.samples]))
+        return stamps, np.array([sample for _, sample in self.samples])
+
+    def stream(self) -> PoseStream:
+        """Return a window of poses in the order of its stamps."""
+        return pose_stream(*self.arrays())
 
 
 class TieSession:
@@ -119,7 +126,7 @@ class TieSession:
 
     def reset(self) -> None:
         """Start again."""
-        self._hand, self._eye = _Window(self._config), _Window(self._config)
+        self._hand, self._eye = StreamWindow(self._config), StreamWindow(self._config)
         self._assessed_ns: int | None = None
         self._ready_ns: int | None = None
         self._update = _EMPTY
@@ -170,7 +177,7 @@ class TieSession:
         self._update = replace(self._update, usable=True, done=True)
         return self._update
 
-    def _take(self, window: _Window, stamp_ns: int, pose: Array) -> None:
+    def _take(self, window: StreamWindow, stamp_ns: int, pose: Array) -> None:
         if self._update.done:
             return
         if not window.add(stamp_ns, pose):
@@ -190,7 +197,7 @@ class TieSession:
             return replace(here, message=f'{duration:.0f} of {self._config.least:.0f} s: {self._motion_words()}')
         try:
             hand, eye = self._hand.stream(), self._eye.stream()
-            turn, span = _turned(hand, eye)
+            turn, span = turned(hand, eye)
             here = replace(here, turn=turn, span=span)
             return self._solve(here, hand, eye, stamp_ns)
         except (DegenerateGeometryError, InputError) as error:
@@ -227,7 +234,7 @@ class TieSession:
         return replace(here, message=message, usable=True, done=done)
 
 
-def _turned(hand: PoseStream, eye: PoseStream) -> tuple[float, float]:
+def turned(hand: PoseStream, eye: PoseStream) -> tuple[float, float]:
     """Peak-to-peak turn [rad] about the two axes turned most, of the stream that turned less."""
     both = []
     for stream in (hand, eye):

@@ -9,6 +9,7 @@ first or last axis, cannot be told and is named. Weighted least squares with Hub
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import inverse_covariance
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, nearest_rotation, rotation_exp, rotation_log
 from twin_nodes.core.geometry.se3 import skew as cross_matrix
-from twin_nodes.core.robot.chain import SerialChain
+
+if TYPE_CHECKING:  # the compiled kinematics take 0.2 s to load, the settings need none of them
+    from twin_nodes.core.robot.chain import SerialChain
 
 ITERATIONS = 12
 HUBER = 2.0

@@ -6,14 +6,17 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twin_nodes.core.config import nearest, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.stamps import NANOSECONDS
+
+if TYPE_CHECKING:  # the compiled kinematics take 0.2 s to load, the settings need none of them
+    from twin_nodes.core.robot.chain import SerialChain
 
 ARM_FRAME = re.compile(r'([A-Za-z]+\d+)_\w+')
 
