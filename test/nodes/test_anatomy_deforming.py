@@ -13,7 +13,8 @@ from patient_streams import (
     Streams,
     tip_at,
 )
-from sensor_msgs.msg import JointState, PointCloud2
+from sensor_msgs.msg import FluidPressure, JointState, PointCloud2
+from shape_msgs.msg import Plane
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
@@ -282,6 +283,61 @@ def end_of():
     from diagnostic_msgs.msg import DiagnosticStatus
 
     return DiagnosticStatus()
+
+
+def test_a_tool_that_holds_nothing_pushes(start, probe, case):
+    deformed = Deformed(
+        start, probe, case, deforming__pushers=['drill'], deforming__session__contact__radius=0.006,
+        deforming__session__contact__shaft_direction=[0.0, -1.0, 0.0], deforming__session__contact__shaft_length=0.02,
+    )  # fmt: skip
+    deformed.streams.say_ties()
+    deformed.until(lambda: deformed.node.deforming.session.stamp_ns, deformed.front - [0.0, 0.002, 0.0], 'the tip')
+    end = deformed.drag([0.0, 0.008, 0.0])
+    deformed.until(lambda: deformed.displacement()[:, 1].max() > 0.006, end, 'the dent')
+    deformed.until(lambda: 'drill_newton' in probe.values('anatomy: deforming'), end, 'the force')
+    values = probe.values('anatomy: deforming')
+    assert float(values['drill_newton']) > 0.01 and int(values['drill_contacts']) >= 1
+    assert int(values['held_nodes']) == 0
+    deformed.until(
+        lambda: np.abs(deformed.displacement()).max() < 1e-4, deformed.front - [0.0, 0.01, 0.0], 'the return'
+    )  # fmt: skip
+
+
+def test_pressure_presses_and_a_plane_takes_away_what_lies_beyond(start, probe, case):
+    deformed = Deformed(start, probe, case)
+    middle, whole = float(LESION[0]) - 0.02, len(deformed.surfaces[-1].markers[0].points)
+
+    def say(topic, message, stamp_ns):
+        message.header.stamp = ns_to_stamp(stamp_ns)
+        probe.say(topic, message)
+        return False
+
+    def pressed(pascal):
+        deformed.streams.stamp_ns += deformed.streams.period_ns
+        return say('anatomy/pressure', FluidPressure(fluid_pressure=pascal), deformed.streams.stamp_ns)
+
+    values = lambda: probe.values('anatomy: deforming')  # noqa: E731
+    probe.until(
+        lambda: float(values().get('volume_change_percent', 0)) < -2.0 or pressed(1600.0), deformed.node, what='it'
+    )
+    probe.until(lambda: probe.code('anatomy: pressure') or pressed(101_325.0), deformed.node, what='the refusal')
+    assert probe.code('anatomy: pressure') == 'LOADS_REFUSED'
+    plane = Plane(coef=[1.0, 0.0, 0.0, -middle])
+
+    def cut():
+        if probe.code('anatomy: resection') != 'OK':
+            probe.say('anatomy/resect', plane, 10)
+        return probe.code('anatomy: resection') == 'OK' and not len(targets_from(deformed.targets[-1])[0])
+
+    probe.until(cut, deformed.node, what='the cut')
+    probe.until(lambda: 'taken away: lesion' in probe.status('anatomy: targets').message, deformed.node, what='so said')
+    probe.until(lambda: len(deformed.surfaces[-1].markers[0].points) != whole, deformed.node, what='the surface')
+    corners = surface_from_marker(deformed.surfaces[-1].markers[0])[0]
+    assert corners[:, 0].max() < middle + 0.03  # by one tetrahedron at most
+    probe.until(
+        lambda: probe.code('anatomy: resection') == 'RESECTION_REFUSED' or probe.say('anatomy/resect', plane, 10),
+        deformed.node, what='nothing left to cut',
+    )  # fmt: skip
 
 
 def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case, monkeypatch):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from visualization_msgs.msg import Marker
 
+from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.simulate.organ import organ
 from twin_nodes.ros.anatomy_clouds import MAX_BYTES, nodes_clouds, observed_points, targets_cloud, targets_from
-from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker, surface_marker
+from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_marker
 from twin_nodes.ros.deformed_surfaces import DEFORMED, DeformedSurfaces
 
 XYZ = [(name, np.float32) for name in 'xyz']
@@ -82,10 +83,30 @@ def test_surfaces_ride_along_and_those_of_other_bodies_stay():
     moved = mesh.nodes + np.array([0.0, 0.01, 0.0])
     assert surfaces.moved(moved) == pytest.approx(0.01, rel=1e-9)
     surfaces.move(moved)
-    first, second = surfaces.markers
-    vertices, triangles = surface_from_marker(first)
-    assert first.text == DEFORMED and len(triangles) <= 800 and second is markers[1]
+    (first, corners), (second, still) = surfaces.shown
+    vertices, index = np.unique(corners, axis=0, return_inverse=True)
+    triangles = index.reshape(-1, 3)
+    assert first.text == DEFORMED and len(triangles) <= 800 and (second.ns, second.text) == ('bone', '')
+    np.testing.assert_array_equal(still, bone.vertices[bone.triangles.ravel()])
     now = make_surface('liver', vertices, triangles)
     assert now.is_watertight and now.volume == pytest.approx(liver.volume, rel=0.03)
     np.testing.assert_allclose(now.vertices.mean(axis=0)[1] - liver.vertices.mean(axis=0)[1], 0.01, atol=0.003)
     assert surfaces.moved(moved) == 0.0
+
+
+def test_what_is_cut_off_is_not_shown_and_the_cut_is_closed():
+    liver = make_surface('liver', *organ(1500))
+    mesh, _ = mesh_surface(liver, tets=600)
+    surfaces = DeformedSurfaces(mesh, [liver], [marker_of(liver, 0)], 5000)
+    left = Remaining(mesh).beyond(np.array([1.0, 0.0, 0.0]), 0.0, mesh.nodes)
+    surfaces.leave(left)
+    assert surfaces.moved(mesh.nodes) == np.inf  # it is sent though nothing moved
+    surfaces.move(mesh.nodes)
+    ((_, corners),) = surfaces.shown
+    a, b, c = (corners[k::3] for k in range(3))
+    volume = float(np.einsum('ti,ti->', a, np.cross(b, c))) / 6.0
+    # closed but for the rim, where the surface ends by whole triangles and the tetrahedra by theirs
+    assert volume == pytest.approx(mesh.volume - left.volume, rel=0.1)
+    surfaces.leave(Remaining(mesh))
+    surfaces.move(mesh.nodes)
+    assert len(surfaces.shown[0][1]) == 3 * len(liver.triangles)

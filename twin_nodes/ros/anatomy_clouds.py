@@ -42,14 +42,16 @@ def nodes_clouds(stamp_ns: int, frame: str, positions: Array, displacement: Arra
     return [cloud_from_array(stamp_ns, frame, points[start : start + most]) for start in range(0, len(points), most)]
 
 
-def targets_cloud(stamp_ns: int, frame: str, places: Array, covariances: Array) -> PointCloud2:
-    """Make the message of `anatomy/targets`: places [m] (t, 3) and covariances [m²] (t, 3, 3), `id` from 0."""
+def targets_cloud(
+    stamp_ns: int, frame: str, places: Array, covariances: Array, ids: np.ndarray | None = None
+) -> PointCloud2:
+    """Make the message of `anatomy/targets`: places [m] (t, 3), covariances [m²] (t, 3, 3), ids (t,), else from 0."""
     points = np.empty(len(places), TARGETS_DTYPE)
     for axis in range(3):
         points['xyz'[axis]] = places[:, axis]
     for name, row, column in zip(COVARIANCE_FIELDS, *_UPPER, strict=True):
         points[name] = covariances[:, row, column]
-    points['id'] = np.arange(len(places))
+    points['id'] = np.arange(len(places)) if ids is None else ids
     return cloud_from_array(stamp_ns, frame, points)
 
 

@@ -13,7 +13,7 @@ from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
 from twin_nodes.core.anatomy.session import AnatomySession, Frame
 from twin_nodes.core.anatomy.session_body import Body
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
-from twin_nodes.core.anatomy.session_feed import Outcome, Refused, SessionFeed
+from twin_nodes.core.anatomy.session_feed import Outcome, Refused, Resected, SessionFeed
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
@@ -61,7 +61,7 @@ class LiveDeforming:
         places = np.array(config.sensor_places, float).reshape(-1, 3)
         self.session = AnatomySession(
             body, np.array(list(targets.values()), float).reshape(-1, 3),
-            dict(zip(config.sensors, places, strict=True)), config.session, replay=self._replay,
+            dict(zip(config.sensors, places, strict=True)), config.session, replay=self._replay, pushers=config.pushers,
         )  # fmt: skip
         self.feed = SessionFeed(
             self.session, (*config.tools, *config.sensors), period_ns=round(NANOSECONDS / config.rate),
@@ -87,6 +87,10 @@ class LiveDeforming:
                 self.output.frame(item)
             elif isinstance(item, Deformation):
                 self._say_observed(item)
+            elif isinstance(item, Resected):
+                self.output.leave(self.session.left)
+                cm3, whole = 1e6 * item.volume, 1e6 * self.session.left.volume
+                self._health.set('resection', OK, 'OK', f'{cm3:.2f} cm³ taken away', {'gone_cm3': whole})
             else:
                 self._say_refused(item)
 
@@ -135,8 +139,9 @@ class LiveDeforming:
         self.feed.reset()
         self._framed_ns = self._stamp_ns = 0
         self._health.set('observed', OK, 'OK', f'began anew: {reason}')
-        for tool in self._config.tools:
-            self._health.clear(f'grasp {tool}')
+        for check in (*(f'grasp {tool}' for tool in self._config.tools), 'pressure', 'resection'):
+            self._health.clear(check)
+        self.output.leave(self.session.left)
         self.output.first(self.feed.frame())
 
     def _on_jump(self) -> None:

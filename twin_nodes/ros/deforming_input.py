@@ -7,11 +7,23 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import JointState, PointCloud2
+from sensor_msgs.msg import FluidPressure, JointState, PointCloud2
+from shape_msgs.msg import Plane
 from std_msgs.msg import Bool
 
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
-from twin_nodes.core.anatomy.session_feed import Cloud, Grip, Lost, Outcome, Place, SessionFeed, Tip
+from twin_nodes.core.anatomy.session_feed import (
+    Cloud,
+    Cut,
+    Event,
+    Grip,
+    Lost,
+    Outcome,
+    Place,
+    Pressed,
+    SessionFeed,
+    Tip,
+)
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
@@ -85,6 +97,8 @@ class DeformingInput:
                 subscribe(JointState, f'{tool}/jaw/measured_js', partial(self._on_jaw, tool), qos)
             else:
                 subscribe(Bool, f'{tool}/grasp', partial(self._on_switch, tool), 1)
+        subscribe(FluidPressure, 'anatomy/pressure', self._on_pressure, qos)
+        subscribe(Plane, 'anatomy/resect', self._on_plane, 10)
         # a cloud that came while the last one was fitted is still there; older ones are of no use
         subscribe(PointCloud2, 'anatomy/observed', self._on_cloud, REPLAY_SUBSCRIPTION if self._replay else 1)
 
@@ -200,8 +214,21 @@ class DeformingInput:
             self._start_again('the anatomy was registered anew')
         self._used = tie.pose
 
-    def _event(self, stamp_ns: int, event: Cloud | Grip) -> None:
+    def _event(self, stamp_ns: int, event: Event) -> None:
         self._handle(self._feed.add_event(stamp_ns, event))
+
+    def _on_pressure(self, message: FluidPressure) -> None:
+        try:
+            stamp_ns = check_header(message.header, frame=None, name='anatomy/pressure')
+        except InputError as error:
+            self._health.warn(error.code, str(error))
+            return
+        self._health.clear('pressure')  # said again where it is refused
+        self._event(stamp_ns, Pressed(message.fluid_pressure))
+
+    def _on_plane(self, message: Plane) -> None:
+        """A plane has no stamp: it cuts what is there when it comes."""
+        self._event(self._newest_ns, Cut(np.array(message.coef[:3], float), float(message.coef[3])))
 
     def _on_switch(self, tool: str, message: Bool) -> None:
         """A Bool has no stamp: it holds from the newest pose on."""

@@ -9,12 +9,16 @@ from visualization_msgs.msg import Marker, MarkerArray
 from twin_nodes.core.anatomy.session import Frame
 from twin_nodes.core.anatomy.session_body import Body
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
+from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import MAX_BYTES, NODES_DTYPE, nodes_clouds, targets_cloud
 from twin_nodes.ros.deformed_surfaces import DeformedSurfaces
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
-from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.marker_bytes import marker_array_bytes
+from twin_nodes.ros.moved_surface import MOVED
+from twin_nodes.ros.moved_vertices import MovedVertices
+from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import LATCHED, latched
 
 _STATES = {
@@ -60,7 +64,12 @@ class DeformingOutput:
         self._surface = node.create_publisher(MarkerArray, 'anatomy/surface', LATCHED)
         self._original = node.create_publisher(MarkerArray, 'anatomy/surface/original', LATCHED)
         self._original.publish(MarkerArray(markers=markers))
-        self._due_ns = 0
+        self._vertices = MovedVertices(body.model.mesh, surfaces, markers)
+        self._moved = node.create_publisher(
+            PointCloud2, MOVED, _several(self._vertices.messages, replay=self._replay)
+        )  # fmt: skip
+        self._progress = ProgressOutput(node, MOVED)
+        self._due_ns = self._vertices_due_ns = 0
         self._newest: Frame | None = None
         self._took_ms: list[float] = []
         self._state, self._calm = _STATES['converged'], _CALM
@@ -68,10 +77,13 @@ class DeformingOutput:
 
     def first(self, frame: Frame) -> None:
         """Publish the state at rest, with stamp 0: known beforehand, from the case."""
-        self._due_ns, self._newest = 0, None
+        self._due_ns = self._vertices_due_ns = 0
+        self._newest = None
+        self._progress.reset()
         self._publish(frame)
+        self._send_vertices(0, frame)
         self.surfaces.move(frame.solution.positions, deformed=False)
-        self._surface.publish(MarkerArray(markers=self.surfaces.markers))
+        self._surface.publish(marker_array_bytes(self.surfaces.shown))
         self._say(frame, None)
 
     def frame(self, frame: Frame, *, took_ms: float | None = None) -> None:
@@ -79,6 +91,7 @@ class DeformingOutput:
         self._say(frame, took_ms)
         if frame.solution.status == 'failed':
             self._health.count('DEFORM_FAILED')
+            self._progress.say(frame.stamp_ns)
             return
         if frame.solution.status == 'out_of_time':
             self._health.count('DEFORM_LATE')
@@ -86,16 +99,32 @@ class DeformingOutput:
         self._newest = frame
         if self._replay:
             self.due(frame.stamp_ns)
+            self._progress.say(frame.stamp_ns)
 
     def due(self, now_ns: int) -> None:
         """Send the surfaces when it is time and they have moved: by the stamps in replay, else the monotonic clock."""
-        if self._newest is None or now_ns < self._due_ns:
+        if self._newest is None:
             return
         positions = self._newest.solution.positions
+        moved = self._vertices.moved(positions) > self._config.vertices_motion
+        if now_ns >= self._vertices_due_ns and moved:
+            self._vertices_due_ns = now_ns + round(self._config.vertices_period * NANOSECONDS)
+            self._send_vertices(self._newest.stamp_ns, self._newest)
+        if now_ns < self._due_ns:
+            return
         if self.surfaces.moved(positions) > self._config.surface_motion:
             self._due_ns = now_ns + round(self._config.surface_period * NANOSECONDS)
             self.surfaces.move(positions)
-            self._surface.publish(MarkerArray(markers=self.surfaces.markers))
+            self._surface.publish(marker_array_bytes(self.surfaces.shown))
+
+    def leave(self, left: Remaining) -> None:
+        """Show what is left of the body from the next frame on."""
+        self.surfaces.leave(left)
+
+    def _send_vertices(self, stamp_ns: int, frame: Frame) -> None:
+        for cloud in self._vertices.clouds(stamp_ns, self._frame, frame.solution.positions, frame.sigma):
+            self._moved.publish(cloud)
+        self._progress.result(stamp_ns)
 
     def _publish(self, frame: Frame) -> None:
         solution = frame.solution
@@ -103,7 +132,10 @@ class DeformingOutput:
             frame.stamp_ns, self._frame, solution.positions, solution.displacement, frame.sigma
         ):  # fmt: skip
             self._nodes.publish(cloud)
-        self._targets.publish(targets_cloud(frame.stamp_ns, self._frame, frame.targets, frame.covariances))
+        ids = np.flatnonzero(frame.left)
+        self._targets.publish(
+            targets_cloud(frame.stamp_ns, self._frame, frame.targets[ids], frame.covariances[ids], ids)
+        )  # fmt: skip
 
     def _say(self, frame: Frame, took_ms: float | None) -> None:
         solution = frame.solution
@@ -124,6 +156,8 @@ class DeformingOutput:
         if took_ms is not None:
             self._took_ms = [*self._took_ms[-99:], took_ms]
             values |= {'ms': took_ms, 'ms_median': float(np.median(self._took_ms)), 'ms_max': max(self._took_ms)}
+        for tool, contact in frame.pushed.items():
+            values |= {f'{tool}_contacts': contact.places, f'{tool}_newton': float(np.linalg.norm(contact.force))}
         if frame.seen_ns:
             values['seen_before_s'] = (frame.stamp_ns - frame.seen_ns) / NANOSECONDS
         if self.surfaces.tolerance:
@@ -133,8 +167,12 @@ class DeformingOutput:
             sigmas = np.sqrt(np.trace(frame.covariances, axis1=1, axis2=2))
             told: dict[str, object] = {}
             for index, name in enumerate(self._names):
-                told |= {f'{index}': name, f'{name}_sigma_mm': 1e3 * float(sigmas[index])}
-            self._health.set('targets', OK, 'OK', f'{len(self._names)} targets, by id', told)
+                told[f'{index}'] = name
+                if frame.left[index]:
+                    told[f'{name}_sigma_mm'] = 1e3 * float(sigmas[index])
+            gone = [name for name, left in zip(self._names, frame.left, strict=True) if not left]
+            text = f'{len(self._names)} targets, by id' + (f'; taken away: {", ".join(gone)}' if gone else '')
+            self._health.set('targets', OK, 'OK', text, told)
 
 
 def _several(chunks: int, *, replay: bool) -> QoSProfile:

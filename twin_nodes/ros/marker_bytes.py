@@ -1,13 +1,13 @@
-"""`MarkerArray` written from arrays and read into them, as the bytes that go over the wire.
+"""`MarkerArray` written from arrays, as the bytes that go over the wire.
 
 A surface of 20 000 triangles has 60 000 corners. As `Point` objects they take 0.1 s to make and to serialise; their
 bytes are there already, in the array. The layout is that of plain CDR, little-endian (OMG DDSI-RTPS 2.5, section 10,
 and DDS-XTypes 1.3, section 7.4.1): each value is aligned to its size, counted from the end of the four bytes in front.
+`marker_reading` reads them.
 """
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from visualization_msgs.msg import Marker
@@ -50,37 +50,6 @@ class _Writer:
 
     def finish(self) -> bytes:
         return b''.join((_FRONT, *self._parts))
-
-
-class _Reader:
-    """Takes values off, each aligned to its size."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, len(_FRONT)
-
-    def take(self, kind: str, count: int = 1) -> tuple[Any, ...]:
-        """Read values of one type, told as `struct` does."""
-        size = struct.calcsize(kind)
-        self._at += (len(_FRONT) - self._at) % size
-        values = struct.unpack_from(f'<{count}{kind}', self._data, self._at)
-        self._at += count * size
-        return values
-
-    def one(self, kind: str) -> Any:
-        return self.take(kind)[0]
-
-    def text(self) -> str:
-        size = self.one('I')
-        value = bytes(self._data[self._at : self._at + max(size - 1, 0)])
-        self._at += size
-        return value.decode()
-
-    def array(self, dtype: str, count: int) -> np.ndarray:
-        size = np.dtype(dtype).itemsize
-        self._at += (len(_FRONT) - self._at) % size if count else 0
-        values = np.frombuffer(self._data, dtype, count, self._at)
-        self._at += count * size
-        return values
 
 
 def marker_array_bytes(surfaces: Sequence[tuple[Marker, Array]]) -> bytes:
@@ -144,51 +113,3 @@ def _write_header(writer: _Writer, message: object) -> None:
     writer.pack('i', header.stamp.sec)
     writer.pack('I', header.stamp.nanosec)
     writer.text(header.frame_id)
-
-
-def surfaces_from_bytes(data: bytes) -> list[tuple[Marker, Array]]:
-    """Read a serialised MarkerArray: each marker without its points, and these [m], shape (n, 3).
-
-    Colours and texture coordinates of single corners are left out.
-
-    Raises:
-        InputError: ANATOMY_REFUSED for bytes of another layout, or cut short.
-    """
-    reader = _Reader(data)
-    try:
-        if data[:2] != _FRONT[:2]:
-            raise ValueError(f'encapsulation {data[:2].hex()} is not that of little-endian CDR')
-        return [_read(reader) for _ in range(reader.one('I'))]
-    except (struct.error, ValueError, OverflowError) as error:
-        raise InputError(f'MarkerArray of {len(data)} bytes: {error}', code='ANATOMY_REFUSED') from None
-
-
-def _read(reader: _Reader) -> tuple[Marker, Array]:
-    marker = Marker()
-    pose, scale, colour = marker.pose, marker.scale, marker.color
-    _read_header(reader, marker)
-    marker.ns = reader.text()
-    marker.id, marker.type, marker.action = reader.take('i', 3)
-    pose.position.x, pose.position.y, pose.position.z = reader.take('d', 3)
-    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = reader.take('d', 4)
-    scale.x, scale.y, scale.z = reader.take('d', 3)
-    colour.r, colour.g, colour.b, colour.a = reader.take('f', 4)
-    marker.lifetime.sec, marker.lifetime.nanosec = reader.one('i'), reader.one('I')
-    marker.frame_locked = reader.one('?')
-    points = reader.array('<f8', 3 * reader.one('I')).reshape(-1, 3)
-    reader.array('<f4', 4 * reader.one('I'))  # colors
-    marker.texture_resource = reader.text()
-    _read_header(reader, marker.texture)
-    marker.texture.format = reader.text()
-    reader.array('u1', reader.one('I'))  # texture.data
-    reader.array('<f4', 2 * reader.one('I'))  # uv_coordinates
-    marker.text, marker.mesh_resource, marker.mesh_file.filename = reader.text(), reader.text(), reader.text()
-    reader.array('u1', reader.one('I'))  # mesh_file.data
-    marker.mesh_use_embedded_materials = reader.one('?')
-    return marker, points
-
-
-def _read_header(reader: _Reader, message: object) -> None:
-    header = message.header  # type: ignore[attr-defined]
-    header.stamp.sec, header.stamp.nanosec = reader.one('i'), reader.one('I')
-    header.frame_id = reader.text()

@@ -141,7 +141,7 @@ def _density(mesh: TetMesh, materials: Mapping[int, MaterialConfig]) -> float:
     return float(mass / volumes.sum())
 
 
-def embed(mesh: TetMesh, points_anatomy: Array) -> MaterialPoints | None:
+def embed(mesh: TetMesh, points_anatomy: Array, *, anywhere: bool = False) -> MaterialPoints | None:
     """Tie the vertices of a surface to the tetrahedra; None where it is no part of the body.
 
     A vertex outside follows the tetrahedron nearest to it; where more than a fifth of them lies outside by more than
@@ -150,13 +150,14 @@ def embed(mesh: TetMesh, points_anatomy: Array) -> MaterialPoints | None:
     Args:
         mesh: Tetrahedra at rest.
         points_anatomy: Vertices [m], shape (p, 3).
+        anywhere: Whether it is known to be a part of the body.
     """
     points = np.ascontiguousarray(points_anatomy, np.float64)
     corners = mesh.nodes[mesh.tets]
     inverse = np.linalg.inv((corners[:, 1:] - corners[:, :1]).transpose(0, 2, 1))
     found, shares = np.zeros(len(points), np.int64), np.zeros((len(points), 4))
     locate(points, mesh.nodes, mesh.tets, np.ascontiguousarray(inverse), found, shares)
-    if np.mean(shares.min(axis=1) < -MAX_OUTSIDE) > _MOST_ASTRAY:
+    if not anywhere and np.mean(shares.min(axis=1) < -MAX_OUTSIDE) > _MOST_ASTRAY:
         return None
     inside = np.maximum(shares, 0.0)  # the nearest point of the tetrahedron, near enough: no stretch beyond the body
     return MaterialPoints(mesh.tets[found].astype(np.int64), inside / inside.sum(axis=1, keepdims=True))

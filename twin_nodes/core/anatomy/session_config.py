@@ -174,6 +174,13 @@ class LiveDeformingConfig:
     surface_period: float = setting(
         'The deformed surface comes this often while it moves.', 0.5, unit='s', minimum=0.1, maximum=60.0
     )
+    vertices_period: float = setting(
+        'The vertices of the deforming structures, which the guidance measures to, come this often while they move.',
+        0.1, unit='s', minimum=0.01, maximum=10.0,
+    )  # fmt: skip
+    vertices_motion: float = setting(
+        'Vertices on a body whose nodes moved less are not sent again.', 0.00005, unit='m', minimum=0.0, maximum=0.01
+    )
     surface_motion: float = setting(
         'A surface that moved less is not sent again.', 0.0003, unit='m', minimum=0.0, maximum=0.1
     )

@@ -71,9 +71,32 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True)
+class Pressed:
+    """The pressure on the outside, less that of the scan [Pa]."""
+
+    pascal: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A plane n · x + d > 0 beyond which tissue is taken away: n in the anatomy (3,), and d [m]."""
+
+    normal: Array
+    offset: float
+
+
+@dataclass(frozen=True)
+class Resected:
+    """What a plane took away: stamp, and its volume at rest [m³]."""
+
+    stamp_ns: int
+    volume: float
+
+
 Sample = Tip | Place | Lost
-Event = Grip | Cloud
-Outcome = Frame | Deformation | Refused
+Event = Grip | Cloud | Pressed | Cut
+Outcome = Frame | Deformation | Refused | Resected
 
 
 class SessionFeed:
@@ -164,13 +187,17 @@ class SessionFeed:
                 session.lose(item.name)
             elif isinstance(item, Grip):
                 session.set_grip(item.tool, item.closed)
+            elif isinstance(item, Pressed):
+                session.set_pressure(stamp_ns, item.pascal)
+            elif isinstance(item, Cut):
+                return [Resected(stamp_ns, session.resect(item.normal, item.offset))]
             else:
                 return [self._observe(stamp_ns, item)]
         except InputError as error:
-            what = 'observed' if isinstance(item, Cloud) else f'grasp {getattr(item, "tool", "")}'
-            return [Refused(stamp_ns, what, error.code, str(error))]
-        finally:  # a tip that holds nothing moves nothing
-            self.is_changed = self.is_changed or not isinstance(item, Tip) or bool(held or len(session.held))
+            return [Refused(stamp_ns, _name(item), error.code, str(error))]
+        finally:  # a tip that neither holds nor pushes moves nothing
+            moves = bool(held or len(session.held)) or session.may_push
+            self.is_changed = self.is_changed or not isinstance(item, Tip) or moves
         return []
 
     def _observe(self, stamp_ns: int, cloud: Cloud) -> Deformation:
@@ -182,3 +209,9 @@ class SessionFeed:
             raise
         self._explained = False
         return found
+
+
+def _name(item: Sample | Event) -> str:
+    """Return what a refusal is about."""
+    names = {Cloud: 'observed', Pressed: 'pressure', Cut: 'resection'}
+    return names.get(type(item), f'grasp {getattr(item, "tool", "")}')
