@@ -65,6 +65,10 @@ ROOM: dict[str, dict[str, Any]] = {
         'endpoint': 'tcp/0.0.0.0:47810',
     },
     'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'PSM1_base'},
+    'relay': {'scenario': 'N7'},
+    'console': {'arm': 'PSM1'},
+    'anatomy_pose': {'base_frame': 'world'},
+    'predicted_anatomy': {'base_frame': 'world'},
     'link': {'input': 'servo_cp', 'output': 'far/servo_cp', 'type': 'geometry_msgs/msg/PoseStamped'},
     'view': {'tools': [TOOL], 'shaft_length': 0.06, 'shaft_radius': 0.001, 'burr_radius': 0.001},
 }
@@ -76,6 +80,34 @@ ROBOT: dict[str, dict[str, Any]] = {
         'tools': ['PSM1', 'PSM2'],
         'tracker_frame': 'world',
         'models': ['PSM1/model', 'PSM2/model', 'task/model'],
+        'tracking': False,
+        'shaft_axis': [0.0, 0.0, -1.0],
+        'shaft_length': 0.01,
+        'shaft_radius': 0.0008,
+        'burr_radius': 0.0008,
+    },
+}
+
+# one arm over the middle of the board, and a nerve across it at 12 mm of height
+TELESURGERY: dict[str, dict[str, Any]] = {
+    'relay': {'scenario': 'N7'},
+    'console': {'arm': 'PSM1', 'touch': [0.0, 0.0, 0.014]},
+    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world'},
+    'wan_bridge': ROOM['wan_bridge'],
+    'wan_bulk': ROOM['wan_bulk'],
+    'anatomy': {'structures': ['nerve'], 'files': ['room:nerve'], 'carving.enabled': False},
+    'anatomy_pose': {'base_frame': 'world', 'fixed': [-0.047, -0.031, -0.0974, 0.0, 0.0, 1.5707963267948966]},
+    'predicted_anatomy': {'base_frame': 'world'},
+    'robot': {'arms': ['PSM1'], 'bases': [0.0, -0.02, 0.15, 0.0, 0.0, 0.0]},
+    'simulated_robot': {
+        'arms': ['PSM1'],
+        'bases': [0.0, -0.02, 0.15, 0.0, 0.0, 0.0],
+        'task': 'board',
+    },
+    'view': {
+        'tools': ['PSM1'],
+        'tracker_frame': 'world',
+        'models': ['follower/PSM1/model', 'follower/task/model'],
         'tracking': False,
         'shaft_axis': [0.0, 0.0, -1.0],
         'shaft_length': 0.01,

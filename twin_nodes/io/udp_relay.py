@@ -65,7 +65,7 @@ class UdpRelay:
         self._directions = (link.forward, link.backward)
         attack = link.scenario.config.attack
         self._attackers = tuple(Attacker(attack, seed=link.seed, direction=number) for number in (0, 1))
-        self._sockets = tuple(_bound(host, port) for port in ports)
+        self._sockets = tuple(bound(host, port) for port in ports)
         self._peers: list[Address | None] = [leader, follower]
         self._queue: list[tuple[int, int, int, bytes]] = []
         self._number = 0
@@ -74,6 +74,8 @@ class UdpRelay:
         self.log = log
         self.lateness_ns: deque[int] = deque(maxlen=LATENESS_KEPT)
         self.no_peer = 0
+        self.cut = False  # as if the cable were cut: what comes in, and what is on its way, is gone
+        self.lost_to_cut = 0
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -122,6 +124,9 @@ class UdpRelay:
             if self._start_ns is None:
                 self._start_ns = now_ns
             self._peers[number] = peer
+            if self.cut:
+                self.lost_to_cut += 1
+                continue
             sent_ns = now_ns - self._start_ns
             arrivals = self._directions[number].send(sent_ns, len(datagram))
             if self.log is not None:
@@ -141,6 +146,9 @@ class UdpRelay:
                 return
             heapq.heappop(self._queue)
             peer = self._peers[to]
+            if self.cut:
+                self.lost_to_cut += 1
+                continue
             if peer is None:
                 self.no_peer += 1
                 continue
@@ -151,7 +159,12 @@ class UdpRelay:
                 continue  # a full buffer or a peer that went away: lost, as on a real network
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """Return a UDP socket that listens and does not block.
+
+    Raises:
+        ConfigError: for a port that is taken.
+    """
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     made.setblocking(False)

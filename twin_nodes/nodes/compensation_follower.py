@@ -1,9 +1,11 @@
 """The follower's side of compensation_node: commands of the bridge in, set points of the robot out."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -12,11 +14,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, String
 
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.core.telesurgery.command import Command
+from twin_nodes.core.telesurgery.command import Command, Vector
 from twin_nodes.core.telesurgery.follower import Follower, SetPoint
-from twin_nodes.core.telesurgery.geofence import Geofence, HalfSpace
+from twin_nodes.core.telesurgery.geofence import Fence, Geofence, HalfSpace
 from twin_nodes.core.telesurgery.modes import Mode
+from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
 from twin_nodes.ros.compensation_messages import commands_from, pose_message, state_message
 from twin_nodes.ros.conversions import pose_from, quat_of
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
@@ -34,6 +38,8 @@ SAID = {
     Mode.OUTAGE: (ERROR, 'LINK_LOST', 'no valid command: stands'),
 }
 _DIVERGENCE_NS = NANOSECONDS
+_STALL_NS = 50_000_000
+_AGREED = (Mode.CONNECTED, Mode.DEGRADED)
 
 
 class FollowerSide:
@@ -47,8 +53,21 @@ class FollowerSide:
     def __init__(self, node: Node, config: 'CompensationNodeConfig') -> None:
         self._node, self._config = node, config
         self._health: Health = node.health  # type: ignore[attr-defined]
+        self.anatomy = AnatomyFeed(node, self._health, config.anatomy, config.base_frame)
+        planes = config.planes
+        fences: list[Fence] = [
+            HalfSpace((planes[i], planes[i + 1], planes[i + 2]), (planes[i + 3], planes[i + 4], planes[i + 5]))
+            for i in range(0, len(planes), 6)
+        ]
+        self._fence = Geofence([*fences, self.anatomy.fences])
         self.follower: Follower | None = None
         self._heard_ns: int | None = None
+        self._told = (0, 0.0)
+        self._robot_ns = self._tick_ns = 0
+        self._silent_ns = round(config.robot_silent * NANOSECONDS)
+        self._robot: Vector = (0.0, 0.0, 0.0)
+        self._point: SetPoint | None = None
+        self._agreed: Array | None = None
         arm = config.arm
         qos = command(1.0 / config.rate)
         self._setpoint = node.create_publisher(PoseStamped, f'{arm}/servo_cp', qos)
@@ -58,6 +77,7 @@ class FollowerSide:
         self._said = ''
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1.0 / config.rate, self.tick, clock=steady)
+        self._say_timer = node.create_timer(0.1, self.anatomy.say, clock=steady)
         self._health.set('mode', WARN, 'ROBOT_SILENT', f'waits for {arm}/measured_cp')
 
     def inputs(self) -> list[Input]:
@@ -74,21 +94,17 @@ class FollowerSide:
         return int(self._node.get_clock().now().nanoseconds)
 
     def on_measured(self, message: PoseStamped) -> None:
-        """Begin where the robot stands."""
-        if self.follower is not None:
-            return
+        """Watch where the robot is, and begin there."""
         try:
             pose = pose_from(message, frame=self._config.base_frame).pose
         except InputError as error:
             self._health.warn(error.code or 'NOT_FINITE', str(error))
             return
         x, y, z = pose[:3, 3].tolist()
-        planes = self._config.planes
-        fences = [
-            HalfSpace((planes[i], planes[i + 1], planes[i + 2]), (planes[i + 3], planes[i + 4], planes[i + 5]))
-            for i in range(0, len(planes), 6)
-        ]
-        self.follower = Follower(self._config.follower, (x, y, z), quat_xyzw=quat_of(pose), fence=Geofence(fences))
+        self._robot, self._robot_ns = (x, y, z), time.monotonic_ns()
+        if self.follower is None:
+            self.follower = Follower(self._config.follower, (x, y, z), quat_xyzw=quat_of(pose), fence=self._fence)
+            self._said = ''
 
     def on_command(self, message: JointState) -> None:
         """Take a command."""
@@ -99,7 +115,7 @@ class FollowerSide:
         self._take(message, backlog=True)
 
     def _take(self, message: JointState, *, backlog: bool) -> None:
-        if self.follower is None:
+        if self.follower is None or self._refused():
             return
         now_ns = time.monotonic_ns()
         try:
@@ -109,6 +125,17 @@ class FollowerSide:
             return
         commands = tuple(self._allowed(item, now_ns) for item in commands)
         self.follower.receive(commands, now_ns, publisher='bridge', backlog=backlog)
+
+    def _refused(self) -> bool:
+        """Whether no command may pass: walls that are not known, or a robot that is not where it was told to be."""
+        if self.anatomy.missing:
+            self._health.count('GEOFENCE_MISSING')
+            return True
+        told = self._point.position if self._point is not None else self._robot
+        if math.dist(told, self._robot) > self._config.max_deviation:
+            self._health.count('ROBOT_DEVIATES')
+            return True
+        return False
 
     def _allowed(self, item: Command, now_ns: int) -> Command:
         """Take the request for replay out of a command while nobody says how twin and reality stand."""
@@ -121,16 +148,38 @@ class FollowerSide:
 
     def on_divergence(self, message: Float64) -> None:
         """Take how far twin and reality are apart [m]."""
+        self._heard_ns = time.monotonic_ns()
+        self._told = (self._heard_ns, message.data)
         if self.follower is not None:
-            self._heard_ns = time.monotonic_ns()
             self.follower.monitor.update(self._heard_ns, message.data)
+
+    def _diverge(self, now_ns: int) -> None:
+        """Measure ourselves by how much the anatomy has moved at the tip since the leader's twin last knew of it."""
+        pose = self.anatomy.pose
+        if self.follower is None or pose is None or not self.anatomy.fences.names:
+            return
+        if self._agreed is None or self.follower.mode in _AGREED:
+            self._agreed = pose
+        tip = np.array([*self._robot, 1.0])
+        moved = float(np.linalg.norm((pose @ inverse(self._agreed) @ tip - tip)[:3]))
+        self._heard_ns = now_ns
+        told_ns, told = self._told
+        fresh = told_ns and now_ns - told_ns < _DIVERGENCE_NS
+        # a NaN, which says that it is not known, is not below anything
+        self.follower.monitor.update(now_ns, told if fresh and not told <= moved else moved)
 
     def tick(self) -> None:
         """Tell the robot where to be, and the leader how it stands."""
+        now_ns, ros_ns = time.monotonic_ns(), self._ros_ns()
+        stalled = now_ns - self._tick_ns > _STALL_NS  # what waits in the queue is heard before the robot is judged
+        self._tick_ns = now_ns
         if self.follower is None:
             return
-        now_ns, ros_ns = time.monotonic_ns(), self._ros_ns()
-        point = self.follower.tick(now_ns)
+        if not stalled and now_ns - self._robot_ns > self._silent_ns:
+            self._let_go()
+            return
+        self._diverge(now_ns)
+        point = self._point = self.follower.tick(now_ns)
         self._setpoint.publish(pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw))
         jaw = JointState(name=['jaw'], position=[point.jaw])
         state = state_message(self.follower.state(now_ns), ros_ns)
@@ -138,6 +187,13 @@ class FollowerSide:
         self._jaw.publish(jaw)
         self._state.publish(state)
         self._say(point)
+
+    def _let_go(self) -> None:
+        """Tell a silent robot nothing: it begins anew, in hold, where it will say that it stands."""
+        self.follower = self._point = self._agreed = None
+        self._said = 'robot-silent'
+        self._mode.publish(String(data='outage'))
+        self._health.set('mode', ERROR, 'ROBOT_SILENT', f'{self._config.arm}/measured_cp has stopped')
 
     def _say(self, point: SetPoint) -> None:
         assert self.follower is not None

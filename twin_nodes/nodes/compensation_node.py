@@ -8,6 +8,8 @@ from rclpy.node import Node
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
+from twin_nodes.core.telesurgery.passivity import FixtureConfig
+from twin_nodes.nodes.compensation_anatomy import AnatomyFeedConfig
 from twin_nodes.nodes.compensation_follower import FollowerSide
 from twin_nodes.nodes.compensation_leader import LeaderSide
 from twin_nodes.ros.health import Health
@@ -32,6 +34,16 @@ class CompensationNodeConfig:
         'Follower: fences; a point [m] and the unit normal to the allowed side of each, six numbers.', ()
     )
     replay_blind: bool = setting('Follower: replay although nobody says how far twin and reality are apart.', False)
+    robot_silent: float = setting(
+        'Follower: a robot that says nothing for this long is let go; it begins anew where it then stands.', 0.1,
+        unit='s', minimum=0.02, maximum=1.0,
+    )  # fmt: skip
+    max_deviation: float = setting(
+        'Follower: a robot this far from where it was told to be gets no more commands.', 0.01, unit='m', minimum=1e-4,
+        maximum=0.5,
+    )  # fmt: skip
+    anatomy: AnatomyFeedConfig = group(AnatomyFeedConfig)
+    fixture: FixtureConfig = group(FixtureConfig)
     leader: LeaderConfig = group(LeaderConfig)
     follower: FollowerConfig = group(FollowerConfig)
 

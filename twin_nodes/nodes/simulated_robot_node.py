@@ -36,8 +36,10 @@ class SimulatedRobotNodeConfig:
     model: str = setting('Model of the arms: a published one, or a URDF or xacro file.', 'psm_classic')
     reference_frame: str = setting('Frame in which measured_cp is told and the bases stand.', 'world')
     rate_hz: float = setting('Messages of each kind per second.', 100.0, unit='Hz', minimum=1.0, maximum=1000.0)
-    task: str = setting('What the arms do by themselves; none leaves them to commands.', 'peg_transfer',
-                        choices=('peg_transfer', 'none'))  # fmt: skip
+    task: str = setting(
+        'What the arms do: peg_transfer by themselves; board and none leave them to commands, with and without rings.',
+        'peg_transfer', choices=('peg_transfer', 'board', 'none'),
+    )  # fmt: skip
     rings: int = setting('Rings on the board.', 6, minimum=1, maximum=6)
     speed: float = setting('Pace of the operator; 1 takes about 5 s a ring.', 1.0, minimum=0.1, maximum=3.0)
     listeners: int = setting('Subscribers of measured_js to wait for before the task starts.', 0, minimum=0)
@@ -53,6 +55,8 @@ class SimulatedRobotNodeConfig:
             raise ConfigError(f'bases has {len(self.bases)} numbers, expected 6 for each of {len(self.arms)} arms')
         if self.task == 'peg_transfer' and len(self.arms) != 2:
             raise ConfigError(f"task='peg_transfer' needs two arms, arms names {len(self.arms)}; set task: none")
+        if self.task == 'board' and len(self.arms) > 2:
+            raise ConfigError(f"task='board' is for one arm or two, arms names {len(self.arms)}; set task: none")
 
 
 class SimulatedRobotNode(Node):
@@ -81,7 +85,7 @@ class SimulatedRobotNode(Node):
                     rng,
                     config.reference_frame,
                     base,
-                    takes_commands=config.task == 'none',
+                    takes_commands=config.task != 'peg_transfer',
                 )
             )
         self._tf = TransformBroadcaster(self)
@@ -95,7 +99,7 @@ class SimulatedRobotNode(Node):
         self.operator = Operator(self.config.rings, self.config.speed)
         self.board = Board(self.config.rings)
         self._down = self.arms[0].simulated.true_tip()[:3, :3]
-        if self.config.task == 'peg_transfer':
+        if self.config.task != 'none':
             self._model = self.create_publisher(MarkerArray, 'task/model', LATCHED)
             self._model.publish(board_markers(self.config.reference_frame, self.config.rings))
             self.health.set('task', OK, 'OK', 'waiting for listeners', {'rings_transferred': 0, 'rings_dropped': 0})
@@ -106,7 +110,7 @@ class SimulatedRobotNode(Node):
             self._work(now_ns)
         for arm in self.arms:
             arm.simulated.step(1.0 / self.config.rate_hz)
-        if self.config.task == 'peg_transfer':
+        if self.config.task != 'none':
             self._move_rings(now_ns)
         for arm in self.arms:
             arm.publish(now_ns)
@@ -130,7 +134,7 @@ class SimulatedRobotNode(Node):
                 self.health.warn(error.code or 'UNREACHABLE', f'{arm.name}: {error}')
 
     def _move_rings(self, now_ns: int) -> None:
-        sides = dict(zip((RIGHT, LEFT), self.arms, strict=True))
+        sides = dict(zip((RIGHT, LEFT), self.arms, strict=False))
         self.board.update(
             {side: arm.base @ arm.simulated.true_tip() for side, arm in sides.items()},
             {side: arm.simulated.jaw for side, arm in sides.items()},
@@ -143,7 +147,7 @@ class SimulatedRobotNode(Node):
             ]
         )
         done = self.board.transferred()
-        if self._started_ns is not None:
+        if self._started_ns is not None or self.config.task == 'board':
             values: dict[str, object] = {'rings_transferred': done, 'rings_dropped': self.board.dropped}
             self.health.set('task', OK, 'OK', f'{done} of {self.config.rings} rings transferred', values)
 

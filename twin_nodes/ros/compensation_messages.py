@@ -1,7 +1,8 @@
 """Commands and follower states ↔ JointState, which the bridge carries whole; the requests of the operator among them.
 
 A command is ten numbers: number, position, orientation xyzw, jaw, and request · 4 + action. Buffered ones come eight to
-a message, each with its age before them. A state is what `FollowerState` holds, times as ages [s].
+a message, each with its age before them. A state is what `FollowerState` holds, times as ages [s]. Numbers of commands
+and requests are divided by 2²², without loss: the bridge refuses what is beyond 10⁶.
 """
 
 import math
@@ -20,6 +21,7 @@ ACTIONS = ('', 'replay', 'discard', 'stop')
 MODES = tuple(Mode)
 BACKLOG_PER_MESSAGE = 8
 _WIDTH = 10
+_UNIT = 2.0**22
 _STATE = 13
 
 
@@ -32,8 +34,8 @@ def command_message(command: Command, now_ns: int) -> JointState:
 
 
 def _numbers(command: Command) -> list[float]:
-    asked = 4.0 * command.request + ACTIONS.index(command.action)
-    return [float(command.sequence), *command.position, *command.quat_xyzw, command.jaw, asked]
+    asked = (4.0 * command.request + ACTIONS.index(command.action)) / _UNIT
+    return [command.sequence / _UNIT, *command.position, *command.quat_xyzw, command.jaw, asked]
 
 
 def backlog_message(commands: tuple[Command, ...], now_ns: int, leader_ns: int) -> JointState:
@@ -75,9 +77,9 @@ def commands_from(message: JointState, steady_ns: int, ros_ns: int, *, backlog: 
 
 
 def _command(row: list[float], stamp_ns: int) -> Command:
-    request, action = divmod(int(row[9]), 4)
+    request, action = divmod(round(row[9] * _UNIT), 4)
     return Command(
-        int(row[0]), stamp_ns, (row[1], row[2], row[3]), (row[4], row[5], row[6], row[7]), row[8], request,
+        round(row[0] * _UNIT), stamp_ns, (row[1], row[2], row[3]), (row[4], row[5], row[6], row[7]), row[8], request,
         ACTIONS[action],
     )  # fmt: skip
 
@@ -89,7 +91,7 @@ def state_message(state: FollowerState, ros_ns: int) -> JointState:
     age = (state.stamp_ns - state.played_ns) / NANOSECONDS if state.played_ns else -1.0
     message.position = [
         float(MODES.index(Mode(state.mode))), *state.position, *state.quat_xyzw, state.jaw, age,
-        float(state.received), state.loss, state.backlog,
+        state.received / _UNIT, state.loss, state.backlog,
     ]  # fmt: skip
     return message
 
@@ -109,8 +111,9 @@ def state_from(message: JointState, steady_ns: int, ros_ns: int) -> FollowerStat
     played_ns = stamp_ns - round(values[9] * NANOSECONDS) if values[9] >= 0.0 else 0
     x, y, z, qx, qy, qz, qw = values[1:8]
     mode = MODES[int(values[0])].value
+    received = round(values[10] * _UNIT)
     return FollowerState(
-        stamp_ns, played_ns, (x, y, z), (qx, qy, qz, qw), values[8], mode, int(values[10]), values[11], values[12]
+        stamp_ns, played_ns, (x, y, z), (qx, qy, qz, qw), values[8], mode, received, values[11], values[12]
     )
 
 

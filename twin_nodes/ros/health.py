@@ -23,8 +23,8 @@ WARN_PERIOD_S = 2.0
 class Health:
     """The checks of one node.
 
-    Callable from any thread. A check is named '<node>: <check>'; its values always hold 'code', a stable code that
-    `twin explain` knows.
+    Callable from any thread. A check is named '<node>: <check>', the node with its namespace if it has one; its values
+    always hold 'code', a stable code that `twin explain` knows.
 
     Args:
         node: The node whose health this is.
@@ -33,7 +33,7 @@ class Health:
 
     def __init__(self, node: Node, *, hardware_id: str = '') -> None:
         self._node = node
-        self._name = node.get_name()
+        self._name = node.get_fully_qualified_name().lstrip('/')
         self._hardware_id = hardware_id
         self._lock = threading.Lock()
         self._checks: dict[str, DiagnosticStatus] = {}

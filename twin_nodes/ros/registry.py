@@ -18,6 +18,10 @@ CONFIGS: dict[str, str] = {
     'wan_bulk_node': 'twin_nodes.nodes.wan_bulk_node:WanBulkConfig',
     'link_node': 'twin_nodes.nodes.link_node:LinkNodeConfig',
     'compensation_node': 'twin_nodes.nodes.compensation_node:CompensationNodeConfig',
+    'relay_node': 'twin_nodes.nodes.relay_node:RelayNodeConfig',
+    'console_node': 'twin_nodes.nodes.console_node:ConsoleNodeConfig',
+    'anatomy_pose_node': 'twin_nodes.nodes.anatomy_pose_node:AnatomyPoseConfig',
+    'predicted_anatomy_node': 'twin_nodes.nodes.predicted_anatomy_node:PredictedAnatomyConfig',
     'view_node': 'twin_nodes.nodes.view_node:ViewConfig',
 }
 

@@ -169,7 +169,7 @@ class Board:
         )
 
     def update(self, tips: Mapping[str, Array], jaws: Mapping[str, float]) -> None:
-        """Let the tips world_T_tip (4, 4) and jaws [rad] of both sides act on the rings."""
+        """Let the tips world_T_tip (4, 4) and jaws [rad] of both sides, or of one arm, act on the rings."""
         for ring in self.rings:
             if ring.holder and jaws[ring.holder] > 0.5 * OPEN:
                 self._let_go(ring, tips, jaws)
@@ -184,10 +184,11 @@ class Board:
     def _let_go(self, ring: Ring, tips: Mapping[str, Array], jaws: Mapping[str, float]) -> None:
         """Give the ring to the other side if it holds on, else let it fall, on a peg or beside it."""
         other = RIGHT if ring.holder == LEFT else LEFT
-        apart = np.linalg.norm(tips[other][:3, 3] - ring.pose[:3, 3])
-        if jaws[other] < 0.25 * OPEN and abs(apart - RING_RADIUS) < GRIP_REACH:
-            ring.holder, ring.tip_T_ring = other, inverse(tips[other]) @ ring.pose
-            return
+        if other in tips and jaws[other] < 0.25 * OPEN:
+            apart = np.linalg.norm(tips[other][:3, 3] - ring.pose[:3, 3])
+            if abs(apart - RING_RADIUS) < GRIP_REACH:
+                ring.holder, ring.tip_T_ring = other, inverse(tips[other]) @ ring.pose
+                return
         everywhere = np.vstack([pegs(LEFT), pegs(RIGHT)])
         gaps = np.linalg.norm(everywhere[:, :2] - ring.pose[:2, 3], axis=1)
         on_peg = float(gaps.min()) < PEG_REACH

@@ -14,7 +14,7 @@ from twin_nodes.core.telesurgery.command import (
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig
 from twin_nodes.core.telesurgery.divergence import DivergenceMonitor
 from twin_nodes.core.telesurgery.geofence import Geofence
-from twin_nodes.core.telesurgery.guard import CommandGuard
+from twin_nodes.core.telesurgery.guard import MEMORY, CommandGuard
 from twin_nodes.core.telesurgery.modes import Mode, ModeMachine, Signs
 from twin_nodes.core.telesurgery.playback import PlayoutClock
 from twin_nodes.core.telesurgery.player import Player
@@ -81,7 +81,7 @@ class Follower:
         self._received = 0
         self._packet = 0
         self._loss = 0.0
-        self._request = 0
+        self._request: int | None = None  # what was asked of another before us is not asked of us
         self._action = ''
         self._asked = ''
         self._started_ns = 0
@@ -132,7 +132,9 @@ class Follower:
                 continue
             taken += 1
             self._player.path.add(command)
-            if command.request > self._request:
+            if self._request is None:
+                self._request = command.request
+            elif command.request > self._request:
                 self._request, self._action = command.request, command.action
             late_ns = now_ns - command.stamp_ns - self._clock.floor_ns
             if not (backlog or stalled) and (
@@ -148,6 +150,9 @@ class Follower:
 
     def _count(self, sequence: int) -> None:
         """Measure the loss of packets, and up to where nothing is missing."""
+        if sequence - self._packet > MEMORY:  # the first, or a leader that began anew: what was before never comes
+            self._received = sequence - 1
+            self._player.path.overflowed = bool(self._player.playhead)
         for _ in range(min(max(sequence - self._packet, 0), 200)):
             self._loss *= 0.995
         missing = sequence - self._packet - 1
@@ -193,7 +198,7 @@ class Follower:
                 caught_up=caught_up,
                 request=request,
                 agrees=self.monitor.agrees,
-                allowed=request == 'discard' or not self._player.path.overflowed,
+                allowed=request == 'discard' or (bool(self._player.playhead) and not self._player.path.overflowed),
             ),
         )
         if mode is Mode.CATCH_UP and before is not Mode.CATCH_UP:

@@ -25,10 +25,12 @@ class Leader:
     Args:
         config: Settings.
         position: Where the robot stands [m].
+        first: Commands and requests are numbered from above this; a leader that begins anew goes on above the old ones.
     """
 
-    def __init__(self, config: LeaderConfig, position: Vector) -> None:
+    def __init__(self, config: LeaderConfig, position: Vector, *, first: int = 0) -> None:
         self._config = config
+        self._first = first
         self.scaler = MotionScaler(config.scaling)
         self._history: list[Command] = []
         self._stamps: list[int] = []
@@ -37,7 +39,7 @@ class Leader:
         self._goal = position
         self._hand: Vector | None = None
         self._correction: Vector = (0.0, 0.0, 0.0)
-        self._request, self._action = 0, ''
+        self._request, self._action = first, ''
         self._sent_back = 0
         self._corrected_ns = 0
         self.state: FollowerState | None = None
@@ -47,7 +49,7 @@ class Leader:
     @property
     def sequence(self) -> int:
         """Number of the last command."""
-        return self._history[-1].sequence if self._history else 0
+        return self._history[-1].sequence if self._history else self._first
 
     @property
     def last(self) -> Vector:

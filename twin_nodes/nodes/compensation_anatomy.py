@@ -1,0 +1,150 @@
+"""The structures and the pose of the anatomy for the compensation: surfaces, what is carved, and where it all is."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from visualization_msgs.msg import Marker, MarkerArray
+
+from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.config import setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.anatomy_fences import AnatomyFences
+from twin_nodes.io.grids import cached_grid, user_cache
+from twin_nodes.ros.carved_structures import CarvedStructures
+from twin_nodes.ros.clouds import corners_of, surface_from_marker
+from twin_nodes.ros.conversions import pose_from
+from twin_nodes.ros.health import ERROR, OK, WARN, Health
+from twin_nodes.ros.qos import MEASUREMENT_SUBSCRIPTION
+from twin_nodes.ros.surface_feed import SurfaceFeed
+
+_APPLY_S = 0.1
+
+
+@dataclass(frozen=True)
+class AnatomyFeedConfig:
+    """The local twin's anatomy, as walls."""
+
+    guard: tuple[str, ...] = setting(
+        'No robot moves while one of these structures, or the pose of the anatomy, is not known; the others that come '
+        'are kept out of too.',
+        (),
+    )
+    frame: str = setting('Frame of the anatomy.', 'anatomy')
+    pose: str = setting('Topic of the pose of the anatomy in base_frame, *_cp.', 'anatomy/measured_cp')
+    silent_after: float = setting('The pose is not known any more after this silence.', 0.5, unit='s', minimum=0.05,
+                                  maximum=60.0)  # fmt: skip
+    margin: float = setting('Distance of the tip to keep from each surface.', 0.002, unit='m', minimum=0.0,
+                            maximum=0.05)  # fmt: skip
+    grid_spacing: float = setting('Of the distance grids.', 0.0005, unit='m', minimum=5e-5, maximum=0.01)
+    grid_margin: float = setting('How far they reach.', 0.01, unit='m', minimum=0.0, maximum=0.2)
+    cache_dir: str = setting("Folder where distance grids are kept; '' for the user's cache.", '')
+
+
+class AnatomyFeed:
+    """Keeps `AnatomyFences` up to date from the topics of the site.
+
+    Args:
+        node: The node that listens.
+        health: Its health.
+        config: Settings.
+        base_frame: Frame in which the tip and the pose of the anatomy are told.
+    """
+
+    def __init__(self, node: Node, health: Health, config: AnatomyFeedConfig, base_frame: str) -> None:
+        self._health, self._config, self._base = health, config, base_frame
+        self.fences = AnatomyFences(config.margin)
+        self.pose: Array | None = None
+        self._pose_ns = 0
+        self._surface: MarkerArray | None = None
+        self._known: dict[str, bytes] = {}
+        self._carved = CarvedStructures(node, health, config.frame, self.fences.set_grid, self._on_original)
+        self._feed = SurfaceFeed(node, self._on_surface)
+        node.create_subscription(PoseStamped, config.pose, self._on_pose, MEASUREMENT_SUBSCRIPTION)
+        self._timer = node.create_timer(_APPLY_S, lambda: self._carved.apply(time.monotonic_ns()))
+        self._said = ''
+
+    @property
+    def missing(self) -> str:
+        """Why the guarded structures cannot be kept out of, '' when they can."""
+        absent = sorted(set(self._config.guard) - set(self.fences.names))
+        if absent:
+            return f'{", ".join(absent)} not in anatomy/surface'
+        if not self._config.guard:
+            return ''
+        silent = (time.monotonic_ns() - self._pose_ns) / NANOSECONDS
+        if self.pose is None or silent > self._config.silent_after:
+            return f'nothing on {self._config.pose}' + (f' for {silent:.1f} s' if self.pose is not None else '')
+        return ''
+
+    def say(self) -> None:
+        """State how the walls stand, when that has changed."""
+        missing = self.missing
+        now = missing.split(' for ')[0] or f'{len(self.fences.names)} {self.fences.is_placed}'
+        if now == self._said:
+            return
+        self._said = now
+        names = ', '.join(self.fences.names)
+        if missing:
+            self._health.set('geofence', ERROR, 'GEOFENCE_MISSING', missing)
+        elif not names:
+            self._health.set('geofence', WARN, 'OK', 'no structures to keep out of; planes and the workspace hold')
+        elif not self.fences.is_placed:
+            self._health.set('geofence', WARN, 'GEOFENCE_MISSING', f'{names}: nobody says where: {self._config.pose}')
+        else:
+            self._health.set('geofence', OK, 'OK', f'keeps {1e3 * self._config.margin:g} mm from {names}')
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        try:
+            self.pose = pose_from(message, frame=self._base).pose
+        except InputError as error:
+            self._health.warn(error.code or 'NOT_FINITE', str(error))
+            return
+        self._pose_ns = time.monotonic_ns()
+        self.fences.place(self.pose)
+
+    def _on_original(self) -> None:
+        if self._surface is not None:
+            self._on_surface(self._surface)
+
+    def _on_surface(self, message: MarkerArray) -> None:
+        """Take in surfaces that are new or have changed; of carved ones, what they were and then what is gone."""
+        self._surface = message
+        guard = self._config.guard
+        watched = {marker.ns: self._carved.original(marker) for marker in message.markers}
+        if None in watched.values():
+            return  # carved already: the structures as they were are on their way
+        grids: dict[int, tuple[str, DistanceGrid]] = {}
+        changed = False
+        for name, marker in watched.items():
+            assert marker is not None
+            content = corners_of(marker).tobytes()
+            if self._known.get(name) == content:
+                continue
+            grid = self._grid(marker, must=name in guard)
+            if grid is not None:
+                changed, self._known[name] = True, content
+                self.fences.set_grid(name, grid)
+                grids[marker.id] = (name, grid)
+        self.fences.keep_only(set(watched))
+        self._known = {name: content for name, content in self._known.items() if name in watched}
+        if changed:
+            self._carved.watch(grids)
+
+    def _grid(self, marker: Marker, *, must: bool) -> DistanceGrid | None:
+        config = self._config
+        folder = Path(config.cache_dir) if config.cache_dir else user_cache()
+        try:
+            if marker.header.frame_id != config.frame:
+                raise InputError(f'{marker.ns}: frame is {marker.header.frame_id!r}, not {config.frame!r}')
+            surface = make_surface(marker.ns, *surface_from_marker(marker))
+            return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+        except (InputError, ConfigError) as error:
+            level = ERROR if must else WARN
+            self._health.set(f'structure {marker.ns}', level, 'ANATOMY_REFUSED', str(error))
+            return None

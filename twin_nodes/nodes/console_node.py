@@ -1,0 +1,152 @@
+"""console_node: a simulated surgeon's console: a hand that works by what the screen shows, and asks for resumption."""
+
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header, String
+
+from twin_nodes.core.config import group, setting
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.core.simulate.peg_transfer import OPEN
+from twin_nodes.core.simulate.servo_hand import Goal, ServoHand, ServoHandConfig, peg_goals
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped
+from twin_nodes.ros.health import OK, Health
+from twin_nodes.ros.parameters import declare_config
+from twin_nodes.ros.qos import LATCHED, MEASUREMENT, MEASUREMENT_SUBSCRIPTION
+from twin_nodes.ros.run import run_node
+
+MOVES_IN = ('connected', 'degraded', 'outage', 'hold', 'catch-up')
+_SAY_S = 1.0
+
+
+@dataclass(frozen=True)
+class ConsoleNodeConfig:
+    """Settings of console_node."""
+
+    arm: str = setting('Name of the arm that is worked with; its topics lie under it.')
+    shown: str = setting('Topic of the tip that the screen shows, *_cp.', 'PSM1/predicted_cp')
+    hand: str = setting('Topic of the hand, CRTK *_cp.', 'MTM/measured_cp')
+    hand_jaw: str = setting('Topic of the jaw that the hand asks for, CRTK *_js.', 'MTM/gripper/measured_js')
+    frame: str = setting('Frame of the poses.', 'world')
+    rate: float = setting('Poses of the hand per second.', 200.0, unit='Hz', minimum=20.0, maximum=1000.0)
+    rings: int = setting('Rings to move from the left pegs to the right ones.', 6, minimum=0, maximum=6)
+    rounds: int = setting('How often, one after the other; what lies right already is passed by.', 1, minimum=1,
+                          maximum=100000)  # fmt: skip
+    touch: tuple[float, ...] = setting('A point that he tries to reach after each ring; none when empty.', (), unit='m')
+    resume: str = setting('What he asks for when the link is back.', 'replay', choices=('replay', 'discard', 'none'))
+    decide: float = setting('How long he takes to ask.', 0.5, unit='s', minimum=0.0, maximum=60.0)
+    through_outages: bool = setting('Whether he goes on in the twin while the link is lost.', True)
+    seed: int = setting('Seed of the tremor.', 1, minimum=0)
+    operator: ServoHandConfig = group(ServoHandConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.touch) not in (0, 3):
+            raise ConfigError(f'touch has {len(self.touch)} numbers; a point has three')
+
+
+class ConsoleNode(Node):
+    """Publishes the hand; works once the robot follows."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('console', **kwargs)
+        self.config = config = declare_config(self, ConsoleNodeConfig)
+        self.health = Health(self, hardware_id='simulator')
+        self.hand = ServoHand(self._goals(), config.operator, np.random.default_rng(config.seed))
+        self._orientation: np.ndarray | None = None
+        self._force, self._force_ns = np.zeros(3), 0
+        self._mode, self._mode_ns, self._asked_ns = '', 0, 0
+        self._begun = False
+        self._pose = self.create_publisher(PoseStamped, config.hand, MEASUREMENT)
+        self._jaw = self.create_publisher(JointState, config.hand_jaw, MEASUREMENT)
+        self._resume = self.create_publisher(String, f'{config.arm}/compensation/resume', MEASUREMENT)
+        self._start = self.create_publisher(Header, 'task/start', LATCHED)
+        listen = self.create_subscription
+        listen(PoseStamped, config.shown, self._on_shown, MEASUREMENT_SUBSCRIPTION)
+        listen(WrenchStamped, f'{config.arm}/fixture', self._on_force, MEASUREMENT_SUBSCRIPTION)
+        listen(String, f'{config.arm}/compensation/mode', self._on_mode, LATCHED)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(1.0 / config.rate, self.tick, clock=steady)
+        self._say_timer = self.create_timer(_SAY_S, self._say, clock=steady)
+
+    def _goals(self) -> list[Goal]:
+        goals = []
+        for number, goal in enumerate(peg_goals(self.config.rings)):
+            goals.append(goal)
+            if self.config.touch and number % 8 == 7:
+                goals.append(Goal(np.array(self.config.touch), OPEN, 1.0))
+                goals.append(goal)
+        return goals * self.config.rounds
+
+    def _on_shown(self, message: PoseStamped) -> None:
+        try:
+            pose = pose_from(message, frame=self.config.frame).pose
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', str(error))
+            return
+        if self._orientation is None:
+            self._orientation = pose[:3, :3]
+        self.hand.see(time.monotonic_ns(), pose[:3, 3])
+
+    def _on_force(self, message: WrenchStamped) -> None:
+        force = message.wrench.force
+        found = np.array([force.x, force.y, force.z])
+        if np.isfinite(found).all():
+            self._force, self._force_ns = found, time.monotonic_ns()
+        else:
+            self.health.warn('NOT_FINITE', f'{self.config.arm}/fixture has NaN or Inf')
+
+    def _on_mode(self, message: String) -> None:
+        if message.data != self._mode:
+            self._mode, self._mode_ns = message.data, time.monotonic_ns()
+
+    def tick(self) -> None:
+        """Move the hand, and ask for resumption where that is needed."""
+        now_ns = time.monotonic_ns()
+        self._ask(now_ns)
+        if not self._begun and self._mode in ('connected', 'degraded'):
+            self._begun = True
+            self._start.publish(Header(stamp=self.get_clock().now().to_msg(), frame_id=self.config.frame))
+        moves = self._mode in (MOVES_IN if self.config.through_outages else MOVES_IN[:2])
+        if self._begun and moves:
+            fresh = now_ns - self._force_ns < 100_000_000
+            self.hand.step(now_ns, self._force if fresh else np.zeros(3))
+        else:
+            self.hand.rest(now_ns)
+        ros_ns = int(self.get_clock().now().nanoseconds)
+        turn = np.eye(3) if self._orientation is None else self._orientation
+        self._pose.publish(pose_stamped(ros_ns, self.config.frame, make_transform(turn, self.hand.position)))
+        jaw = JointState(name=['jaw'], position=[self.hand.jaw])
+        jaw.header.stamp = ns_to_stamp(ros_ns)
+        self._jaw.publish(jaw)
+
+    def _ask(self, now_ns: int) -> None:
+        """Ask to resume when the robot holds: at first, to come to the hand; later as the settings say."""
+        wait_ns = round(self.config.decide * NANOSECONDS)
+        if self._mode != 'hold' or now_ns - max(self._mode_ns, self._asked_ns) < wait_ns:
+            return
+        wanted = self.config.resume if self._begun else 'discard'
+        if wanted != 'none':
+            self._asked_ns = now_ns
+            self._resume.publish(String(data=wanted))
+
+    def _say(self) -> None:
+        done, count = self.hand.done, len(self._goals())
+        values: dict[str, object] = {'goals_reached': done, 'goals': count, 'mode': self._mode}
+        self.health.set('task', OK, 'OK', f'{done} of {count} points reached', values)
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run_node(ConsoleNode))
+
+
+if __name__ == '__main__':
+    main()
