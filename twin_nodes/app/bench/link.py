@@ -3,7 +3,8 @@
 Residual loss is counted on simulated packets (millions; a real hour has too few long bursts): a command is lost when
 none of the datagrams that carry it comes within the span that is waited for. That this is what the bridge does is
 checked in the same run, command by command, on the bridge itself with its bytes, seals and jitter buffer. The rest is
-measured on the real nodes, over UDP and DDS, by `link_wire`.
+measured on the real nodes over UDP by `link_wire`; what stock DDS makes of the same link, its repairs crossing it too,
+by `link_dds`.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.app.bench.link_attacks import forged_applied
+from twin_nodes.app.bench.link_dds import dds_figures
 from twin_nodes.app.bench.link_wire import wire_figures
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.telesurgery.bridge.config import BridgeConfig
@@ -42,7 +44,8 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
     yield vars(judge('forged_applied', applied, '', at_most=0.0))
     yield vars(judge('forged_datagrams', datagrams, '', at_least=100_000))
     yield vars(judge('forged_refusals_counted_share', seen, '', at_least=1.0))
-    yield from (vars(figure) for figure in wire_figures(burst_loss(0.1), 12.0 if quick else 60.0))
+    yield from (vars(figure) for figure in wire_figures(burst_loss(0.1), 10.0 if quick else 60.0))
+    yield from (vars(figure) for figure in dds_figures(burst_loss(0.1), 8.0 if quick else 60.0, percent=10))
 
 
 def burst_loss(loss: float) -> Scenario:

@@ -1,9 +1,7 @@
-"""The bridge on the wire: two wan_bridge nodes with a relay between them, and stock DDS beside them.
+"""The bridge on the wire: two wan_bridge nodes with a relay between them.
 
-Five processes: this one gives commands at 200 Hz and takes what comes, each site has its bridge, the relay emulates the
-link between their sockets, and link_node emulates the same link between two topics for stock DDS: best-effort samples
-are lost as their datagrams would be, one by one. (What RELIABLE does over a lossy path cannot be seen so, because its
-repairs would have to cross the link too.)
+This process gives commands at 200 Hz and takes what comes, each site has its bridge, the relay emulates the link
+between their sockets. What stock DDS makes of the same link is measured by `link_dds`.
 """
 
 import json
@@ -49,7 +47,6 @@ class _Heard:
 
     sent: dict[int, float] = field(default_factory=dict)
     bridged: dict[int, float] = field(default_factory=dict)
-    direct: dict[int, float] = field(default_factory=dict)
 
 
 def wire_figures(scenario: Scenario, seconds: float) -> Iterator[Figure]:
@@ -92,7 +89,6 @@ def _start(folder: Path, link: Path, ports: list[int]) -> dict[str, subprocess.P
     out, back = '[PSM1/servo_cp]', '[PSM1/measured_cp]'
     to_leader = {'bridge__role': 'leader', 'peer_host': '127.0.0.1', 'peer_port': at_leader}
     to_follower = {'bridge__role': 'follower', 'bind_port': follower}
-    stock = {'input': '/stock/near', 'output': '/stock/far', 'type': 'geometry_msgs/msg/PoseStamped'}
     relay = [sys.executable, '-m', 'twin_nodes', 'link', 'relay', str(link), '--json', '--seed', '3']
     relay += ['--leader-port', str(at_leader), '--follower-port', str(at_follower), '--to', f'127.0.0.1:{follower}']
     return {
@@ -100,7 +96,6 @@ def _start(folder: Path, link: Path, ports: list[int]) -> dict[str, subprocess.P
         'follower': node('wan_bridge_node', '/robot', **site, **to_follower, send=back, receive=out),
         'leader': node('wan_bridge_node', '/console', **site, **to_leader, send=out, receive=back),
         'sleeper': subprocess.Popen([sys.executable, '-c', SLEEPER], stdout=subprocess.PIPE, text=True),
-        'dds': node('link_node', '/', **stock, scenario=link, seed=3, reliable='false', depth=10),
     }
 
 
@@ -110,22 +105,18 @@ def _measure(
     import rclpy
     from geometry_msgs.msg import PoseStamped
     from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import QoSProfile, ReliabilityPolicy
 
     from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, command
 
     rclpy.init()
     node = rclpy.create_node('bench_link')
     heard = _Heard()
-    best_effort = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, depth=10)
     bridge = node.create_publisher(PoseStamped, '/console/PSM1/servo_cp', command(1.0 / RATE_HZ * 10.0))
-    stock = node.create_publisher(PoseStamped, '/stock/near', best_effort)
 
-    def keep(into: str) -> object:
-        return lambda message: getattr(heard, into).setdefault(int(message.pose.position.x), time.monotonic())
+    def keep(message: PoseStamped) -> None:
+        heard.bridged.setdefault(int(message.pose.position.x), time.monotonic())
 
-    node.create_subscription(PoseStamped, '/robot/PSM1/servo_cp', keep('bridged'), COMMAND_SUBSCRIPTION)
-    node.create_subscription(PoseStamped, '/stock/far', keep('direct'), best_effort)
+    node.create_subscription(PoseStamped, '/robot/PSM1/servo_cp', keep, COMMAND_SUBSCRIPTION)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     number = [0]
@@ -139,14 +130,13 @@ def _measure(
             message.pose.position.x, message.pose.orientation.w = float(number[0]), 1.0
             heard.sent[number[0]] = time.monotonic()
             bridge.publish(message)
-            stock.publish(message)
             number[0] += 1
             due += 1.0 / RATE_HZ
             while (left := due - time.monotonic()) > 0.0:
                 executor.spin_once(timeout_sec=left)
 
     try:
-        give(time.monotonic() + DEADLINE_S, lambda: len(heard.bridged) > 50 and len(heard.direct) > 50)
+        give(time.monotonic() + DEADLINE_S, lambda: len(heard.bridged) > 50)
         give(time.monotonic() + SETTLE_S)
         before = {name: _usage(process.pid) for name, process in processes.items()}
         start, first = time.monotonic(), number[0]
@@ -203,7 +193,7 @@ def _between(heard: _Heard, first: int, last: int) -> _Heard:
     def cut(times: dict[int, float]) -> dict[int, float]:
         return {number: at for number, at in times.items() if first <= number < last}
 
-    return _Heard(cut(heard.sent), cut(heard.bridged), cut(heard.direct))
+    return _Heard(cut(heard.sent), cut(heard.bridged))
 
 
 def _stop(processes: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
@@ -225,12 +215,9 @@ def _stop(processes: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
 def _figures(
     calm: _Heard, flood: _Heard, usage: dict[str, float], said: dict[str, float], scenario: Scenario
 ) -> Iterator[Figure]:
-    stock = 100.0 * (1.0 - len(calm.direct) / len(calm.sent))
     bridged = 100.0 * (1.0 - len(calm.bridged) / len(calm.sent))
-    yield judge('dds_best_effort_loss_at_10_percent', stock, '%')
     # a run of this length holds too few long bursts for a promise of 0.05 %: the ratio is what it can show
-    yield judge('wire_residual_loss_at_10_percent', bridged, '%', peer='stock DDS best-effort',
-                ratio=bridged / stock if stock else None)  # fmt: skip
+    yield judge('wire_residual_loss_at_10_percent', bridged, '%')
     quiet = _latencies_ms(calm)
     if len(quiet):
         base = 1e3 * scenario.config.forward.delay.base
