@@ -21,6 +21,7 @@ COMMANDS = (
     'frames',
     'record',
     'play',
+    'view',
     'recover',
     'build',
     'track',

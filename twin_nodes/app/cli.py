@@ -242,6 +242,24 @@ def play(
 
 
 @app.command()
+def view(
+    bag: Annotated[Path | None, typer.Argument(help='Bag, or folder of a demo; the twin that runs when none.')] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port on 127.0.0.1; 0 for a free one.')] = 8080,
+    rate: Annotated[float, typer.Option(help='Speed relative to the recording.')] = 1.0,
+    start: Annotated[float, typer.Option(min=0.0, help='Where to begin [s].')] = 0.0,
+    paused: Annotated[bool, typer.Option('--paused', help='Begin paused.')] = False,
+    config: Annotated[Path | None, typer.Option(help='A view.yaml; else the one beside the bag, or none.')] = None,
+    namespace: Annotated[str, typer.Option(help='Namespace of the twin that runs.')] = '/',
+) -> None:
+    """Open the page of a bag, with a scrubber, or of the twin that runs."""
+    from twin_nodes.app.view.run import view_bag, view_live
+
+    if bag is None:
+        _end(view_live(port=port, config=config, namespace=namespace))
+    _end(view_bag(bag, port=port, rate=rate, start_s=start, paused=paused, config=config))
+
+
+@app.command()
 def recover(
     bag: Annotated[Path, typer.Argument(help='Folder of the bag, or its MCAP file.')],
     output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Folder to make.')] = None,

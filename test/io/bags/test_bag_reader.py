@@ -28,6 +28,14 @@ def test_directory_file_and_bag_without_metadata_read_the_same(bag: Path, truth)
         assert {row.topic for row in reader.messages(['/x'])} == {'/x'}
 
 
+def test_a_span_is_the_same_as_what_is_left_of_all(bag: Path, truth):
+    spans = [(truth[0][1], truth[0][1]), (1_500_000_000, 2_100_000_000), (0, 1_001_000_000), (9 * 10**18, 2**63 - 1)]
+    with BagReader(bag) as reader:
+        for since_ns, until_ns in spans:
+            rows = [(row.topic, row.log_time_ns) for row in reader.messages(since_ns=since_ns, until_ns=until_ns)]
+            assert rows == [(topic, stamp) for topic, stamp, _ in truth if since_ns <= stamp <= until_ns]
+
+
 def test_equal_times_keep_the_order_of_writing_though_a_later_chunk_begins_earlier(tmp_path: Path, truth):
     with BagWriter(tmp_path / 'bag', chunk_bytes=1024) as writer:
         first, second = writer.add_topic('/a', TEXT), writer.add_topic('/b', TEXT)

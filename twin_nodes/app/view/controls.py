@@ -43,15 +43,15 @@ class StructureControls:
     def controls(self) -> list[Any]:
         """All controls, in order."""
         cut = self._cut.controls if self._cut is not None else []
-        return [control for row in self._rows for control in (row.shown, row.opacity)] + cut
+        return cut + [control for row in self._rows for control in (row.shown, row.opacity)]
 
     def renew(self, surfaces: tuple[Surface, ...]) -> None:
         """List these structures instead of those before."""
         for control in self.controls:
             control.remove()
         with self._tab:
-            self._rows = [self._row(surface, surfaces) for surface in surfaces]
             self._cut = _Cut(self._gui, surfaces) if surfaces else None
+            self._rows = [self._row(surface, surfaces) for surface in surfaces]
 
     def update(self, picture: Picture) -> None:
         """Bring the anatomy to what the controls say."""

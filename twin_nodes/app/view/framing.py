@@ -29,7 +29,7 @@ class Framing:
     complete: bool
 
 
-def frame_scene(picture: Picture, up: Array) -> Framing | None:
+def frame_scene(picture: Picture, up: Array, *, covered: float = 0.0) -> Framing | None:
     """Choose a camera that sees the anatomy and the guided tool, None while neither is known.
 
     It looks across the tool and from above, so that shaft and tip are seen from the side; it stands as near as the
@@ -38,6 +38,7 @@ def frame_scene(picture: Picture, up: Array) -> Framing | None:
     Args:
         picture: The picture.
         up: Unit vector that points up on the page, shape (3,).
+        covered: Share of the height, at the bottom, that is hidden behind a window.
     """
     anatomy = anatomy_corners(picture)
     tool = _tool_points(picture)
@@ -53,7 +54,9 @@ def frame_scene(picture: Picture, up: Array) -> Framing | None:
     middle = 0.5 * (lower + upper)
     target = target + fixed_T_camera[:3, :2] @ middle
     reach = MARGIN * np.abs(seen[:, :2] - middle).max(axis=1) / np.tan(0.5 * FIELD_OF_VIEW)
+    reach = reach / (1.0 - covered)
     distance = max(float((reach - (seen[:, 2] - 1.0)).max()), MINIMUM_DISTANCE)
+    target = target + fixed_T_camera[:3, 1] * covered * distance * np.tan(0.5 * FIELD_OF_VIEW)  # y points down
     return Framing(target + direction * distance, target, len(points) == 2 or bool(picture.models))
 
 

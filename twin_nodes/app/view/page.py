@@ -11,7 +11,7 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.controls import StructureControls
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene
 from twin_nodes.app.view.panel import errors_html, live_html
-from twin_nodes.app.view.records import Picture
+from twin_nodes.app.view.records import Event, Picture
 from twin_nodes.app.view.scene import RoomScene
 from twin_nodes.app.view.server import LocalServer
 from twin_nodes.app.view.timeline import Extent, timeline_html
@@ -20,6 +20,7 @@ from twin_nodes.core.geometry.se3 import Array
 PANEL_PERIOD_NS = 200_000_000
 IDLE_PERIOD_NS = 500_000_000
 PANEL_WIDTH = 400
+PAGE_HEIGHT = 720  # the smallest that the page is made for
 FOLLOW_STEP = 0.0005
 NEAR = 0.005
 
@@ -38,12 +39,14 @@ class ViserView:
 
     Args:
         config: Where to serve, what the tools look like.
+        covered_px: How much of the bottom of the scene a window covers.
 
     Raises:
         ConfigError: when the port is taken.
     """
 
-    def __init__(self, config: ViewConfig) -> None:
+    def __init__(self, config: ViewConfig, *, covered_px: int = 0) -> None:
+        self._covered = covered_px / PAGE_HEIGHT
         self._server = LocalServer(config.host, config.port, 'twin_nodes · live view')
         self._up = _axis(config.up)
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
@@ -77,13 +80,21 @@ class ViserView:
         """The viser server, for controls of others."""
         return self._server
 
-    def render(self, picture: Picture, *, now_ns: int | None = None, extent: Extent | None = None) -> None:
+    def render(
+        self,
+        picture: Picture,
+        *,
+        now_ns: int | None = None,
+        extent: Extent | None = None,
+        events: tuple[Event, ...] | None = None,
+    ) -> None:
         """Send what changed; twice a second is enough while no browser looks.
 
         Args:
             picture: What to show.
             now_ns: The monotonic clock, where the moment of the picture is not one of its ticks, as in a bag.
             extent: The span of the time line; the last minutes when None.
+            events: What is on the time line; those of the picture when None.
         """
         now_ns = picture.moment.steady_ns if now_ns is None else now_ns
         if not self._viewers and now_ns - self._drawn_ns < IDLE_PERIOD_NS:
@@ -93,14 +104,14 @@ class ViserView:
             if self._scene.show(picture):
                 self._structures.renew(picture.surfaces)
             self._structures.update(picture)
-            self._show_panel(picture, now_ns, extent)
+            self._show_panel(picture, now_ns, timeline_html(picture, extent, events))
         self._aim(picture)
 
     def stop(self) -> None:
         """Stop serving."""
         self._server.stop()
 
-    def _show_panel(self, picture: Picture, now_ns: int, extent: Extent | None) -> None:
+    def _show_panel(self, picture: Picture, now_ns: int, timeline: str) -> None:
         key = (
             tuple(tool.live for tool in (*picture.tools, picture.patient)),
             tuple(row.zone for row in picture.distances),
@@ -112,11 +123,11 @@ class ViserView:
         self._panel_key, self._panel_ns = key, now_ns
         self._live.content = live_html(picture)
         self._errors.content = errors_html(picture)
-        self._events.content = timeline_html(picture, extent)
+        self._events.content = timeline
 
     def _on_connect(self, client: Any) -> None:
         with self._settings:
-            follow = client.gui.add_checkbox('Camera follows the tool', False, order=-2)
+            follow = client.gui.add_checkbox('Follow the tool', False, order=-2)
             reset = client.gui.add_button('Show tool and patient', order=-1)
         viewer = _Viewer(client, follow)
 
@@ -128,7 +139,7 @@ class ViserView:
 
     def _aim(self, picture: Picture) -> None:
         """Frame the scene for browsers that have not been framed, and turn those that follow the tool."""
-        framing = frame_scene(picture, self._up)
+        framing = frame_scene(picture, self._up, covered=self._covered)
         tool = picture.tools[0]
         for viewer in tuple(self._viewers.values()):
             if framing is not None and _better(framing, viewer.framed):

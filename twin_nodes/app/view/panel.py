@@ -1,5 +1,6 @@
 """The panel as HTML: pure functions from a picture to text. Every word from a message is escaped."""
 
+from collections.abc import Callable, Iterable
 from html import escape
 
 from twin_nodes.app.view.records import (
@@ -39,7 +40,7 @@ def live_html(picture: Picture) -> str:
             section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
             section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
             section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
-            section('Last events', event_rows(picture, RECENT_EVENTS), 'nothing so far'),
+            section('Last events', _recent(picture), 'nothing so far'),
             _footer(picture),
             '</div>',
         ]
@@ -169,16 +170,21 @@ def _link(link: LinkPicture) -> str:
     )
 
 
-def event_rows(picture: Picture, count: int) -> list[str]:
-    """Return the cells of the newest events."""
-    return [_event(event, picture.moment.ros_ns) for event in picture.events[:count]]
+def _recent(picture: Picture) -> list[str]:
+    now_ns = picture.moment.ros_ns
+    return event_rows(picture.events[:RECENT_EVENTS], lambda event: f'{duration((now_ns - event.stamp_ns) / 1e9)} ago')
 
 
-def _event(event: Event, now_ns: int) -> str:
+def event_rows(events: Iterable[Event], when: Callable[[Event], str]) -> list[str]:
+    """Return the cells of events; `when` writes their time."""
+    return [_event(event, when(event)) for event in events]
+
+
+def _event(event: Event, when: str) -> str:
     code = f' <span class="d">{escape(event.code)}</span>' if event.code not in ('', 'OK') else ''
     return (
         f'<td class="w">{_sign(LEVELS[event.level])}</td><td>{escape(event.text)}{code}</td>'
-        f'<td class="n d">{duration((now_ns - event.stamp_ns) / 1e9)} ago</td>'
+        f'<td class="n d">{escape(when)}</td>'
     )
 
 

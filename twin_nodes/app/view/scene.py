@@ -41,7 +41,7 @@ class ToolScene:
             (f'{tip}/burr', geometry.sphere(_ORIGIN, config.burr_radius), style.TOOL_TIP),
         )
         self._parts = [(Node(add_mesh(scene, path, mesh, colour)), colour) for path, mesh, colour in parts]
-        neck = 0.5 * config.shaft_length * np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis)
+        neck = 0.9 * config.shaft_length * np.array(config.shaft_axis) / np.linalg.norm(config.shaft_axis)
         self._label = Node(add_label(scene, f'{tip}/label', name, neck))
         self._body_label = Node(add_label(scene, f'{body}/label', name, _ORIGIN))
 

@@ -129,8 +129,8 @@ class OverlayScene:
         nodes = self._nodes.get('/fixture/force')
         if nodes is None:
             arrow: Any = self._scene.add_arrows(
-                '/fixture/force', np.array([[fixture.point, end]]), colors=style.FIXTURE, shaft_radius=0.0005,
-                head_radius=0.0012, head_length=0.003, cast_shadow=False, receive_shadow=False,
+                '/fixture/force', np.array([[fixture.point, end]]), style.FIXTURE,
+                shaft_radius=0.0005, head_radius=0.0012, head_length=0.003,
             )  # fmt: skip
             label = Node(add_label(self._scene, '/fixture/label', '', _ORIGIN))
             nodes = self._nodes['/fixture/force'] = {'arrow': Node(arrow), 'label': label}

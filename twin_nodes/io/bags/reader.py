@@ -105,15 +105,20 @@ class BagReader:
             open_end=not all(found.ended for found in scans),
         )
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    def messages(
+        self, topics: Collection[str] | None = None, *, since_ns: int = 0, until_ns: int = 2**63 - 1
+    ) -> Iterator[BagMessage]:
         """Yield messages in the order of log time; equal times in the order in which they were written.
 
         Args:
             topics: Full names of the topics to read; all when None.
+            since_ns: First log time to yield; chunks that end before are not read.
+            until_ns: Last log time to yield.
         """
         blocks = sorted(
             ((block.start_ns, index, order, block) for index, part in enumerate(self._parts)
-             for order, block in enumerate(part.found.blocks) if block.count),
+             for order, block in enumerate(part.found.blocks)
+             if block.count and block.end_ns >= since_ns and block.start_ns <= until_ns),
             key=lambda entry: entry[:3],
         )  # fmt: skip
         waiting: list[tuple[int, int, int, int, BagMessage]] = []
@@ -121,7 +126,8 @@ class BagReader:
             while waiting and waiting[0][0] < start_ns:
                 yield heapq.heappop(waiting)[-1]
             for place, message in enumerate(self._of_block(self._parts[index], block, topics)):
-                heapq.heappush(waiting, (message.log_time_ns, index, order, place, message))
+                if since_ns <= message.log_time_ns <= until_ns:
+                    heapq.heappush(waiting, (message.log_time_ns, index, order, place, message))
         while waiting:
             yield heapq.heappop(waiting)[-1]
 
