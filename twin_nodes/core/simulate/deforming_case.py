@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twin_nodes.core.anatomy.elastic.laws import MooneyRivlin, bulk_modulus
 from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads
-from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.anatomy.tet_mesh import TetMesh
 from twin_nodes.core.anatomy.tet_mesher import mesh_surface
@@ -36,6 +36,11 @@ _LUMPS = 3
 _TRIES = 40
 _MOST_MOVED = 0.03  # of any node beside the rigid motion [m]
 _CLOSE = 0.15
+_LITTLE = 0.01  # of the loads: shows how the organ answers before it is bent
+_BEYOND = 1.5  # times what is allowed: a linear answer that far is not followed up
+_TISSUE = 300
+_CRUSHED = 0.2  # volume of an element over that at rest: no state that tissue is left in
+_STEPS, _FACTORS = 12, 4  # of the solver with one factor of the stiffness, and how many of these
 _SLIP, _SLIP_TURN = 0.0015, np.radians(2.0)  # a rigid registration to a part of the surface is no better
 
 
@@ -72,6 +77,8 @@ class DeformingCase:
         start: patient_T_anatomy after a rigid registration, shape (4, 4).
         targets_anatomy: Targets before the deformation [m], shape (k, 3).
         targets_patient: Where they are in truth [m], shape (k, 3).
+        tissue_anatomy: Places all over the organ before the deformation [m], shape (m, 3).
+        tissue_patient: Where they are in truth [m], shape (m, 3).
         start_error: Mean distance of the targets at the start to the truth [m].
         coverage: Share of the surface that is seen.
     """
@@ -81,6 +88,8 @@ class DeformingCase:
     start: Array
     targets_anatomy: Array
     targets_patient: Array
+    tissue_anatomy: Array
+    tissue_patient: Array
     start_error: float
     coverage: float
 
@@ -99,6 +108,8 @@ class DeformingOrgan:
         self.model = ElasticModel(self.mesh, self._materials(np.random.default_rng(0)))
         self.depth = _depths(self.mesh)
         self.areas = _areas(self.mesh)
+        spread = np.random.default_rng(5).permutation(len(self.mesh.nodes))
+        self.tissue = np.sort(spread[:_TISSUE])
 
     def case(self, seed: int, ranges: CaseRange | None = None) -> DeformingCase:
         """Make a case; the same seed gives the same one.
@@ -123,34 +134,44 @@ class DeformingOrgan:
         model, forces = self._scene(rng, view)
         slip = make_transform(rotation_exp(rng.normal(0.0, _SLIP_TURN, 3)), rng.normal(0.0, _SLIP, 3))
         shown = np.unique(self.mesh.outer_faces[seen])
-        solver = LiveSolver(model, LiveConfig(refactor=False, max_iterations=80, foresight=0, tolerance=2e-3))
+        solver = LiveSolver(model, LiveConfig(refactor=False, max_iterations=_STEPS, foresight=0, tolerance=2e-3))
         at_rest = _rigid(self.mesh.nodes, self.mesh.nodes, shown, slip)
-        scale, slipped = 1.0, _mean_error(transform_points(at_rest, targets), targets)
+        slipped = _mean_error(transform_points(at_rest, targets), targets)
         if slipped > 0.8 * wanted:
             return None
+        bent, scale = solver.update(Loads(forces=_LITTLE * forces)).displacement / _LITTLE, 0.0
+        error, moved, _ = self._missed(self.mesh.nodes + bent, shown, slip, inner)
         for _ in range(6):
-            solution = solver.update(Loads(forces=scale * forces))
-            if not solution.is_converged or solution.min_volume_ratio < 0.2:
-                return None
-            rigid = _rigid(self.mesh.nodes, solution.positions, shown, slip)
-            error = _mean_error(transform_points(rigid, targets), solution.positions[inner])
-            moved = np.linalg.norm(solution.positions - transform_points(rigid, self.mesh.nodes), axis=1).max()
-            if abs(error - wanted) < _CLOSE * wanted and moved < _MOST_MOVED:
-                break
             # what slipped and what deformed add up as squares, more or less
             further = np.sqrt((wanted**2 - slipped**2) / max(error**2 - slipped**2, (0.1 * wanted) ** 2))
-            if moved * min(further, 1.5) > _MOST_MOVED:
+            if moved * min(further, 1.5) > (_MOST_MOVED if scale else _BEYOND * _MOST_MOVED):
                 return None
-            scale *= further
+            scale = scale * further if scale else further
+            solution = _settle(solver, scale * forces)
+            if not solution.is_converged or solution.min_volume_ratio < _CRUSHED:
+                return None
+            error, moved, rigid = self._missed(solution.positions, shown, slip, inner)
+            if abs(error - wanted) < _CLOSE * wanted and moved < _MOST_MOVED:
+                break
         else:
             return None
         patient_T_truth = random_transform(rng, max_distance=0.3)
         points, noise = self._scan(rng, solution.positions, seen, ranges)
         return DeformingCase(
             transform_points(patient_T_truth, points), noise, patient_T_truth @ rigid, targets,
-            transform_points(patient_T_truth, solution.positions[inner]), error,
+            transform_points(patient_T_truth, solution.positions[inner]), self.mesh.nodes[self.tissue],
+            transform_points(patient_T_truth, solution.positions[self.tissue]), error,
             float(self.areas[seen].sum() / self.areas.sum()),
         )  # fmt: skip
+
+    def _missed(
+        self, positions: Array, shown: NDArray[np.integer], slip: Array, inner: NDArray[np.integer]
+    ) -> tuple[float, float, Array]:
+        """Return by how much a rigid registration misses targets and, at most, nodes [m], and what it is (4, 4)."""
+        nodes = self.mesh.nodes
+        rigid = _rigid(nodes, positions, shown, slip)
+        error = _mean_error(transform_points(rigid, nodes[inner]), positions[inner])
+        return error, float(np.linalg.norm(positions - transform_points(rigid, nodes), axis=1).max()), rigid
 
     def _view(self, rng: np.random.Generator) -> Array:
         """Draw a direction of sight within 40° of the organ's broad side, where a scope looks from."""
@@ -214,6 +235,16 @@ class DeformingOrgan:
         ways = rng.normal(size=(int(astray.sum()), 3))
         points[astray] += rng.uniform(0.005, 0.025, (len(ways), 1)) * ways / np.linalg.norm(ways, axis=1, keepdims=True)
         return points, float(noise)
+
+
+def _settle(solver: LiveSolver, forces: Array) -> Solution:
+    """Bring a body to rest under forces (n, 3), with a new factor where an old one leads on too slowly."""
+    for _ in range(_FACTORS):
+        solution = solver.update(Loads(forces=forces))
+        if solution.status != 'not_converged' or solution.min_volume_ratio < _CRUSHED:
+            break
+        solver.reset(solution.positions)
+    return solution
 
 
 def _unit(vector: Array) -> Array:
