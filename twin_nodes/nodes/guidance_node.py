@@ -6,41 +6,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid
-from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.config import group, setting
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.alarms import AlarmEvent
-from twin_nodes.core.guidance.clearance import Structure
+from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.fixtures.config import FixtureConfig
 from twin_nodes.core.guidance.prediction.latency import LatencyEstimate
 from twin_nodes.core.guidance.zones import ZoneEvent
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.grids import cached_grid, user_cache
-from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.checked import checked_pose, checked_tie
-from twin_nodes.ros.clouds import corners_of, surface_from_marker
-from twin_nodes.ros.conversions import pose_with_covariance
+from twin_nodes.ros.conversions import pose_stamped, pose_with_covariance
+from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
-from twin_nodes.ros.health import ERROR, OK, WARN, Health
+from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
-from twin_nodes.ros.surface_feed import SurfaceFeed
 
 _WATCH_S = 0.05
 _LATENCY_EVERY = 8  # poses between two looks at the latency
@@ -84,15 +82,14 @@ class GuidanceNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay)
+        self._advisor.changes.listen(lambda: self._publish(self._advisor.drain()))
         self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
-        self._indices: dict[str, int] = {}
-        self._surface: MarkerArray | None = None
-        self._watched: list[tuple[object, ...]] = []
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
         self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
         self._markers = self.create_publisher(MarkerArray, 'guidance/markers', self._measurement)
         self._tip = self.create_publisher(PoseWithCovarianceStamped, 'guidance/tip', self._measurement)
+        self._predicted = self.create_publisher(PoseStamped, 'guidance/predicted_tip', self._measurement)
         self._distances: dict[str, object] = {}
         self._set_state('NOT_CALIBRATED', 'waiting for tool, patient, calibration, registration and anatomy')
         tool, patient = self.config.tool, self.config.patient
@@ -104,8 +101,9 @@ class GuidanceNode(Node):
             if self.config.fixtures.enabled
             else None
         )
-        self._carved = CarvedStructures(self, self.health, self.config.anatomy_frame, self._on_grid, self._on_original)
-        self._surfaces = SurfaceFeed(self, self._on_surface)
+        self._guarded = GuardedStructures(
+            self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field
+        )
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
@@ -118,6 +116,7 @@ class GuidanceNode(Node):
 
     def _reset(self) -> None:
         self._advisor.reset()
+        self._guarded.reset()
         self._latency.reset()
         if self._fixtures is not None:
             self._fixtures.reset()
@@ -179,63 +178,24 @@ class GuidanceNode(Node):
                 event.values = status.values
                 self._events.publish(DiagnosticArray(header=message.header, status=[event]))
 
-    def _on_surface(self, message: MarkerArray) -> None:
-        names = [marker.ns for marker in message.markers]
-        if len({_topic_name(name) for name in names}) < len(names):
-            self.health.warn('ANATOMY_REFUSED', f'anatomy/surface: two structures share a name or a topic: {names}')
-            return
-        self._surface = message
-        guard = self.config.guard
-        watched = [self._carved.original(marker) for marker in message.markers if not guard or marker.ns in guard]
-        if None in watched:
-            return  # carved already: the structures as they were are on their way
-        known = [(m.ns, m.id, m.header.frame_id, corners_of(m).tobytes()) for m in watched]
-        if known == self._watched:
-            return  # the drill has changed what is shown, not what the grids began with
-        limits = dict(zip(guard, self.config.near_distances, strict=False))
-        structures = []
-        for marker in watched:
-            grid = self._grid(marker)
-            if grid is not None:
-                structures.append(Structure(marker.ns, grid, limits.get(marker.ns, float('nan'))))
-                self._indices[marker.ns] = marker.id
-        missing = sorted(set(self.config.guard) - {structure.name for structure in structures})
-        if missing:
-            message_text = f'guarded structures {", ".join(missing)} are not in anatomy/surface'
-            self.health.set('anatomy', ERROR, 'ANATOMY_REFUSED', message_text)
-        elif structures:
-            self.health.set('anatomy', OK, 'OK', f'{len(structures)} structures watched')
-        if structures:
-            for name in {structure.name for structure in structures} - self._distances.keys():
-                self._distances[name] = self.create_publisher(
-                    Float64, f'guidance/{_topic_name(name)}/distance', self._measurement
-                )
-            self._watched = known
-            self._carved.watch({self._indices[one.name]: (one.name, one.grid) for one in structures})
-            if self._fixtures is not None:
-                self._fixtures.watch(structures)
-            self._publish(self._advisor.set_structures(structures))
-
-    def _on_grid(self, name: str, grid: DistanceGrid) -> None:
-        self._advisor.set_grid(name, grid)
-        if self._fixtures is not None:
-            self._fixtures.set_grid(name, grid)
-
-    def _on_original(self) -> None:
-        if self._surface is not None:
-            self._on_surface(self._surface)
-
-    def _grid(self, marker: Marker) -> DistanceGrid | None:
+    def _grid(self, surface: Surface) -> DistanceGrid:
         config = self.config
         folder = Path(config.cache_dir) if config.cache_dir else user_cache()
-        try:
-            if marker.header.frame_id != config.anatomy_frame:
-                raise InputError(f'{marker.ns}: frame is {marker.header.frame_id!r}, not {config.anatomy_frame!r}')
-            surface = make_surface(marker.ns, *surface_from_marker(marker))
-            return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
-        except (InputError, ConfigError) as error:
-            self.health.set(f'structure {marker.ns}', ERROR, 'ANATOMY_REFUSED', str(error))
-            return None
+        return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+
+    def _on_structures(self, structures: list[Structure]) -> None:
+        for name in {structure.name for structure in structures} - self._distances.keys():
+            self._distances[name] = self.create_publisher(
+                Float64, f'guidance/{topic_name(name)}/distance', self._measurement
+            )
+        if self._fixtures is not None:
+            self._fixtures.watch(structures)
+        self._publish(self._advisor.set_structures(structures))
+
+    def _on_field(self, name: str, field: Field) -> None:
+        self._advisor.set_grid(name, field)
+        if self._fixtures is not None:
+            self._fixtures.set_grid(name, field)
 
     def _on_timer(self) -> None:
         """Notice that both streams have stopped; while either runs, its stamps decide.
@@ -244,11 +204,11 @@ class GuidanceNode(Node):
         on its way: there only a real silence counts.
         """
         steady_ns = self._steady.now().nanoseconds
-        self._carved.apply(steady_ns)
         silence_ns = steady_ns - self._heard_ns
         if not self._replay:
             self._publish(self._advisor.check_stale(self._newest_ns + silence_ns))
         elif silence_ns >= _SILENCE_NS:
+            self._publish(self._advisor.finish())
             self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
 
     def _publish(self, results: list[Advice | Withheld]) -> None:
@@ -266,8 +226,11 @@ class GuidanceNode(Node):
         for clearance in advice.clearances:
             self._distances[clearance.structure].publish(Float64(data=clearance.distance))
         frame = self.config.anatomy_frame
-        self._clearance.publish(clearance_cloud(advice, frame, self._indices))
+        self._clearance.publish(clearance_cloud(advice, frame, self._guarded.indices))
         self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.start_T_end, advice.tip.covariance))
+        if self._predicted.get_subscription_count():
+            then_ns = advice.stamp_ns + round(advice.ahead * NANOSECONDS)
+            self._predicted.publish(pose_stamped(then_ns, frame, advice.predicted))
         if self._markers.get_subscription_count():
             self._markers.publish(guidance_markers(advice, frame))
         if self._fixtures is not None:
@@ -311,12 +274,6 @@ class GuidanceNode(Node):
     def _publish_events(self, events: Iterable[ZoneEvent | AlarmEvent]) -> None:
         for event in events:
             self._events.publish(event_message(event, self.config.anatomy_frame))
-
-
-def _topic_name(structure: str) -> str:
-    """Turn the name of a structure into one that a topic may have."""
-    cleaned = ''.join(letter if letter.isascii() and letter.isalnum() else '_' for letter in structure)
-    return cleaned if cleaned[:1].isalpha() else f's_{cleaned}'
 
 
 def main() -> None:

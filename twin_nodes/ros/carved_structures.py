@@ -1,6 +1,7 @@
 """Guarded structures that a drill carves: their distance grids follow `anatomy/removed`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from rclpy.node import Node
@@ -11,15 +12,17 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.removed import RemovedMessage
 from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.carved import CarvedGrid, DirtyBox
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.clouds import CUT
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
-from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import LATCHED, SNAPSHOT, measurement_subscription
 from twin_nodes.ros.removed import removed_from
 
+REMOVED = 'anatomy/removed'
 _PERIOD_NS = NANOSECONDS // 5
 
 
@@ -32,6 +35,8 @@ class CarvedStructures:
         frame: Frame of the anatomy.
         on_grid: Called with the name of a structure and its grid whenever that has changed.
         on_original: Called when the structures as they were have come.
+        changes: Counts what is gone from its stamp on, and brings the grids up to date with the poses; without it what
+            comes counts at once, and `apply` is to be called.
     """
 
     def __init__(
@@ -41,23 +46,32 @@ class CarvedStructures:
         frame: str,
         on_grid: Callable[[str, DistanceGrid], None],
         on_original: Callable[[], None],
+        changes: AnatomyChanges | None = None,
     ) -> None:
+        self._changes = AnatomyChanges(ordered=False) if changes is None else changes
+        self._changes.follow(self.apply)
         self._health, self._frame, self._on_grid, self._on_original = health, frame, on_grid, on_original
         self._receiver = RemovedReceiver(self._on_removed, self._on_back)
         self._affine = np.eye(4)
         self._dirty: dict[int, DirtyBox] = {}
         self._grids: dict[int, tuple[str, CarvedGrid]] = {}
         self._originals: dict[str, Marker] = {}
-        self._next_ns = 0
+        self._last_ns = -_PERIOD_NS
         node.create_subscription(MarkerArray, 'anatomy/surface/original', self._on_originals, LATCHED)
         node.create_subscription(PointCloud2, 'anatomy/removed/snapshot', self._on_message, SNAPSHOT)
         qos = measurement_subscription(replay=is_replay(node))
-        node.create_subscription(PointCloud2, 'anatomy/removed', self._on_message, qos)
+        node.create_subscription(PointCloud2, REMOVED, self._on_message, qos)
+        if changes is not None:
+            follow_progress(node, REMOVED, partial(changes.progress, REMOVED))
         self._jump = on_jump_back(node, self._start_again)
 
     def original(self, marker: Marker) -> Marker | None:
         """Return a structure's marker as it was before the drill; None while that is still to come."""
         return self._originals.get(marker.ns) if marker.text == CUT else marker
+
+    def first(self, marker: Marker) -> Marker | None:
+        """Return a structure's marker as in `anatomy/surface/original`; None while that is still to come."""
+        return self._originals.get(marker.ns)
 
     def watch(self, grids: Mapping[int, tuple[str, DistanceGrid]]) -> None:
         """Follow these structures, by number; what is gone already is applied with the next `apply`."""
@@ -69,10 +83,10 @@ class CarvedStructures:
             self._dirty = dict.fromkeys(self._grids, whole)
 
     def apply(self, now_ns: int) -> None:
-        """Bring the grids up to date, at most five times a second of the monotonic clock."""
-        if not self._dirty or now_ns < self._next_ns:
+        """Bring the grids up to date, at most five times a second of the stamps of poses, or of another clock."""
+        if not self._dirty or self._last_ns <= now_ns < self._last_ns + _PERIOD_NS:
             return
-        self._next_ns = now_ns + _PERIOD_NS
+        self._last_ns = now_ns
         dirty, self._dirty = self._dirty, {}
         for index, box in dirty.items():
             if index in self._grids:
@@ -86,8 +100,15 @@ class CarvedStructures:
     def _on_message(self, cloud: PointCloud2) -> None:
         try:
             message = removed_from(cloud, frame=self._frame)
-            self._affine = message.anatomy_T_index
+        except InputError as error:
+            self._health.warn(error.code or 'ANATOMY_REFUSED', str(error))
+            return
+        self._changes.add(REMOVED, message.stamp_ns, partial(self._take, message))
+
+    def _take(self, message: RemovedMessage) -> None:
+        try:
             state = self._receiver.take(message)
+            self._affine = message.anatomy_T_index
         except InputError as error:
             self._health.warn(error.code or 'ANATOMY_REFUSED', str(error))
             return
@@ -112,4 +133,5 @@ class CarvedStructures:
 
     def _start_again(self) -> None:
         self._receiver.reset()
+        self._last_ns = -_PERIOD_NS
         self._on_back()

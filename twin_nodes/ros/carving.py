@@ -28,7 +28,7 @@ from twin_nodes.ros.clouds import CUT, cloud_from_array, surface_marker
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
-from twin_nodes.ros.progress import follow_progress, is_replay
+from twin_nodes.ros.progress import ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT, latched, measurement
 from twin_nodes.ros.removed import removed_cloud
 from twin_nodes.ros.ties import tie_from
@@ -81,6 +81,7 @@ class LiveCarving:
         create = node.create_publisher
         self._deltas = create(PointCloud2, 'anatomy/removed', measurement(replay=replay))
         self._snapshots = create(PointCloud2, 'anatomy/removed/snapshot', SNAPSHOT)
+        self._progress = ProgressOutput(node, 'anatomy/removed')
         self._patches = create(PointCloud2, 'anatomy/surface/delta', measurement(replay=replay))
         self._surface = create(MarkerArray, 'anatomy/surface', latched(replay=replay))
         self._original = create(MarkerArray, 'anatomy/surface/original', LATCHED)
@@ -168,10 +169,12 @@ class LiveCarving:
         for item in settled:
             if isinstance(item, NoTip):
                 self._health.count(item.code)
+                self._progress.say(item.stamp_ns)
                 continue
             self._newest = item
             if self._on:
                 self._carve_one(item)
+            self._progress.say(item.stamp_ns)
             self._publish_due(item.stamp_ns)
 
     def _carve_one(self, item: TipPose) -> None:
@@ -187,6 +190,7 @@ class LiveCarving:
         delta = self._sender.delta(step.stamp_ns, step.removal)
         if delta is not None:
             self._deltas.publish(removed_cloud(delta, self._frame))
+            self._progress.result(delta.stamp_ns)
             self._say_cuts(step)
 
     def _say_cuts(self, step: CarveStep) -> None:
@@ -311,6 +315,7 @@ class LiveCarving:
         self._tips.reset()
         self._newest = None
         self._due = dict.fromkeys(self._due, 0)
+        self._progress.reset()
         self._health.count('CLOCK_JUMP')
         self._bring_back()
 

@@ -7,7 +7,6 @@ alarms. Only stamps decide what is fresh, so a recording gives the same advice e
 from collections import deque
 from dataclasses import dataclass
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.geometry.chain import Chain, Link, tip_in_anatomy
 from twin_nodes.core.geometry.pairing import (
@@ -24,7 +23,8 @@ from twin_nodes.core.geometry.pairing import (
 from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.geometry.ties import Tie, TieStream
 from twin_nodes.core.guidance.alarms import AlarmEvent, AlarmMonitor
-from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Structure
+from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
+from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Field, Structure
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.lookout import Lookout
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
@@ -112,6 +112,9 @@ class Advisor:
         self._pending: deque[Pair | Unpaired] = deque()
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
+        self.changes = AnatomyChanges(ordered=ordered)
+        self._streams_ns = 0
+        self._waits = True
         self._monitor: ClearanceMonitor | None = None
         self._zones: ZoneMonitor | None = None
         self._alarms: AlarmMonitor | None = None
@@ -147,8 +150,8 @@ class Advisor:
         """How long after a pose's stamp the advice holds [s]."""
         return self._lookout.ahead
 
-    def set_grid(self, name: str, grid: DistanceGrid) -> None:
-        """Give a watched structure another grid, as when it was carved; its zone goes on."""
+    def set_grid(self, name: str, grid: Field) -> None:
+        """Give a watched structure another grid, as when it was carved or began to deform; its zone goes on."""
         if self._monitor is not None:
             self._monitor.set_grid(name, grid)
 
@@ -158,6 +161,8 @@ class Advisor:
         self._pending.clear()
         self.tip.reset()
         self.registration.reset()
+        self.changes.reset()
+        self._streams_ns = 0
         # what it has learned is of the time before; a second pass begins as the first
         self._lookout = Lookout(self._config.prediction, self._config.guidance.alarms)
         self._forget_advice()
@@ -172,16 +177,26 @@ class Advisor:
 
     def add_patient(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_patient and return what it settles."""
+        self._note_stream(pose.stamp_ns)
         found = self._advise(self._pairing.add_reference(pose))
         return [*found, *self.check_stale(pose.stamp_ns - self._slack_ns)]
 
     def add_tool(self, pose: StampedCovariance) -> list[Advice | Withheld]:
         """Take tracker_T_tool and return what is settled by now."""
+        self._note_stream(pose.stamp_ns)
         found = self._advise(self._pairing.add_sample(pose))
         return [*found, *self.check_stale(pose.stamp_ns - self._slack_ns)]
 
+    def _note_stream(self, stamp_ns: int) -> None:
+        self._streams_ns, self._waits = max(self._streams_ns, stamp_ns), True
+
     def drain(self) -> list[Advice | Withheld]:
-        """Return what is settled after a maker of ties has come further."""
+        """Return what is settled after a maker of ties or of the anatomy has come further."""
+        return self._drain()
+
+    def finish(self) -> list[Advice | Withheld]:
+        """Return what still waited for changes of the anatomy, when the streams of a replay have ended."""
+        self._waits = False
         return self._drain()
 
     def check_stale(self, now_ns: int) -> list[Advice | Withheld]:
@@ -207,6 +222,7 @@ class Advisor:
             item = self._pending.popleft()
             if self._newest_advice_ns is not None and item.stamp_ns < self._newest_advice_ns - JUMP_NS:
                 self._forget_advice()  # the streams began again, as those of a bag in a loop
+            self.changes.advance(item.stamp_ns)
             found += self.check_stale(item.stamp_ns)  # the tool or the patient may have been away since the last advice
             found.append(self._advise_one(item))
         return found
@@ -215,7 +231,8 @@ class Advisor:
         if not self._ordered:
             return True
         ties = self.tip.settled(item.stamp_ns) and self.registration.settled(item.stamp_ns)
-        return ties and self._monitor is not None
+        changes = not self._waits or self.changes.settled(item.stamp_ns, self._streams_ns)
+        return ties and changes and self._monitor is not None
 
     def _advise_one(self, item: Pair | Unpaired) -> Advice | Withheld:
         stamp = item.stamp_ns

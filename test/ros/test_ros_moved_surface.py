@@ -1,0 +1,69 @@
+"""`anatomy/surface/moved`: what is written is read, in the numbering that both sides make by themselves."""
+
+import numpy as np
+import pytest
+
+from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.simulate.organ import organ
+from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker, surface_marker
+from twin_nodes.ros.moved_surface import MAX_ROWS, moved_clouds, moved_from, numbering
+
+
+def test_both_sides_number_the_vertices_alike():
+    vertices, triangles = organ(1500)
+    shuffled = np.random.default_rng(0).permutation(len(vertices))
+    surface = make_surface('liver', vertices[shuffled], np.argsort(shuffled)[triangles])
+    marker = surface_marker(0, 'anatomy', 'liver', 3, surface.vertices, surface.triangles, (1.0, 1.0, 1.0, 1.0))
+    heard = make_surface('liver', *surface_from_marker(marker))
+    np.testing.assert_array_equal(heard.vertices, surface.vertices[numbering(surface)])
+
+
+def test_what_is_written_is_read_however_many_messages_it_takes():
+    rng = np.random.default_rng(1)
+    said = {
+        4: (rng.normal(size=(MAX_ROWS + 7, 3)), rng.random(MAX_ROWS + 7)),
+        9: (rng.normal(size=(5, 3)), np.zeros(5)),
+    }
+    clouds = moved_clouds(12, 'anatomy', [(number, *both) for number, both in said.items()])
+    assert len(clouds) == 2 and all(len(cloud.data) < 500_000 for cloud in clouds)
+    heard = {number: np.full((len(places), 4), np.nan) for number, (places, _) in said.items()}
+    for cloud in clouds:
+        for part in moved_from(cloud, frame='anatomy'):
+            assert part.stamp_ns == 12 and part.count == len(heard[part.structure])
+            heard[part.structure][part.vertices] = np.column_stack([part.places, part.sigma])
+    for number, (places, sigma) in said.items():
+        np.testing.assert_allclose(heard[number], np.column_stack([places, sigma]), atol=1e-6)
+
+
+def broken(change):
+    (cloud,) = moved_clouds(1, 'anatomy', [(0, np.zeros((4, 3)), np.zeros(4))])
+    table = array_from_cloud(cloud).copy()
+    change(table)
+    return cloud_from_array(1, 'anatomy', table)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'match'),
+    [
+        ('x', np.nan, 'NaN'),
+        ('vertex', 4, 'do not agree'),
+        ('count', 9, 'do not agree'),
+        ('sigma', -1.0, 'do not agree'),
+    ],
+)
+def test_a_broken_message_is_refused(name, value, match):
+    def change(table):
+        table[name][1] = value
+
+    with pytest.raises(InputError, match=match):
+        list(moved_from(broken(change), frame='anatomy'))
+
+
+def test_another_frame_and_fields_that_are_missing_are_refused():
+    (cloud,) = moved_clouds(1, 'camera', [(0, np.zeros((4, 3)), np.zeros(4))])
+    with pytest.raises(InputError, match='camera'):
+        list(moved_from(cloud, frame='anatomy'))
+    bare = cloud_from_array(1, 'anatomy', np.zeros(3, [(name, np.float32) for name in 'xyz']))
+    with pytest.raises(InputError, match='no field count, sigma, structure, vertex'):
+        list(moved_from(bare, frame='anatomy'))
