@@ -30,6 +30,7 @@ BENCHES = {
     'target': 'twin_nodes.app.bench.target',
     'build': 'twin_nodes.app.bench.build',
     'telesurgery': 'twin_nodes.app.bench.telesurgery',
+    'view': 'twin_nodes.app.bench.view',
 }
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}

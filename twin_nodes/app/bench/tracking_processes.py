@@ -88,6 +88,10 @@ class BenchProcess:
         times = psutil.Process(self._process.pid).cpu_times()
         return float(times.user + times.system)
 
+    def memory_mb(self) -> float:
+        """Resident memory of the process [MB]."""
+        return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
+
     def last_words(self) -> str:
         """Return the end of its log, for an error message."""
         return self._path.read_text(errors='replace')[-500:].strip() or f'exit code {self._process.poll()}'
