@@ -6,7 +6,7 @@ import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.ros.images import camera_of, grey_of
+from twin_nodes.ros.images import bgr_of, camera_of, grey_of
 
 GREY = (np.arange(12 * 16) % 200).astype(np.uint8).reshape(12, 16)
 
@@ -41,6 +41,20 @@ def test_red_and_blue_are_not_swapped():
     red[..., 0] = 200
     assert grey_of(message(red, 'rgb8'))[0, 0] == round(0.299 * 200)
     assert grey_of(message(red, 'bgr8'))[0, 0] == round(0.114 * 200)
+
+
+@pytest.mark.parametrize('encoding', ['rgb8', 'rgba8', 'bgr8', 'bgra8'])
+def test_colours_become_blue_green_and_red(encoding):
+    pixels = np.full((12, 16, len(encoding) - 1), 255, np.uint8)
+    pixels[..., :3] = [10, 20, 30]
+    blue, green, red = bgr_of(message(pixels, encoding))[3, 4]
+    assert (red, green, blue) == ((10, 20, 30) if encoding.startswith('rgb') else (30, 20, 10))
+
+
+def test_grey_and_compressed_images_become_three_colours():
+    np.testing.assert_array_equal(bgr_of(message(GREY, 'mono8')), np.repeat(GREY[:, :, None], 3, axis=2))
+    data = cv2.imencode('.png', np.full((12, 16, 3), (10, 20, 30), np.uint8))[1].tobytes()
+    assert bgr_of(CompressedImage(format='png', data=data))[0, 0].tolist() == [10, 20, 30]
 
 
 def test_compressed_images():

@@ -296,15 +296,30 @@ def report(
 
 @app.command()
 def export(
-    bag: Annotated[Path, typer.Argument(help='Bag.')],
-    form: Annotated[str, typer.Option('--to', help='tum or csv for poses and numbers, vtk for surfaces.')] = 'tum',
+    bags: Annotated[list[Path], typer.Argument(help='Bag; several become the episodes of one LeRobot data set.')],
+    form: Annotated[
+        str, typer.Option('--to', '--format', help='tum or csv for poses and numbers, vtk for surfaces, lerobot.')
+    ] = 'tum',
     topic: Annotated[list[str] | None, typer.Option(help='Topic to write; all by default.')] = None,
-    output: Annotated[Path | None, typer.Option('--output', '-o', help='Folder; beside the bag when left out.')] = None,
+    output: Annotated[
+        Path | None, typer.Option('--output', '--out', '-o', help='Folder; beside the bag when left out.')
+    ] = None,
+    fps: Annotated[int, typer.Option(min=1, max=1000, help='lerobot: frames a second.')] = 30,
+    task: Annotated[str, typer.Option(help='lerobot: what is done, in words.')] = 'unnamed task',
+    robot: Annotated[str, typer.Option(help='lerobot: name of the robot.')] = '',
+    max_gap: Annotated[float, typer.Option(min=0.001, help='lerobot: longest hole that is bridged [s].')] = 0.1,
 ) -> None:
-    """Write what a bag holds for other tools: TUM (evo), CSV, VTK."""
+    """Write what bags hold for other tools: TUM (evo), CSV, VTK, LeRobot."""
+    if form == 'lerobot':
+        from twin_nodes.app.export_lerobot import LerobotConfig, export_lerobot
+
+        config = LerobotConfig(fps=fps, task=task, robot_type=robot, max_gap=max_gap)
+        _end(export_lerobot(bags, output or bags[0].resolve().parent / form, config, topics=tuple(topic or ())))
     from twin_nodes.app.export import export as run
 
-    _end(run(bag, form, topics=tuple(topic or ()), output=output))
+    if len(bags) > 1:
+        raise ConfigError(f'{form}: one bag at a time; only lerobot joins several')
+    _end(run(bags[0], form, topics=tuple(topic or ()), output=output))
 
 
 @app.command()

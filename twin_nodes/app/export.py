@@ -28,7 +28,7 @@ _POSES: dict[str, Callable[[Any], tuple[Any, Any]]] = {
 }
 _NUMBERS = ('std_msgs/msg/Float64', 'std_msgs/msg/Float32', 'std_msgs/msg/Int32', 'std_msgs/msg/Bool')
 _WRENCH = 'geometry_msgs/msg/WrenchStamped'
-FORMS = ('tum', 'csv', 'vtk')
+FORMS = ('tum', 'csv', 'vtk')  # and lerobot, in export_lerobot
 
 
 def export(bag: Path, form: str, *, topics: tuple[str, ...] = (), output: Path | None = None) -> int:
@@ -45,7 +45,7 @@ def export(bag: Path, form: str, *, topics: tuple[str, ...] = (), output: Path |
         InputError: when the bag has nothing that the form can hold.
     """
     if form not in FORMS:
-        raise ConfigError(f'form {form!r} is none of {", ".join(FORMS)}')
+        raise ConfigError(f'form {form!r} is none of {", ".join(FORMS)}, lerobot')
     reader = BagReader(bag)
     folder = output or bag.resolve().parent / form
     written = _surfaces(reader, folder) if form == 'vtk' else _tables(reader, folder, form, topics)

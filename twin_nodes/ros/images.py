@@ -31,7 +31,20 @@ def grey_of(message: Image | CompressedImage) -> NDArray[np.uint8]:
     Raises:
         InputError: IMAGE_UNUSABLE for an encoding, size or content that is not understood.
     """
-    return _decompressed(message) if isinstance(message, CompressedImage) else _raw(message)
+    return _decompressed(message) if _is_compressed(message) else _raw(message)
+
+
+def bgr_of(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """Return the image of a message in blue, green and red, as OpenCV has it, shape (h, w, 3).
+
+    Raises:
+        InputError: IMAGE_UNUSABLE for an encoding, size or content that is not understood.
+    """
+    return _decompressed(message, colour=True) if _is_compressed(message) else _raw(message, colour=True)
+
+
+def _is_compressed(message: Any) -> bool:
+    return not hasattr(message, 'encoding')
 
 
 def camera_of(message: CameraInfo) -> CameraModel:
@@ -65,11 +78,12 @@ def camera_of(message: CameraInfo) -> CameraModel:
     )
 
 
-def _raw(message: Image) -> NDArray[np.uint8]:
+def _raw(message: Any, *, colour: bool = False) -> NDArray[np.uint8]:
     encoding = message.encoding.lower()
     if encoding not in _COLOURS:
         raise InputError(f'encoding {message.encoding!r} is none of {", ".join(_COLOURS)}', code=CODE)
-    channels, depth, colour = _COLOURS[encoding]
+    channels, depth, to_grey = _COLOURS[encoding]
+    conversion = _to_bgr(to_grey) if colour else to_grey
     height, width, step = int(message.height), int(message.width), int(message.step)
     row = width * channels * depth
     if height <= 0 or width <= 0 or step < row or height * step > MAX_BYTES or len(message.data) < height * step:
@@ -85,21 +99,29 @@ def _raw(message: Image) -> NDArray[np.uint8]:
         # the upper eight bits: the range of 16 is that of the encoding, not of this image, or replays would differ
         pixels = (pixels >> 8).astype(np.uint8)
     pixels = pixels.reshape(height, width, channels) if channels > 1 else pixels.reshape(height, width)
-    if colour:
+    if conversion:
         import cv2
 
-        pixels = cv2.cvtColor(pixels, getattr(cv2, colour))
+        pixels = cv2.cvtColor(pixels, getattr(cv2, conversion))
     return np.asarray(pixels, np.uint8)
 
 
-def _decompressed(message: CompressedImage) -> NDArray[np.uint8]:
+def _to_bgr(to_grey: str) -> str:
+    """The conversion of OpenCV to BGR beside the one to grey; '' for none."""
+    if to_grey == 'COLOR_BGR2GRAY':
+        return ''
+    return to_grey.replace('2GRAY', '2BGR') if to_grey else 'COLOR_GRAY2BGR'
+
+
+def _decompressed(message: Any, *, colour: bool = False) -> NDArray[np.uint8]:
     import cv2
 
     data = np.frombuffer(message.data, np.uint8)
+    mode = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
     if 'compressedDepth' in message.format:
         raise InputError(f'format {message.format!r} is a depth image', code=CODE)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if 0 < data.size <= MAX_BYTES else None
+        image = cv2.imdecode(data, mode) if 0 < data.size <= MAX_BYTES else None
     except cv2.error:
         image = None
     if image is None:
