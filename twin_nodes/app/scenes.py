@@ -52,6 +52,7 @@ ROOM: dict[str, dict[str, Any]] = {
     'robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
     'simulated_robot': {'arms': ['PSM1', 'PSM2'], 'bases': PEG_BASES},
     'room': {'port': 18944},
+    'simulated_liver': {'patient': PATIENT},
     'wan_bridge': {
         'key_file': '~/.config/twin/wan.key',
         'send': ['PSM1/measured_cp', 'PSM1/measured_js', 'PSM1/jaw/measured_js'],
@@ -64,7 +65,7 @@ ROOM: dict[str, dict[str, Any]] = {
         'role': 'follower',
         'endpoint': 'tcp/0.0.0.0:47810',
     },
-    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'PSM1_base'},
+    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world'},
     'relay': {'scenario': 'N7'},
     'console': {'arm': 'PSM1'},
     'anatomy_pose': {'base_frame': 'world'},
@@ -92,7 +93,7 @@ ROBOT: dict[str, dict[str, Any]] = {
 TELESURGERY: dict[str, dict[str, Any]] = {
     'relay': {'scenario': 'N7'},
     'console': {'arm': 'PSM1', 'touch': [0.0, 0.0, 0.014]},
-    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world'},
+    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world', 'anatomy.guard': ['nerve']},
     'wan_bridge': ROOM['wan_bridge'],
     'wan_bulk': ROOM['wan_bulk'],
     'anatomy': {'structures': ['nerve'], 'files': ['room:nerve'], 'carving.enabled': False},
@@ -103,6 +104,7 @@ TELESURGERY: dict[str, dict[str, Any]] = {
         'arms': ['PSM1'],
         'bases': [0.0, -0.02, 0.15, 0.0, 0.0, 0.0],
         'task': 'board',
+        'realtime': True,
     },
     'view': {
         'tools': ['PSM1'],
@@ -113,6 +115,28 @@ TELESURGERY: dict[str, dict[str, Any]] = {
         'shaft_length': 0.01,
         'shaft_radius': 0.0008,
         'burr_radius': 0.0008,
+    },
+}
+
+LIVER: dict[str, dict[str, Any]] = {
+    'simulated_liver': ROOM['simulated_liver'],
+    'anatomy': {
+        'deforming.enabled': True,
+        'deforming.patient': PATIENT,
+        'deforming.tools': ['grasper', 'probe'],
+        'deforming.pushers': ['probe'],
+        'deforming.target_structures': ['lesion', 'cyst'],
+        'deforming.surface_period': 0.1,
+        'deforming.session.tissue.fixed': ['back'],
+        'deforming.session.contact.radius': 0.006,
+    },
+    'view': {
+        'tools': ['grasper', 'probe'],
+        'up': '-y',
+        'fixed_frame': 'anatomy',
+        'shaft_length': 0.1,
+        'shaft_radius': 0.003,
+        'burr_radius': 0.006,
     },
 }
 

@@ -66,6 +66,7 @@ class LeaderSide:
         self._hand: tuple[int, Vector, Array] | None = None
         self._felt: tuple[int, Vector] | None = None
         self._turn: Array | None = None
+        self._pushed: Vector | None = None
         self._jaw = 1.0
         self._state_ns = 0
         self._silent_ns = round(config.hand_silent * NANOSECONDS)
@@ -120,7 +121,7 @@ class LeaderSide:
             self._tf.sendTransform(transform_stamped(seen.stamp_ns, self._config.base_frame, frame, seen.pose))
 
     def _is_due(self, name: str) -> bool:
-        """Whether the next picture of a frame is due: tf is for the display."""
+        """Whether the next of what need not come at the rate of the hand is due, such as tf for the display."""
         now_ns = time.monotonic_ns()
         due = now_ns - self._drawn.get(name, 0) >= _DRAW_NS
         if due:
@@ -208,6 +209,10 @@ class LeaderSide:
             self._push(ros_ns, _STILL)
 
     def _push(self, ros_ns: int, force: Vector) -> None:
+        """Publish the force on the hand; zero seldom, once it has been said."""
+        if force == _STILL and self._pushed == _STILL and not self._is_due('rest'):
+            return
+        self._pushed = force
         message = WrenchStamped()
         message.header.stamp, message.header.frame_id = ns_to_stamp(ros_ns), self._config.base_frame
         message.wrench.force.x, message.wrench.force.y, message.wrench.force.z = force

@@ -15,7 +15,7 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.simulate.peg_transfer import OPEN
-from twin_nodes.core.simulate.servo_hand import Goal, ServoHand, ServoHandConfig, peg_goals
+from twin_nodes.core.simulate.servo_hand import Goal, ServoHand, ServoHandConfig, circle_goals, peg_goals
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped
 from twin_nodes.ros.health import OK, Health
@@ -24,6 +24,7 @@ from twin_nodes.ros.qos import LATCHED, MEASUREMENT, MEASUREMENT_SUBSCRIPTION
 from twin_nodes.ros.run import run_node
 
 MOVES_IN = ('connected', 'degraded', 'outage', 'hold', 'catch-up')
+TRIES = 3
 _SAY_S = 1.0
 
 
@@ -37,19 +38,22 @@ class ConsoleNodeConfig:
     hand_jaw: str = setting('Topic of the jaw that the hand asks for, CRTK *_js.', 'MTM/gripper/measured_js')
     frame: str = setting('Frame of the poses.', 'world')
     rate: float = setting('Poses of the hand per second.', 200.0, unit='Hz', minimum=20.0, maximum=1000.0)
+    task: str = setting('What he does: moves rings, or goes round and round.', 'pegs', choices=('pegs', 'circle'))
+    centre: tuple[float, ...] = setting('Centre of the circle.', (0.0, -0.02, 0.045), unit='m')
+    radius: float = setting('Its radius.', 0.02, unit='m', minimum=0.001, maximum=0.2)
     rings: int = setting('Rings to move from the left pegs to the right ones.', 6, minimum=0, maximum=6)
-    rounds: int = setting('How often, one after the other; what lies right already is passed by.', 1, minimum=1,
-                          maximum=100000)  # fmt: skip
+    rounds: int = setting('How often all of it, one after the other.', 1, minimum=1, maximum=100000)
     touch: tuple[float, ...] = setting('A point that he tries to reach after each ring; none when empty.', (), unit='m')
     resume: str = setting('What he asks for when the link is back.', 'replay', choices=('replay', 'discard', 'none'))
     decide: float = setting('How long he takes to ask.', 0.5, unit='s', minimum=0.0, maximum=60.0)
     through_outages: bool = setting('Whether he goes on in the twin while the link is lost.', True)
     seed: int = setting('Seed of the tremor.', 1, minimum=0)
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
     operator: ServoHandConfig = group(ServoHandConfig)
 
     def __post_init__(self) -> None:
-        if len(self.touch) not in (0, 3):
-            raise ConfigError(f'touch has {len(self.touch)} numbers; a point has three')
+        if len(self.touch) not in (0, 3) or len(self.centre) != 3:
+            raise ConfigError(f'touch={list(self.touch)} and centre={list(self.centre)}: a point has three numbers')
 
 
 class ConsoleNode(Node):
@@ -59,10 +63,11 @@ class ConsoleNode(Node):
         super().__init__('console', **kwargs)
         self.config = config = declare_config(self, ConsoleNodeConfig)
         self.health = Health(self, hardware_id='simulator')
-        self.hand = ServoHand(self._goals(), config.operator, np.random.default_rng(config.seed))
-        self._orientation: np.ndarray | None = None
+        goals = self._goals()
+        self._count = len(goals)
+        self.hand = ServoHand(goals, config.operator, np.random.default_rng(config.seed))
         self._force, self._force_ns = np.zeros(3), 0
-        self._mode, self._mode_ns, self._asked_ns = '', 0, 0
+        self._mode, self._mode_ns, self._asked_ns, self._asked = '', 0, 0, 0
         self._begun = False
         self._pose = self.create_publisher(PoseStamped, config.hand, MEASUREMENT)
         self._jaw = self.create_publisher(JointState, config.hand_jaw, MEASUREMENT)
@@ -77,6 +82,8 @@ class ConsoleNode(Node):
         self._say_timer = self.create_timer(_SAY_S, self._say, clock=steady)
 
     def _goals(self) -> list[Goal]:
+        if self.config.task == 'circle':
+            return circle_goals(self.config.centre, self.config.radius) * self.config.rounds
         goals = []
         for number, goal in enumerate(peg_goals(self.config.rings)):
             goals.append(goal)
@@ -91,8 +98,6 @@ class ConsoleNode(Node):
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', str(error))
             return
-        if self._orientation is None:
-            self._orientation = pose[:3, :3]
         self.hand.see(time.monotonic_ns(), pose[:3, 3])
 
     def _on_force(self, message: WrenchStamped) -> None:
@@ -106,6 +111,8 @@ class ConsoleNode(Node):
     def _on_mode(self, message: String) -> None:
         if message.data != self._mode:
             self._mode, self._mode_ns = message.data, time.monotonic_ns()
+            if self._mode in MOVES_IN[:2]:
+                self._asked = 0
 
     def tick(self) -> None:
         """Move the hand, and ask for resumption where that is needed."""
@@ -121,24 +128,27 @@ class ConsoleNode(Node):
         else:
             self.hand.rest(now_ns)
         ros_ns = int(self.get_clock().now().nanoseconds)
-        turn = np.eye(3) if self._orientation is None else self._orientation
-        self._pose.publish(pose_stamped(ros_ns, self.config.frame, make_transform(turn, self.hand.position)))
+        hand = make_transform(np.eye(3), self.hand.position)  # he does not turn it; only its changes count
+        self._pose.publish(pose_stamped(ros_ns, self.config.frame, hand))
         jaw = JointState(name=['jaw'], position=[self.hand.jaw])
         jaw.header.stamp = ns_to_stamp(ros_ns)
         self._jaw.publish(jaw)
 
     def _ask(self, now_ns: int) -> None:
-        """Ask to resume when the robot holds: at first, to come to the hand; later as the settings say."""
+        """Ask to resume when the robot holds.
+
+        At first for the robot to come to the hand; later as the settings say, and again to come when that is refused.
+        """
         wait_ns = round(self.config.decide * NANOSECONDS)
         if self._mode != 'hold' or now_ns - max(self._mode_ns, self._asked_ns) < wait_ns:
             return
-        wanted = self.config.resume if self._begun else 'discard'
-        if wanted != 'none':
-            self._asked_ns = now_ns
+        wanted = self.config.resume if self._begun and (self._asked < TRIES) else 'discard'
+        if self.config.resume != 'none' or not self._begun:
+            self._asked_ns, self._asked = now_ns, self._asked + 1
             self._resume.publish(String(data=wanted))
 
     def _say(self) -> None:
-        done, count = self.hand.done, len(self._goals())
+        done, count = self.hand.done, self._count
         values: dict[str, object] = {'goals_reached': done, 'goals': count, 'mode': self._mode}
         self.health.set('task', OK, 'OK', f'{done} of {count} points reached', values)
 

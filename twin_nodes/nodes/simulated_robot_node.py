@@ -45,6 +45,7 @@ class SimulatedRobotNodeConfig:
     listeners: int = setting('Subscribers of measured_js to wait for before the task starts.', 0, minimum=0)
     patience: float = setting('Start without them after this time.', 15.0, unit='s', minimum=0.0, maximum=600.0)
     seed: int = setting('Seed of all noise.', 1, minimum=0)
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', False)
     arm: SimulatedArmConfig = group(SimulatedArmConfig)
 
     def __post_init__(self) -> None:

@@ -17,12 +17,15 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from twin_nodes.core.errors import ConfigError, TwinError
+from twin_nodes.ros.prompt_process import favour_process
 
 
 def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Create the node and spin it until Ctrl-C, SIGTERM or shutdown.
 
     An exception from a callback is logged, counted as CALLBACK_FAILED, and the node lives on.
+
+    A node whose config has `realtime` set runs with SCHED_FIFO where that is allowed.
 
     Args:
         factory: Makes the node after rclpy has been initialised.
@@ -40,6 +43,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     executor = SingleThreadedExecutor()
     try:
         node = factory()
+        if getattr(getattr(node, 'config', None), 'realtime', False):
+            node.get_logger().info(f'scheduled {favour_process()}')
         gc.freeze()  # what the start has loaded stays: looking through it again costs tens of milliseconds
         executor.add_node(node)
         while rclpy.ok():

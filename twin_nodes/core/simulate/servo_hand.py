@@ -143,3 +143,16 @@ def peg_goals(rings: int, *, grip: float = 0.4) -> list[Goal]:
             high = np.array([low[0], low[1], LIFT])
             goals += [Goal(high, before), Goal(low, before), Goal(low, after, grip), Goal(high, after)]
     return goals
+
+
+def circle_goals(centre: Sequence[float], radius: float, *, points: int = 24) -> list[Goal]:
+    """Return a round of a circle at one height, for a hand that passes by its points without a rest.
+
+    Args:
+        centre: Its centre [m].
+        radius: Its radius [m].
+        points: How many points.
+    """
+    angles = 2.0 * np.pi * np.arange(1, points + 1) / points
+    ring = np.stack([np.cos(angles), np.sin(angles), np.zeros(points)], axis=1)
+    return [Goal(np.asarray(centre) + radius * point, OPEN) for point in ring]
