@@ -7,7 +7,7 @@ from twin_nodes.app.warm import warm_once
 from twin_nodes.core.errors import ConfigError
 
 UNATTENDED_S = 30.0
-SCENES = ('room', 'robot')
+SCENES = ('room', 'robot', 'liver')
 
 
 def demo(
@@ -64,6 +64,10 @@ def demo(
         )
     if seconds is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
         seconds = UNATTENDED_S
+    if scene == 'liver':
+        from twin_nodes.app.demo_liver import run_liver
+
+        return run_liver(headless=headless, seconds=seconds, json=json, port=port, bag=bag, seed=seed, out=out)
     if scene == 'robot':
         from twin_nodes.app.demo_robot import run_robot
 

@@ -13,6 +13,7 @@ CONFIGS: dict[str, str] = {
     'respiration_node': 'twin_nodes.nodes.respiration_node:RespirationNodeConfig',
     'robot_node': 'twin_nodes.nodes.robot_node:RobotNodeConfig',
     'simulated_robot_node': 'twin_nodes.nodes.simulated_robot_node:SimulatedRobotNodeConfig',
+    'simulated_liver_node': 'twin_nodes.nodes.simulated_liver_node:SimulatedLiverNodeConfig',
     'room_node': 'twin_nodes.nodes.room_node:RoomNodeConfig',
     'wan_bridge_node': 'twin_nodes.nodes.wan_bridge_node:WanBridgeConfig',
     'wan_bulk_node': 'twin_nodes.nodes.wan_bulk_node:WanBulkConfig',
