@@ -38,12 +38,18 @@ class ViewConfig:
         'Topics with models that hang on tf frames (MarkerArray), such as PSM1/model of robot_node.', ()
     )
     tracking: bool = setting('Whether tracker and marker bodies are drawn; false for a robot alone.', True)
+    sites: tuple[str, ...] = setting(
+        "Namespaces of two sites of telesurgery to show side by side, the surgeon's first; empty for one room.", ()
+    )
+    site_gap: float = setting('Distance between the sites on the page.', 0.25, unit='m', minimum=0.01, maximum=10.0)
     burr_radius: float = setting('Radius of the tip sphere.', 0.002, unit='m', minimum=0.0001, maximum=0.05)
 
     def __post_init__(self) -> None:
         """Check the relations between the fields."""
         if len(set(self.tools)) != len(self.tools):
             raise ConfigError(f'tools={list(self.tools)} names a tool twice')
+        if len(set(self.sites)) != len(self.sites) or not all(self.sites):
+            raise ConfigError(f'sites={list(self.sites)} must be different names, none empty')
         if not self.tools or not all(self.tools):
             raise ConfigError(f'tools={list(self.tools)} must name at least one tool')
         if len(self.shaft_axis) != 3 or sum(part * part for part in self.shaft_axis) < 1e-12:

@@ -10,12 +10,14 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, WrenchStam
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
 from tf2_ros import Buffer, TransformException
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.app.view import messages
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.records import Link, Moment, Picture
+from twin_nodes.app.view.sites import MEASURED, PREDICTED
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.surfaces import SurfaceReader
 from twin_nodes.core.geometry.se3 import Array
@@ -69,6 +71,7 @@ class ViewFeed:
         frames = {config.tracker_frame, config.patient_frame, config.anatomy_frame}
         frames |= {frame for tool in config.tools for frame in (tool, f'{tool}_tip')}
         frames |= self.state.model_frames() | self.state.overlays.frames
+        frames |= {frame for site in self.state.sites.values() for frame in site.frames}
         poses = {frame: found for frame in frames if (found := self._lookup(fixed, frame)) is not None}
         self.state.on_poses(poses, fixed, note, moment)
         return self.state.picture(moment)
@@ -96,7 +99,23 @@ class ViewFeed:
         yield Input('guidance/events', DiagnosticArray, EVENTS, self._on_events)
         yield Input('registration/events', DiagnosticArray, EVENTS, self._on_events)
         yield Input('link/state', DiagnosticArray, stream, self._on_link)
+        for site in config.sites:
+            yield from self._site_inputs(site)
         yield Input('/diagnostics', DiagnosticArray, DIAGNOSTICS, self._on_diagnostics)
+
+    def _site_inputs(self, site: str) -> Iterator[Input]:
+        stream = MEASUREMENT_SUBSCRIPTION
+        for arm in self._config.tools:
+            for kind in (MEASURED, PREDICTED):
+                take = partial(self._on_site_pose, site, arm, kind)
+                yield Input(f'{site}/{arm}/{kind}', PoseStamped, stream, take)
+            yield Input(f'{site}/{arm}/compensation/mode', String, LATCHED, partial(self._on_mode, site, arm))
+        reader = SurfaceReader(self._config.anatomy_frame)
+        yield Input(
+            f'{site}/anatomy/surface', MarkerArray, LATCHED, partial(self._on_site_surface, site, reader), raw=True
+        )
+        yield Input(f'{site}/anatomy/measured_cp', PoseStamped, stream, partial(self._on_site_anatomy, site))
+        yield Input(f'{site}/link/state', DiagnosticArray, stream, partial(self._on_site_link, site))
 
     def on_tf(self, message: Any, *, static: bool) -> None:
         """Take the edges of a tf message; a live node has a listener for that."""
@@ -148,6 +167,24 @@ class ViewFeed:
 
     def _on_link(self, message: Any, moment: Moment) -> None:
         self.state.on_checks(messages.checks_of(message), moment)
+        self.state.streams.on_message('link', moment)
+
+    def _on_site_pose(self, site: str, arm: str, kind: str, message: Any, moment: Moment) -> None:
+        self.state.sites[site].on_pose(arm, kind, *messages.pose_of(message), moment)
+
+    def _on_site_anatomy(self, site: str, message: Any, moment: Moment) -> None:
+        self.state.sites[site].on_anatomy(*messages.pose_of(message), moment)
+
+    def _on_site_surface(self, site: str, reader: SurfaceReader, data: bytes, _moment: Moment) -> None:
+        self.state.on_site_surfaces(site, tuple(reader.read(data)))
+
+    def _on_mode(self, site: str, arm: str, message: Any, _moment: Moment) -> None:
+        self.state.sites[site].on_mode(arm, message.data)
+
+    def _on_site_link(self, site: str, message: Any, moment: Moment) -> None:
+        checks = messages.checks_of(message)
+        self.state.sites[site].on_link(messages.link_text(checks))
+        self.state.on_checks(checks, moment)
         self.state.streams.on_message('link', moment)
 
     def _on_diagnostics(self, message: Any, moment: Moment) -> None:

@@ -42,7 +42,7 @@ def frame_scene(picture: Picture, up: Array, *, covered: float = 0.0) -> Framing
     """
     anatomy = anatomy_corners(picture)
     tool = _tool_points(picture)
-    points = [part for part in (anatomy, tool) if part is not None]
+    points = [part for part in (anatomy, tool, _site_points(picture)) if part is not None]
     if not points:
         return None
     cloud = np.vstack([*points, *_reference_points(picture), *_model_points(picture)])
@@ -57,11 +57,39 @@ def frame_scene(picture: Picture, up: Array, *, covered: float = 0.0) -> Framing
     reach = reach / (1.0 - covered)
     distance = max(float((reach - (seen[:, 2] - 1.0)).max()), MINIMUM_DISTANCE)
     target = target + fixed_T_camera[:3, 1] * covered * distance * np.tan(0.5 * FIELD_OF_VIEW)  # y points down
-    return Framing(target + direction * distance, target, len(points) == 2 or bool(picture.models))
+    return Framing(target + direction * distance, target, len(points) >= 2 or bool(picture.models))
+
+
+def up_axis(name: str) -> Array:
+    """Return the unit vector that a setting such as +z names, shape (3,)."""
+    axis = np.zeros(3)
+    axis['xyz'.index(name[1])] = -1.0 if name[0] == '-' else 1.0
+    return axis
+
+
+def site_offsets(count: int, gap: float, up: Array) -> list[Array]:
+    """Return where so many rooms stand beside each other [m], from left to right as the first camera sees them."""
+    left = np.cross(_first_side(up), up)
+    return [(count - 1 - index) * gap * left for index in range(count)]
+
+
+def _first_side(up: Array) -> Array:
+    """The horizontal direction to the camera while no tool says a better one."""
+    return np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
+
+
+def _site_points(picture: Picture) -> Array | None:
+    """Return the tips and the anatomies of all sites, None where there are none."""
+    points = [tool.fixed_T_tip[:3, 3] for site in picture.sites for tool in site.tools if tool.fixed_T_tip is not None]
+    for site in picture.sites:
+        if site.fixed_T_anatomy is not None:
+            points += [transform_points(site.fixed_T_anatomy, surface.vertices_anatomy.mean(axis=0))
+                       for surface in site.surfaces]  # fmt: skip
+    return np.array(points) if points else None
 
 
 def _direction(anatomy: Array | None, tool: Array | None, up: Array) -> Array:
-    side = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
+    side = _first_side(up)
     if anatomy is not None and tool is not None:
         handle = tool[-1] - anatomy.mean(axis=0)
         flat = handle - up * (handle @ up)

@@ -71,14 +71,16 @@ def checks_of(message: Any) -> list[Check]:
 def _check(status: Any, stamp_ns: int) -> Check:
     node, _, check = status.name.partition(': ')
     values = {pair.key: pair.value for pair in status.values}
+    namespace, _, node = node.strip('/').rpartition('/')
     return Check(
-        node=node.rsplit('/', 1)[-1],
+        node=node,
         check=check,
         level=Level(min(ord(status.level), max(Level))),
         code=values.pop('code', ''),
         message=status.message,
         values=values,
         stamp_ns=stamp_ns,
+        namespace=namespace,
     )
 
 
@@ -188,3 +190,15 @@ def routes_of(data: bytes) -> list[Route]:
         text = words.get(marker.index, '')
         routes.append(Route(marker.frame, np.asarray(marker.points, float), text, '(chosen)' in text))
     return routes
+
+
+def link_text(checks: list[Check]) -> str:
+    """One line about the link from its state: mode and delay."""
+    for check in checks:
+        if check.check == 'link':
+            mode, delay = check.values.get('mode', ''), check.values.get('delay_ms', '')
+            try:
+                return f'link {mode}, delay {float(delay):.0f} ms'
+            except ValueError:
+                return f'link {mode}' if mode else ''
+    return ''

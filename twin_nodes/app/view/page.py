@@ -9,7 +9,7 @@ import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.controls import StructureControls
-from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene
+from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene, up_axis
 from twin_nodes.app.view.panel import errors_html, live_html
 from twin_nodes.app.view.records import Event, Picture
 from twin_nodes.app.view.scene import RoomScene
@@ -48,7 +48,7 @@ class ViserView:
     def __init__(self, config: ViewConfig, *, covered_px: int = 0) -> None:
         self._covered = covered_px / PAGE_HEIGHT
         self._server = LocalServer(config.host, config.port, 'twin_nodes · live view')
-        self._up = _axis(config.up)
+        self._up = up_axis(config.up)
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
         self._server.gui.main_panel.set_width(PANEL_WIDTH)
@@ -169,9 +169,3 @@ def follow(camera: Any, tip: Array) -> None:
     step = tip - camera.look_at
     if np.linalg.norm(step) > FOLLOW_STEP:
         camera.position = camera.position + step
-
-
-def _axis(name: str) -> Array:
-    axis = np.zeros(3)
-    axis['xyz'.index(name[1])] = -1.0 if name[0] == '-' else 1.0
-    return axis

@@ -6,8 +6,10 @@ from html import escape
 from twin_nodes.app.view.records import (
     DistancePicture,
     Event,
+    Level,
     LinkPicture,
     Picture,
+    SiteTool,
     SubsystemPicture,
     ToolPicture,
     Zone,
@@ -37,13 +39,34 @@ def live_html(picture: Picture) -> str:
         [
             CSS,
             '<div class="tw" data-view="live">',
-            section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
-            section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
+            *_room_or_sites(picture),
             section('Subsystems', [_subsystem(line) for line in picture.subsystems], ''),
             section('Last events', _recent(picture), 'nothing so far'),
             _footer(picture),
             '</div>',
         ]
+    )
+
+
+def _room_or_sites(picture: Picture) -> list[str]:
+    if not picture.sites:
+        return [
+            section('Distance to structures', [_distance(row) for row in picture.distances], 'no anatomy yet'),
+            section('Tools', [_tool(tool) for tool in _bodies(picture)], ''),
+        ]
+    return [section(f'Site {site.name}', [_site_tool(tool) for tool in site.tools], '') for site in picture.sites]
+
+
+def _site_tool(tool: SiteTool) -> str:
+    """An arm at a site: whether it lives, its mode, and how old what is seen of it is."""
+    look = LEVELS[Level.OK if tool.live and tool.seen_live else Level.ERROR]
+    word = ('twin' if tool.is_twin else 'robot') if tool.live else 'LOST'
+    delay = '–' if tool.delay_s is None else f'{"seen " if tool.is_twin else ""}{duration(tool.delay_s)} ago'
+    gap = f'<div class="d">{millimetres(tool.gap)} mm behind the twin</div>' if tool.gap is not None else ''
+    mode = f'<div class="d">{escape(tool.mode)}</div>' if tool.mode else ''
+    return (
+        f'<td class="w"><span style="color:{look.css}">{look.sign} {word}</span></td><td>{escape(tool.name)}{mode}</td>'
+        f'<td class="n" data-tool="{escape(tool.name)}">{delay}{gap}</td>'
     )
 
 

@@ -95,6 +95,7 @@ class Check:
         message: One line for a person.
         values: Further values, as written.
         stamp_ns: Stamp of the array that carried it.
+        namespace: Namespace of the node, '' for the root.
     """
 
     node: str
@@ -104,6 +105,7 @@ class Check:
     message: str
     values: dict[str, str] = field(default_factory=dict)
     stamp_ns: int = 0
+    namespace: str = ''
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,46 @@ class GhostPicture:
     ahead_s: float
 
 
+@dataclass(frozen=True, eq=False)
+class SiteTool:
+    """One arm at one site.
+
+    Args:
+        name: Name of the arm.
+        fixed_T_tip: The robot of the twin, or the measured one where there is no twin, shape (4, 4).
+        fixed_T_seen: The robot as it was last seen, where the other is a twin's.
+        live: Whether the first is current.
+        seen_live: Whether what is seen still comes.
+        delay_s: Age of what is seen, by its stamp [s].
+        gap: Between the two tips [m].
+        mode: Mode of the compensation, '' when none was told.
+        is_twin: Whether the first is that of the twin.
+    """
+
+    name: str
+    fixed_T_tip: Array | None
+    fixed_T_seen: Array | None
+    live: bool
+    seen_live: bool
+    delay_s: float | None
+    gap: float | None
+    mode: str
+    is_twin: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SitePicture:
+    """One site of telesurgery: where it stands on the page, its arms, its anatomy, and a line about the link."""
+
+    name: str
+    fixed_T_site: Array
+    tools: tuple[SiteTool, ...]
+    surfaces: tuple[Surface, ...]
+    surfaces_version: int
+    fixed_T_anatomy: Array | None
+    link: str
+
+
 @dataclass(frozen=True)
 class Overlays:
     """What is drawn besides tools and anatomy; whatever is old is left out."""
@@ -322,3 +364,4 @@ class Picture:
     dropped: int
     models: tuple[ModelPicture, ...] = ()
     overlays: Overlays = Overlays()
+    sites: tuple[SitePicture, ...] = ()

@@ -13,6 +13,7 @@ from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.app.view.scene_overlays import OverlayScene
+from twin_nodes.app.view.scene_sites import SitesScene
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
 GRID_CELL = 0.01
@@ -81,7 +82,8 @@ class RoomScene:
         self._patient_struts = Node(add_mesh(scene, '/patient/struts', geometry.body_struts(), style.PATIENT_BODY))
         add_mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
         self._patient_label = Node(add_label(scene, '/patient/label', '', np.array([0.0, 0.0, 0.012])))
-        self._tools = {name: ToolScene(scene, name, config) for name in config.tools}
+        self._tools = {name: ToolScene(scene, name, config) for name in config.tools if not config.sites}
+        self._sites = SitesScene(scene, config, up)
         self.anatomy = AnatomyScene(scene)
         self._models = ModelScene(scene)
         self._overlays = OverlayScene(scene, config)
@@ -115,7 +117,9 @@ class RoomScene:
         self._patient_struts.set(color=style.PATIENT_BODY if picture.patient.live else style.TOOL_LOST)
         self._patient_label.set(text='patient reference' if picture.patient.live else '✕ patient reference LOST')
         for tool in picture.tools:
-            self._tools[tool.name].show(tool)
+            if tool.name in self._tools:
+                self._tools[tool.name].show(tool)
+        self._sites.show(picture.sites)
         self._models.show(picture.models)
         self._overlays.show(picture.overlays)
         self._show_trail(picture)

@@ -9,6 +9,7 @@ import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.distances import DistanceState
+from twin_nodes.app.view.framing import site_offsets, up_axis
 from twin_nodes.app.view.overlays import OverlayState
 from twin_nodes.app.view.records import (
     Check,
@@ -26,6 +27,7 @@ from twin_nodes.app.view.records import (
     Surface,
     ToolPicture,
 )
+from twin_nodes.app.view.sites import SiteState
 from twin_nodes.app.view.streams import Streams
 from twin_nodes.app.view.subsystems import ROBOTS, SUBSYSTEMS, Measured, Subsystems
 from twin_nodes.app.view.tool import ToolState
@@ -62,6 +64,11 @@ class ViewState:
         self._clearances = DistanceState(self._stale_after_ns)
         self.overlays = OverlayState(self._stale_after_ns)
         self.streams = Streams()
+        offsets = site_offsets(len(config.sites), config.site_gap, up_axis(config.up))
+        self.sites = {
+            name: SiteState(name, config.tools, offset, self._stale_after_ns)
+            for name, offset in zip(config.sites, offsets, strict=True)
+        }
         self._poses: dict[str, tuple[Array, int]] = {}
         self._fixed_frame, self._frame_note = config.fixed_frame, 'no transform yet'
         self._trail: deque[Array] = deque(maxlen=max(config.trail_points, 1))
@@ -126,6 +133,10 @@ class ViewState:
         self._surfaces = surfaces
         self._surfaces_version = next(_versions)
 
+    def on_site_surfaces(self, site: str, surfaces: tuple[Surface, ...]) -> None:
+        """Take the structures of one site of telesurgery."""
+        self.sites[site].on_surfaces(surfaces, next(_versions))
+
     def on_clearance(self, clearance: Clearance, moment: Moment) -> None:
         """Take the distances of one sample; an older stamp than the last is not news."""
         self._clearances.on_clearance(clearance, moment)
@@ -179,6 +190,7 @@ class ViewState:
             trail_version=self._trail_version,
             dropped=self._dropped,
             models=tuple(self._model(shape, moment) for shapes in self._models.values() for shape in shapes),
+            sites=tuple(site.picture(poses, moment) for site in self.sites.values()),
             overlays=self.overlays.picture(
                 poses, {tool.name: (tool.fixed_T_tip if tool.live else None, tool.age_s) for tool in tools}, moment
             ),

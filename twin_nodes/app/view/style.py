@@ -48,6 +48,7 @@ TARGET_SIGN = '◎'
 ROUTE_CHOSEN: Colour = (61, 186, 142)
 ROUTE_OTHER: Colour = (120, 128, 142)
 GHOST: Colour = (120, 220, 255)
+SEEN: Colour = (246, 178, 46)
 FIXTURE: Colour = (240, 150, 220)
 GRID_CELL: Colour = (44, 50, 60)
 GRID_SECTION: Colour = (62, 70, 84)

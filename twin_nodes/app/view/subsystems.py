@@ -56,7 +56,8 @@ class Subsystems:
             return None
         self._heard_steady_ns[name] = moment.steady_ns
         checks = self._checks[name]
-        key = check.check if node == name else f'{node} {check.check}'
+        words = (check.namespace, node if node != name else '', check.check)
+        key = ' '.join(word for word in words if word)
         before = checks.get(key)
         if before is None and len(checks) >= CHECKS_PER_NODE:
             return None
@@ -65,7 +66,7 @@ class Subsystems:
             return None
         if before is not None and (before.level, before.code) == (check.level, check.code):
             return None
-        return Event(check.stamp_ns, check.level, check.code, f'{name}, {check.check}: {check.message}')
+        return Event(check.stamp_ns, check.level, check.code, f'{name}, {key}: {check.message}')
 
     def pictures(self, moment: Moment, measured: Mapping[str, Measured] | None = None) -> tuple[SubsystemPicture, ...]:
         """Return a line for each subsystem that is expected or was heard.
@@ -88,8 +89,8 @@ class Subsystems:
         checks = {key: check for key, check in self._checks[name].items() if check.check != 'counters'}
         if not checks:
             return SubsystemPicture(name, Level.OK, 'running', 'OK', rate_hz, age_s, error)
-        worst = max(checks.values(), key=lambda check: (check.level, check.check in _STATE_CHECKS))
-        text = worst.message if worst.check in _STATE_CHECKS else f'{worst.check}: {worst.message}'
+        key, worst = max(checks.items(), key=lambda item: (item[1].level, item[1].check in _STATE_CHECKS))
+        text = worst.message if key in _STATE_CHECKS else f'{key}: {worst.message}'
         return SubsystemPicture(name, worst.level, text, worst.code, rate_hz, age_s, error or _link_error(checks))
 
 
