@@ -11,6 +11,7 @@ from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputEr
 from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.entry import entry_on_surface, entry_region
 from twin_nodes.core.guidance.routes.planner import RoutePlanner
+from twin_nodes.core.guidance.routes.route_kernels import length_of
 from twin_nodes.core.simulate.route_scenes import TARGET, route_scene, skin_points
 from twin_nodes.core.simulate.shapes import superellipsoid, tube
 
@@ -86,6 +87,19 @@ def test_a_bent_tool_goes_round_what_a_straight_one_hits():
     steps = np.linalg.norm(np.diff(bent.points, axis=0), axis=1)
     assert steps.sum() == pytest.approx(bent.length, rel=1e-3)
     np.testing.assert_allclose(bent.points[[0, -1]], [[0.0, 0.0, 0.07], TARGET], atol=1e-12)
+
+
+@pytest.mark.parametrize(('seed', 'bend_radius'), [(1, 0.2), (2, 0.2), (4, 0.07), (6, 0.056)])
+def test_the_best_bent_route_is_the_best_of_all_directions(seed, bend_radius):
+    scene = route_scene(np.random.default_rng(seed))
+    region = entry_region(scene.skin[::4], fine=0.002, coarse=0.008)
+    config = RouteConfig(bend_radius=bend_radius, max_breach=0.5, sigmas=0.0)
+    planner = RoutePlanner(config, scene.vessels)
+    ways, _ = planner._ways(region, scene.target, None)
+    every = planner._lowered(ways, np.zeros((6, 6)), np.full(len(ways), -np.inf))
+    lengths = np.array([length_of(way) for way in ways])
+    cost = float((config.length_cost * lengths - every).min())
+    assert planner.plan(region, scene.target)[0].cost == pytest.approx(cost, abs=3e-4)
 
 
 def test_costly_tissue_is_spared(scene, region):

@@ -19,12 +19,14 @@ class EntryRegion:
         groups: Index of the group of each, shape (n,).
         centres: Index of the point that stands for each group, shape (g,).
         radii: Distance of the farthest point of each group from its centre [m], shape (g,).
+        nearby: Index of the point that stands for each and its neighbours, between a group and a point, shape (n,).
     """
 
     points: Array
     groups: NDArray[np.int64]
     centres: NDArray[np.int64]
     radii: Array
+    nearby: NDArray[np.int64]
 
 
 def entry_region(points: Array, *, fine: float, coarse: float) -> EntryRegion:
@@ -45,16 +47,22 @@ def entry_region(points: Array, *, fine: float, coarse: float) -> EntryRegion:
         raise InputError('entry points have NaN or Inf', code='NOT_FINITE')
     _, kept = np.unique(np.floor(points / fine).astype(np.int64), axis=0, return_index=True)
     points = points[np.sort(kept)]
-    _, groups = np.unique(np.floor(points / coarse).astype(np.int64), axis=0, return_inverse=True)
+    groups, centres = _grouped(points, coarse)
+    cells, standing = _grouped(points, np.sqrt(fine * coarse))
+    aside = np.linalg.norm(points - points[centres[groups]], axis=1)
+    radii = np.zeros(len(centres))
+    np.maximum.at(radii, groups, aside)
+    return EntryRegion(points, groups, centres, radii, standing[cells])
+
+
+def _grouped(points: Array, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group of each point (n,), by cubes of a size [m], and the point nearest to the mean of each group (g,)."""
+    _, groups = np.unique(np.floor(points / size).astype(np.int64), axis=0, return_inverse=True)
     groups = groups.reshape(-1)
-    centres, radii = [], []
-    for group in range(int(groups.max()) + 1):
-        members = np.flatnonzero(groups == group)
-        distances = np.linalg.norm(points[members] - points[members].mean(axis=0), axis=1)
-        centre = members[int(distances.argmin())]
-        centres.append(centre)
-        radii.append(float(np.linalg.norm(points[members] - points[centre], axis=1).max()))
-    return EntryRegion(points, groups, np.array(centres), np.array(radii))
+    counts = np.bincount(groups)
+    means = np.stack([np.bincount(groups, points[:, axis]) / counts for axis in range(3)], axis=1)
+    order = np.lexsort((np.linalg.norm(points - means[groups], axis=1), groups))
+    return groups, order[np.concatenate([[0], np.cumsum(counts)[:-1]])]
 
 
 def entry_on_surface(surface: Surface, centre: Array, radius: float, *, fine: float, coarse: float) -> EntryRegion:

@@ -5,6 +5,8 @@ clearance, so whole groups of entries fall to a bound from one of them (branch a
 least of distances, which change by at most the movement). What is offered is the best of all entries, not of a sample.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +22,8 @@ from twin_nodes.core.guidance.routes.entry import EntryRegion
 
 _SLACK = 1.3  # the bound of a group in units of its radius: the slope of a trilinear distance, and of its σ
 _POLYLINE = 33
-_NONE = np.empty(0, dtype=np.int64)
+_SOME = 5  # of the centres are looked at first
+_FIRST_GROUPS, _MOST_GROUPS = 4, 64  # looked at together: the first ones tell what the next have to beat
 
 Reach = Callable[[Array, Array], NDArray[np.bool_]]
 
@@ -92,6 +95,7 @@ class RoutePlanner:
         self._guarded = guarded
         self._tissues = tissues
         self._reach = reach
+        self._ended = np.zeros(len(guarded))
 
     def plan(
         self, region: EntryRegion, target: Array, *, covariance: Array | None = None, approach: Array | None = None
@@ -142,51 +146,64 @@ class RoutePlanner:
         straight[:, 3:6] = target
         if config.bend_radius == 0.0:
             return straight, owners
-        return _bent(straight, directions[owners], config), np.repeat(owners, config.bend_turns)
+        return _bent(straight, directions[owners], axis, config), np.repeat(owners, config.bend_turns)
 
     def _margins(
         self, ways: Array, owners: NDArray[np.int64], region: EntryRegion, spread: Array
     ) -> tuple[Array, Array]:
-        """Margin and length of each way [m], both of shape (m,); the margin is −inf where its group was ruled out."""
-        margins = np.full(len(ways), -np.inf)
+        """Margin and length of each way [m], both of shape (m,); the margin is −inf where it was ruled out."""
         lengths = np.asarray(route_kernels.lengths_of(ways))
-        turns = _turns(owners)
-        first = np.isin(owners, region.centres)
-        self._judge(ways, margins, np.flatnonzero(first), spread, -np.inf)
-        groups = region.groups[owners] + turns * len(region.radii)
-        radii = np.tile(region.radii, int(turns.max()) + 1)
-        bounds = np.full(int(groups.max()) + 1, np.inf)  # a group whose centre no tool reaches is not ruled out
-        bounds[groups[first]] = margins[first] + _SLACK * radii[groups[first]]
-        bounds = np.minimum(bounds, self._at_target(ways[0], spread))
-        shortest = np.full(len(bounds), np.inf)
-        np.minimum.at(shortest, groups, lengths)
-        costs = self._config.length_cost * shortest - bounds
-        entries = region.points[owners]
+        search = _Search(region, owners, len(ways), self._slack(ways))
+        charge = self._config.length_cost * lengths
         allowed = self._config.tissue_cost * float(lengths.max()) if self._tissues else 0.0
-        members = _members(groups, ~first)
-        best = np.flatnonzero(margins > -np.inf)
-        wanted = self._last_wanted(self._config.length_cost * lengths[best] - margins[best], entries[best])
-        for group in np.argsort(costs, kind='stable'):
-            if costs[group] > wanted + allowed:
-                break
-            judged = members.get(int(group), _NONE)
-            floor = self._config.length_cost * shortest[group] - wanted - allowed
-            self._judge(ways, margins, judged, spread, floor)
-            better = judged[self._config.length_cost * lengths[judged] - margins[judged] < wanted]
-            if len(better):
-                best = np.concatenate([best, better])
-                own = self._config.length_cost * lengths[best] - margins[best]
-                wanted = self._last_wanted(own, entries[best])
-                best = best[own <= wanted]
-        return margins, lengths
+        best, wanted = self._judge_centres(ways, search, spread, charge, allowed)
+        bounds = np.minimum(search.group_bounds(), self._at_target(ways[0], spread))
+        shortest = np.full(len(bounds), np.inf)
+        np.minimum.at(shortest, search.groups, charge)
+        costs = shortest - bounds
+        order = np.argsort(costs, kind='stable')
+        at, size = 0, _FIRST_GROUPS
+        while at < len(order) and costs[order[at]] <= wanted + allowed:
+            chunk = order[at : at + size]
+            members = search.members_of(chunk[costs[chunk] <= wanted + allowed])
+            for stage in (members[search.stands[members]], members[~search.stands[members]]):
+                floors = charge[stage] - wanted - allowed
+                search.bound(stage)
+                left = stage[search.upper[stage] >= floors]
+                self._judge(ways, search, left, spread, floors[search.upper[stage] >= floors])
+                better = left[charge[left] - search.margins[left] < wanted]
+                if len(better):
+                    best = np.concatenate([best, better])
+                    own = charge[best] - search.margins[best]
+                    wanted = self._last_wanted(own, search.entries[best])
+                    best = best[own <= wanted]
+            at, size = at + size, min(2 * size, _MOST_GROUPS)
+        return search.margins, lengths
+
+    def _slack(self, ways: Array) -> float:
+        """Change of the margin by the movement of the entry; a way bent to near half a circle swings out further."""
+        chord = float(np.linalg.norm(ways[:, 3:6] - ways[:, :3], axis=1).max())
+        bend = 0.5 * chord * float(ways[0, 9])
+        return _SLACK * max(1.0, 0.4 + 0.6 * bend / float(np.sqrt(1.0 - bend**2)))
+
+    def _judge_centres(
+        self, ways: Array, search: _Search, spread: Array, charge: Array, allowed: float
+    ) -> tuple[NDArray[np.int64], float]:
+        """Judge the centres, some first: they say what a group must reach. Returns the best, and the last wanted."""
+        centres = np.flatnonzero(search.is_centre)
+        some = centres[::_SOME]
+        self._judge(ways, search, some, spread, np.full(len(some), -np.inf))
+        wanted = self._last_wanted(charge[some] - search.margins[some], search.entries[some])
+        others = np.setdiff1d(centres, some, assume_unique=True)
+        floors = charge[others] - wanted - allowed - search.slack * search.radii[search.groups[others]]
+        self._judge(ways, search, others, spread, floors)
+        return centres, self._last_wanted(charge[centres] - search.margins[centres], search.entries[centres])
 
     def _at_target(self, way: Array, spread: Array) -> float:
         """Margin at the target [m], which no way exceeds."""
         end = way.copy()
         end[:3] = end[3:6]
-        margin = np.array([-np.inf])
-        self._judge(end[None], margin, np.array([0]), spread, -np.inf)
-        return float(margin[0])
+        return float(self._lowered(end[None], spread, np.array([-np.inf]))[0])
 
     def _last_wanted(self, costs: Array, entries: Array) -> float:
         """Cost of the last of the offered routes, taken from what was judged so far; inf when there are fewer."""
@@ -198,18 +215,27 @@ class RoutePlanner:
             free &= np.linalg.norm(entries - entries[index], axis=1) >= self._config.separation
         return float(costs[index])
 
-    def _judge(self, ways: Array, margins: Array, chosen: NDArray[np.int64], spread: Array, floor: float) -> None:
-        """Find the margins of some ways; one below the floor is only bounded from above."""
-        if not len(chosen):
-            return
-        judged = np.full(len(chosen), np.inf)
-        part = np.ascontiguousarray(ways[chosen])
-        for grid in self._guarded:
+    def _judge(self, ways: Array, search: _Search, chosen: NDArray[np.int64], spread: Array, floors: Array) -> None:
+        """Find the margins of some ways; one below its floor (one for each of them) is only bounded from above."""
+        if len(chosen):
+            search.margins[chosen] = self._lowered(np.ascontiguousarray(ways[chosen]), spread, floors)
+            search.upper[chosen] = search.margins[chosen]
+
+    def _lowered(self, ways: Array, spread: Array, floors: Array) -> Array:
+        margins = np.full(len(ways), np.inf)
+        alive = np.arange(len(ways))
+        for index in np.argsort(-self._ended, kind='stable'):  # those that rule out most come first
+            grid = self._guarded[index]
+            lowered = margins[alive]
             route_kernels.lower_margins(
-                grid.values, grid.origin, grid.spacing, part, self._config.tool_radius, spread, grid.near_sigma**2,
-                self._config.sigmas, floor, judged,
+                grid.values, grid.origin, grid.spacing, ways[alive], self._config.tool_radius, spread,
+                grid.near_sigma**2, self._config.sigmas, floors[alive], lowered,
             )  # fmt: skip
-        margins[chosen] = judged
+            margins[alive] = lowered
+            kept = lowered >= floors[alive]
+            self._ended[index] += np.count_nonzero(~kept)
+            alive = alive[kept]
+        return margins
 
     def _rank(self, ways: Array, margins: Array, bound: Array, entries: Array, spread: Array) -> tuple[Route, ...]:
         """The routes with the least cost whose entries lie apart; `bound` is the cost without tissues."""
@@ -258,6 +284,58 @@ class RoutePlanner:
         return found
 
 
+class _Search:
+    """What is known of the ways while the best are sought: the margin of each, or a bound of it from above.
+
+    Groups of entries, each into each direction of the bend, are bounded by the way of their centre; points between by
+    the one that stands for their neighbourhood.
+
+    Args:
+        region: The entries.
+        owners: Entry of each way, shape (m,); the directions of the bend of one entry follow one another.
+        count: Number of ways m.
+        slack: How much the margin changes at most when the entry moves by a metre.
+    """
+
+    def __init__(self, region: EntryRegion, owners: NDArray[np.int64], count: int, slack: float) -> None:
+        self.slack = slack
+        turns = _turns(owners)
+        self.entries = region.points[owners]
+        self.margins, self.upper = np.full(count, -np.inf), np.full(count, np.inf)
+        self.groups = region.groups[owners] + turns * len(region.radii)
+        self.radii = np.tile(region.radii, int(turns.max()) + 1)
+        first = np.full(len(region.points), -1)
+        first[owners[::-1]] = np.arange(count)[::-1]  # the first way of each entry, -1 for one that is out of reach
+        self.is_centre = np.isin(owners, region.centres)
+        self.stands = region.nearby[owners] == owners
+        self._centres, self._standing = (
+            np.where(first[points] < 0, -1, first[points] + turns)
+            for points in (region.centres[region.groups[owners]], region.nearby[owners])
+        )
+        self._order = np.argsort(self.groups, kind='stable')
+        self._starts = np.searchsorted(self.groups[self._order], np.arange(len(self.radii) + 1))
+
+    def group_bounds(self) -> Array:
+        """Bound of the margins of each group [m]; inf where its centre is out of reach."""
+        bounds = np.full(len(self.radii), np.inf)
+        own = self.groups[self.is_centre]
+        bounds[own] = self.margins[self.is_centre] + self.slack * self.radii[own]
+        return bounds
+
+    def members_of(self, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ways of some groups, their centres left out."""
+        parts = [self._order[self._starts[group] : self._starts[group + 1]] for group in groups]
+        members = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return members[~self.is_centre[members]]
+
+    def bound(self, ways: NDArray[np.int64]) -> None:
+        """Bound some ways by those of their centre and of the point that stands for them."""
+        for judges in (self._centres[ways], self._standing[ways]):
+            aside = np.linalg.norm(self.entries[ways] - self.entries[judges], axis=1)
+            bounds = np.where(judges < 0, np.inf, self.upper[judges] + self.slack * aside)
+            self.upper[ways] = np.minimum(self.upper[ways], bounds)
+
+
 def _turns(owners: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often an owner came before: the direction of the bend of each way, shape (m,)."""
     starts = np.concatenate([[True], np.diff(owners) != 0])
@@ -265,26 +343,25 @@ def _turns(owners: NDArray[np.int64]) -> NDArray[np.int64]:
     return at - np.maximum.accumulate(np.where(starts, at, 0))
 
 
-def _members(groups: NDArray[np.int64], chosen: NDArray[np.bool_]) -> dict[int, NDArray[np.int64]]:
-    """Ways of each group that are chosen."""
-    at = np.flatnonzero(chosen)
-    order = at[np.argsort(groups[at], kind='stable')]
-    cuts = np.flatnonzero(np.diff(groups[order])) + 1
-    return {int(groups[part[0]]): part for part in np.split(order, cuts) if len(part)}
-
-
 def _breach(route: Route) -> float:
     return max(clearance.breach_probability for clearance in route.clearances)
 
 
-def _bent(straight: Array, directions: Array, config: RouteConfig) -> Array:
-    """Each way bent into all directions about its chord, shape (m·turns, 10)."""
-    aside = np.cross(directions, np.eye(3)[np.abs(directions).argmin(axis=1)])
-    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
-    up = np.cross(directions, aside)
-    ways = np.repeat(straight[:, None], config.bend_turns, axis=1)
+def _bent(straight: Array, directions: Array, axis: Array, config: RouteConfig) -> Array:
+    """Each way bent into all directions about its chord, shape (m·turns, 10).
+
+    The directions are carried from those about the axis of approach along the shortest turn, so that they change little
+    from one entry to the next.
+    """
+    aside = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
+    aside /= np.linalg.norm(aside)
     angles = 2.0 * np.pi * np.arange(config.bend_turns) / config.bend_turns
-    ways[:, :, 6:9] = np.cos(angles)[:, None] * aside[:, None] + np.sin(angles)[:, None] * up[:, None]
+    about = np.cos(angles)[:, None] * aside + np.sin(angles)[:, None] * np.cross(axis, aside)
+    turned = np.cross(axis, directions)  # R v = v + t × v + t × (t × v) / (1 + cos), t = axis × direction
+    share = 1.0 / (1.0 + directions @ axis)
+    once = np.cross(turned[:, None], about)
+    ways = np.repeat(straight[:, None], config.bend_turns, axis=1)
+    ways[:, :, 6:9] = about + once + share[:, None, None] * np.cross(turned[:, None], once)
     ways[:, :, 9] = 1.0 / config.bend_radius
     bent: Array = ways.reshape(-1, 10)
     return bent

@@ -54,29 +54,64 @@ def lengths_of(ways: Any) -> Any:
 @njit(cache=True)
 def lower_margins(
     values: Any, origin: Any, spacing: float, ways: Any, radius: float, covariance: Any, grid_variance: float,
-    sigmas: float, floor: float, margins: Any,
+    sigmas: float, floors: Any, margins: Any,
 ) -> None:  # fmt: skip
     """Lower the margin of each way to that of one structure, in place.
 
     The margin is the least of distance − radius − sigmas·σ over the way. From a place where it exceeds the least so
     far by m, none below the least can come within m, so the march steps that far. It starts with the end, which all
-    ways share and which often is the narrowest; a way below the floor is not looked at further.
+    ways share and which often is the narrowest; a way below its floor is not looked at further. Far from the structure
+    the greatest σ of the way stands for σ.
     """
+    spread = math.sqrt(covariance[0, 0] + covariance[1, 1] + covariance[2, 2] + grid_variance)
+    turning = math.sqrt(covariance[3, 3] + covariance[4, 4] + covariance[5, 5])
     for index in range(len(ways)):
         way = ways[index]
         length = length_of(way)
         distance, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, way[3], way[4], way[5])
         sigma = math.sqrt(_variance(covariance, way[3], way[4], way[5], gx, gy, gz) + grid_variance)
         least = min(margins[index], distance - radius - sigmas * sigma)
+        taken = radius + sigmas * (spread + turning * _farthest(way))
         at = 0.0
-        while at < length and least >= floor:
+        while at < length and least >= floors[index]:
             px, py, pz = point_on(way, at / length)
-            distance, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, px, py, pz)
-            sigma = math.sqrt(_variance(covariance, px, py, pz, gx, gy, gz) + grid_variance)
-            margin = distance - radius - sigmas * sigma
-            least = min(least, margin)
-            at += max((margin - least) / _SLOPE, _LEAST_STEP * spacing)
+            sure = _distance(values, origin[0], origin[1], origin[2], spacing, px, py, pz) - taken
+            if sure <= least:
+                distance, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, px, py, pz)
+                sigma = math.sqrt(_variance(covariance, px, py, pz, gx, gy, gz) + grid_variance)
+                sure = distance - radius - sigmas * sigma
+                least = min(least, sure)
+            at += max((sure - least) / _SLOPE, _LEAST_STEP * spacing)
         margins[index] = least
+
+
+@njit(cache=True)
+def _farthest(way: Any) -> float:
+    """A bound of the distance of the points of a way from the origin [m]."""
+    start = math.sqrt(way[0] ** 2 + way[1] ** 2 + way[2] ** 2)
+    end = math.sqrt(way[3] ** 2 + way[4] ** 2 + way[5] ** 2)
+    return max(start, end) + (0.0 if way[9] == 0.0 else 0.5 * length_of(way))
+
+
+@njit(cache=True)
+def _distance(values: Any, ox: float, oy: float, oz: float, spacing: float, px: float, py: float, pz: float) -> float:
+    """Look up the distance alone, as `look_up` does."""
+    inverse = 1.0 / spacing
+    fx, fy, fz = (px - ox) * inverse, (py - oy) * inverse, (pz - oz) * inverse
+    cx = min(max(fx, 0.0), values.shape[0] - 1.0)
+    cy = min(max(fy, 0.0), values.shape[1] - 1.0)
+    cz = min(max(fz, 0.0), values.shape[2] - 1.0)
+    i, j, k = min(int(cx), values.shape[0] - 2), min(int(cy), values.shape[1] - 2), min(int(cz), values.shape[2] - 2)
+    u, v, w = cx - i, cy - j, cz - k
+    a00 = values[i, j, k] + w * (values[i, j, k + 1] - values[i, j, k])
+    a01 = values[i, j + 1, k] + w * (values[i, j + 1, k + 1] - values[i, j + 1, k])
+    a10 = values[i + 1, j, k] + w * (values[i + 1, j, k + 1] - values[i + 1, j, k])
+    a11 = values[i + 1, j + 1, k] + w * (values[i + 1, j + 1, k + 1] - values[i + 1, j + 1, k])
+    b0, b1 = a00 + v * (a01 - a00), a10 + v * (a11 - a10)
+    found = b0 + u * (b1 - b0)
+    ex, ey, ez = (fx - cx) * spacing, (fy - cy) * spacing, (fz - cz) * spacing
+    beyond = ex * ex + ey * ey + ez * ez
+    return float(math.sqrt(beyond + found * found) if beyond > 0.0 else found)
 
 
 @njit(cache=True)
