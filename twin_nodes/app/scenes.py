@@ -65,7 +65,8 @@ ROOM: dict[str, dict[str, Any]] = {
         'role': 'follower',
         'endpoint': 'tcp/0.0.0.0:47810',
     },
-    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world'},
+    # stands 80 ms after the last command: the period of the set points and that of the robot come on top
+    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world', 'follower.playback.hold_after': 0.08},
     'relay': {'scenario': 'N7'},
     'console': {'arm': 'PSM1'},
     'anatomy_pose': {'base_frame': 'world'},
@@ -93,7 +94,13 @@ ROBOT: dict[str, dict[str, Any]] = {
 TELESURGERY: dict[str, dict[str, Any]] = {
     'relay': {'scenario': 'N7'},
     'console': {'arm': 'PSM1', 'touch': [0.0, 0.0, 0.014]},
-    'compensation': {'role': 'follower', 'arm': 'PSM1', 'base_frame': 'world', 'anatomy.guard': ['nerve']},
+    'compensation': {
+        'role': 'follower',
+        'arm': 'PSM1',
+        'base_frame': 'world',
+        'anatomy.guard': ['nerve'],
+        'follower.playback.hold_after': 0.08,
+    },
     'wan_bridge': ROOM['wan_bridge'],
     'wan_bulk': ROOM['wan_bulk'],
     'anatomy': {'structures': ['nerve'], 'files': ['room:nerve'], 'carving.enabled': False},

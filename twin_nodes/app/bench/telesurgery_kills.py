@@ -1,0 +1,257 @@
+"""Bench `telesurgery_kills`: the robot holds within 100 ms of the last valid command, whatever is killed.
+
+Seven real processes on both sides of an emulated link: simulated hand, compensation and bridge of the surgeon's site,
+the emulator, bridge and compensation of the patient's site, simulated robot. While the hand goes round, one of them gets
+SIGKILL (and is started again) or SIGSTOP (and SIGCONT later), or the cable is cut and mended. Times are those at which
+messages were sent. The hold counts from the last command that the follower could use: the last one at its site, or the
+fault itself where that hits the follower's node or the robot.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from twin_nodes.app.figures import Figure, judge
+from twin_nodes.app.telesurgery_sites import PROCESSES, TelesurgerySites
+from twin_nodes.core.geometry.se3 import Array
+
+LINK = 'metro-vpn'
+SETTINGS = {
+    'console': {'task': 'circle', 'rounds': 4000, 'operator.near': 0.004, 'operator.max_speed': 0.03, 'touch': [],
+                'decide': 0.1},
+    'simulated_robot': {'task': 'none'},
+}  # fmt: skip
+ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
+AT_FOLLOWER = ('follower_compensation', 'robot')  # what hits these leaves the commands as they are
+SLOW = 0.0005  # below this speed it stands [m/s]
+MOVES = 0.005  # the robot must move before it can stop [m/s]
+BEFORE_S, FAULT_S, RECOVER_S = 0.2, 0.45, 90.0
+STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to which process."""
+
+    kind: str
+    process: str
+
+
+@dataclass
+class Outcome:
+    """What was seen of one fault.
+
+    Args:
+        fault: Which.
+        hold: From the last valid command to the last motion of the robot [s].
+        crept: How far it moved between standing and the next request [m].
+        step: Largest step of the set point at the reconnection [m].
+        speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
+        recovered: Whether the robot followed again.
+    """
+
+    fault: Fault
+    hold: float
+    crept: float = 0.0
+    step: float = 0.0
+    speed: float = 0.0
+    recovered: bool = True
+
+
+@dataclass
+class Series:
+    """All outcomes, and what could not be judged."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    skipped: int = 0
+
+
+def run(quick: bool = False) -> Iterator[dict[str, object]]:
+    """Kill, stop and cut, a thousand times or two dozen times.
+
+    Args:
+        quick: Whether two dozen.
+
+    Yields:
+        Figures as mappings.
+    """
+    for figure in figures_of(kill_series(24 if quick else 1000)):
+        yield vars(figure)
+
+
+def plan(count: int, seed: int = 1) -> list[Fault]:
+    """Return the faults in a random order: each 24th SIGKILL, of the others 2 SIGSTOP to 1 cut, each process in turn.
+
+    A killed process takes seconds to start again, a stopped one none.
+    """
+    rng = np.random.default_rng(seed)
+    names = list(PROCESSES)
+    faults = []
+    turns = dict.fromkeys(('SIGKILL', 'SIGSTOP', 'cut'), 0)
+    for number in range(count):
+        kind = 'SIGKILL' if number % 24 == 3 else ('SIGSTOP', 'cut', 'SIGSTOP')[number % 3]
+        process = 'emulator' if kind == 'cut' else names[turns[kind] % len(names)]
+        turns[kind] += 1
+        faults.append(Fault(kind, process))
+    rng.shuffle(faults)  # type: ignore[arg-type]
+    return faults
+
+
+def kill_series(count: int, *, rate: float = 200.0, seed: int = 1, until: object = None) -> Series:
+    """Run the series on real nodes.
+
+    Args:
+        count: How many faults.
+        rate: Commands and set points per second [Hz].
+        seed: Seed of their order and moments.
+        until: Called before each fault; ends the series when true.
+    """
+    rng = np.random.default_rng(seed)
+    series = Series()
+    rates = {
+        'console': {'rate': rate},
+        # a short dwell between degraded and connected, so that the next fault can follow soon
+        'compensation': {'rate': rate, 'anatomy.guard': [], 'follower.outage.good_after': 0.2},
+    }
+    settings = {name: {**SETTINGS.get(name, {}), **rates.get(name, {})} for name in {*SETTINGS, *rates}}
+    with TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
+        sites.connect()
+        for fault in plan(count, seed):
+            if callable(until) and until(series):
+                break
+            outcome = _inflict(sites, fault, BEFORE_S + 0.2 * rng.random())
+            if outcome is None:
+                series.skipped += 1
+                continue
+            series.outcomes.append(outcome)
+            if not outcome.recovered:
+                break
+    return series
+
+
+def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | None:
+    """Do one fault and judge it; None when the robot did not move before it."""
+    watch = sites.watch
+    if not sites.spin_until(lambda: watch.mode == 'connected', RECOVER_S):
+        return Outcome(fault, float('nan'), recovered=False)
+    sites.spin(before)
+    start_ns = watch.told.times[-1] - 150_000_000
+    if _speed(*watch.told.since(start_ns)) < MOVES or watch.mode != 'connected':
+        sites.spin(0.5)
+        return None
+    process = sites.process(fault.process)
+    modes = len(watch.modes)
+    is_cut = fault.kind == 'cut'
+    fault_ns = sites.cut(True) if is_cut else sites.signal(process, signal.Signals[fault.kind])
+    sites.spin(FAULT_S)
+    if fault.kind == 'cut':
+        sites.cut(False)
+    elif fault.kind == 'SIGSTOP':
+        sites.signal(process, signal.SIGCONT)
+    back = sites.spin_until(lambda: watch.mode == 'connected' and 'catch-up' in _names(watch, modes), RECOVER_S)
+    outcome = Outcome(fault, _hold(sites, fault, fault_ns), recovered=back)
+    _judge_return(sites, outcome, fault_ns, modes)
+    return outcome
+
+
+def _names(watch: object, since: int) -> list[str]:
+    return [name for _, name in watch.modes[since:]]  # type: ignore[attr-defined]
+
+
+def _speed(times: Array, points: Array) -> float:
+    """Return the mean speed of points [m/s]."""
+    if len(times) < 2:
+        return 0.0
+    way = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+    return way / float(times[-1] - times[0])
+
+
+def last_motion(times: Array, points: Array, *, slow: float = SLOW) -> float:
+    """Return when the points last moved faster than `slow` [s], -inf when never."""
+    if len(times) < 2:
+        return -np.inf
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    spans = np.maximum(np.diff(times), 1e-3)
+    moving = np.flatnonzero(steps / spans > slow)
+    return float(times[1:][moving[-1]]) if len(moving) else -np.inf
+
+
+def _hold(sites: TelesurgerySites, fault: Fault, fault_ns: int) -> float:
+    """Return the time from the last valid command to the last motion [s]; the window ends before anything resumes."""
+    watch, end = sites.watch, FAULT_S - 0.02
+    come, _ = watch.come.since(fault_ns - 200_000_000)
+    come = come - 0.2
+    last = 0.0 if fault.process in AT_FOLLOWER else float(come[come <= end].max(initial=-0.2))
+    moved = -np.inf
+    for track in (watch.told, watch.robot):
+        times, points = track.since(fault_ns - 200_000_000)
+        inside = times - 0.2 <= end
+        moved = max(moved, last_motion(times[inside] - 0.2, points[inside]))
+    return max(moved - last, 0.0)
+
+
+def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, modes: int) -> None:
+    """Measure what moved before the operator's request, and how the robot came back."""
+    watch = sites.watch
+    told = watch.modes[modes:]
+    number = next((i for i, (_, name) in enumerate(told) if name == 'catch-up'), None)
+    if number is None:
+        return
+    asked_ns = told[number][0]
+    joined = min(((told[number + 1][0] - asked_ns) * 1e-9 if number + 1 < len(told) else 1.0), 1.0)
+    times, points = watch.told.since(fault_ns)
+    asked = (asked_ns - fault_ns) * 1e-9 - 0.002  # a mode is said just after the set point of its tick
+    still = (times > FAULT_S - 0.1) & (times < asked)
+    if fault_is_of_robot(outcome.fault):
+        still &= times > asked - 0.1  # the simulated robot starts anew at its home, and the set points there
+    if still.sum() > 1:
+        outcome.crept = float(np.linalg.norm(points[still] - points[still][0], axis=1).max())
+    back = (times >= asked - 0.02) & (times < asked + 1.0)
+    if back.sum() > 1:
+        steps = np.linalg.norm(np.diff(points[back], axis=0), axis=1)
+        outcome.step = float(steps.max())
+        catching = back & (times < asked + joined)
+        outcome.speed = _fastest(times[catching], points[catching])
+
+
+def fault_is_of_robot(fault: Fault) -> bool:
+    """Whether the robot itself was started anew, elsewhere."""
+    return fault.process == 'robot' and fault.kind == 'SIGKILL'
+
+
+def _fastest(times: Array, points: Array, *, span: float = 0.03) -> float:
+    """Return the largest mean speed over a span [m/s]: single set points are sent some milliseconds early or late."""
+    later = np.searchsorted(times, times + span)
+    inside = later < len(times)
+    first, second = np.flatnonzero(inside), later[inside]
+    if not len(first):
+        return 0.0
+    way = np.linalg.norm(points[second] - points[first], axis=1)
+    return float((way / (times[second] - times[first])).max())
+
+
+def figures_of(series: Series) -> Iterator[Figure]:
+    """Return the figures of a series."""
+    found = [outcome for outcome in series.outcomes if np.isfinite(outcome.hold)]
+    holds = 1e3 * np.array([outcome.hold for outcome in found])
+    count = len(found)
+    yield judge('kills', float(count), '', at_least=1.0)
+    if not count:
+        return
+    yield judge('kill_hold_p50_ms', float(np.median(holds)), 'ms')
+    yield judge('kill_hold_p999_ms', float(np.percentile(holds, 99.9)), 'ms', at_most=100.0)
+    yield judge('kill_hold_worst_ms', float(holds.max()), 'ms')
+    yield judge('kill_holds_late', float((holds > 100.0).sum()), '', at_most=0.0, peer=f'{count} faults')
+    for kind in ('SIGKILL', 'SIGSTOP', 'cut'):
+        of_kind = [1e3 * outcome.hold for outcome in found if outcome.fault.kind == kind]
+        yield judge(f'kills_{kind.lower()}', float(len(of_kind)), '')
+        if of_kind:
+            yield judge(f'kill_hold_{kind.lower()}_worst_ms', max(of_kind), 'ms', at_most=100.0)
+    crept = [outcome for outcome in found if outcome.crept > 5e-5]
+    yield judge('kill_moved_without_request', float(len(crept)), '', at_most=0.0)
+    yield judge('kill_reconnect_step_mm', 1e3 * max(o.step for o in found), 'mm', at_most=STEP_LIMIT_MM)
+    yield judge('kill_reconnect_speed_mm_s', 1e3 * max(o.speed for o in found), 'mm/s', at_most=SPEED_LIMIT_MM_S)
+    lost = sum(not outcome.recovered for outcome in series.outcomes)
+    yield judge('kill_not_recovered', float(lost), '', at_most=0.0)
