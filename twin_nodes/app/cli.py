@@ -46,6 +46,7 @@ def _root(
 @app.command()
 def demo(
     scene: Annotated[str, typer.Option(help='Scene to simulate.')] = 'room',
+    link: Annotated[str, typer.Option(help='Network of the scene telesurgery (twin link list).')] = 'geo',
     recording: Annotated[Path | None, typer.Option(help='Play this recording instead of the simulator.')] = None,
     plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration that belongs to it.')] = None,
     truth: Annotated[Path | None, typer.Option(help='Published result to compare with.')] = None,
@@ -64,6 +65,7 @@ def demo(
     _end(
         run(
             scene=scene,
+            link=link,
             recording=recording,
             plus_config=plus_config,
             truth=truth,

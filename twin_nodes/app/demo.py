@@ -7,12 +7,13 @@ from twin_nodes.app.warm import warm_once
 from twin_nodes.core.errors import ConfigError
 
 UNATTENDED_S = 30.0
-SCENES = ('room', 'robot', 'liver')
+SCENES = ('room', 'robot', 'liver', 'telesurgery')
 
 
 def demo(
     *,
     scene: str = 'room',
+    link: str = 'geo',
     recording: Path | None = None,
     plus_config: Path | None = None,
     truth: Path | None = None,
@@ -29,6 +30,7 @@ def demo(
 
     Args:
         scene: What to simulate.
+        link: Network between the two sites of the scene telesurgery.
         recording: A recording to play instead.
         plus_config: Its PLUS configuration, when it is not found beside it.
         truth: A published result to compare with, when it is not found beside it.
@@ -68,6 +70,12 @@ def demo(
         from twin_nodes.app.demo_liver import run_liver
 
         return run_liver(headless=headless, seconds=seconds, json=json, port=port, bag=bag, seed=seed, out=out)
+    if scene == 'telesurgery':
+        from twin_nodes.app.demo_telesurgery import run_telesurgery
+
+        return run_telesurgery(
+            link=link, headless=headless, seconds=seconds, json=json, port=port, bag=bag, seed=seed, out=out
+        )
     if scene == 'robot':
         from twin_nodes.app.demo_robot import run_robot
 

@@ -13,6 +13,7 @@ from types import TracebackType
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from twin_nodes.app.launch.environment import child_environment
@@ -132,6 +133,10 @@ class DemoSession:
         self._executor.shutdown()
         rclpy.try_shutdown()
         self._log.close()
+
+    def join(self, node: Node) -> None:
+        """Let another node of this process listen too; the caller destroys it."""
+        self._executor.add_node(node)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stop = True

@@ -118,6 +118,8 @@ TELESURGERY: dict[str, dict[str, Any]] = {
         'tracker_frame': 'world',
         'models': ['follower/PSM1/model', 'follower/task/model'],
         'tracking': False,
+        'sites': ['leader', 'follower'],
+        'site_gap': 0.3,
         'shaft_axis': [0.0, 0.0, -1.0],
         'shaft_length': 0.01,
         'shaft_radius': 0.0008,

@@ -52,6 +52,9 @@ def free_udp_ports(count: int) -> list[int]:
             probe.close()
 
 
+WITHOUT_ANATOMY = {'anatomy.guard': [], 'anatomy.enabled': False}
+
+
 def telesurgery_configs(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the YAML text of each node by file name, with some values changed."""
     scene = {name: {**values, **changes.get(name, {})} for name, values in TELESURGERY.items()}
@@ -78,8 +81,7 @@ class TelesurgerySites:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix='twin_sites_')
         folder = Path(self._folder.name)
-        alone = {'compensation': {'anatomy.guard': []}} | dict(changes or {})
-        for name, text in telesurgery_configs(alone).items():
+        for name, text in telesurgery_configs(changes or {}).items():
             (folder / name).write_text(text, encoding='utf-8')
         make_key(folder / 'wan.key')
         leader_port, self.follower_port = free_udp_ports(2)

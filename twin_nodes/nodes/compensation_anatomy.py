@@ -3,25 +3,24 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from visualization_msgs.msg import Marker, MarkerArray
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
-from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.anatomy_fences import AnatomyFences
-from twin_nodes.io.grids import cached_grid, user_cache
-from twin_nodes.ros.carved_structures import CarvedStructures
-from twin_nodes.ros.clouds import corners_of, surface_from_marker
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import MEASUREMENT_SUBSCRIPTION
-from twin_nodes.ros.surface_feed import SurfaceFeed
+
+if TYPE_CHECKING:
+    from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+    from twin_nodes.ros.carved_structures import CarvedStructures
 
 _APPLY_S = 0.1
 
@@ -30,6 +29,7 @@ _APPLY_S = 0.1
 class AnatomyFeedConfig:
     """The local twin's anatomy, as walls."""
 
+    enabled: bool = setting('Whether anatomy is listened to; a site without any starts sooner.', True)
     guard: tuple[str, ...] = setting(
         'No robot moves while one of these structures, or the pose of the anatomy, is not known; the others that come '
         'are kept out of too.',
@@ -44,6 +44,10 @@ class AnatomyFeedConfig:
     grid_spacing: float = setting('Of the distance grids.', 0.0005, unit='m', minimum=5e-5, maximum=0.01)
     grid_margin: float = setting('How far they reach.', 0.01, unit='m', minimum=0.0, maximum=0.2)
     cache_dir: str = setting("Folder where distance grids are kept; '' for the user's cache.", '')
+
+    def __post_init__(self) -> None:
+        if self.guard and not self.enabled:
+            raise ConfigError(f'guard={list(self.guard)} needs enabled: true')
 
 
 class AnatomyFeed:
@@ -63,11 +67,20 @@ class AnatomyFeed:
         self._pose_ns = 0
         self._surface: MarkerArray | None = None
         self._known: dict[str, bytes] = {}
-        self._carved = CarvedStructures(node, health, config.frame, self.fences.set_grid, self._on_original)
-        self._feed = SurfaceFeed(node, self._on_surface)
-        node.create_subscription(PoseStamped, config.pose, self._on_pose, MEASUREMENT_SUBSCRIPTION)
-        self._timer = node.create_timer(_APPLY_S, lambda: self._carved.apply(time.monotonic_ns()))
+        self._carved: CarvedStructures | None = None
         self._said = ''
+        if config.enabled:
+            self._listen(node)
+
+    def _listen(self, node: Node) -> None:
+        from twin_nodes.ros.carved_structures import CarvedStructures  # their kernels take seconds to load
+        from twin_nodes.ros.surface_feed import SurfaceFeed
+
+        config = self._config
+        carved = CarvedStructures(node, self._health, config.frame, self.fences.set_grid, self._on_original)
+        self._carved, self._feed = carved, SurfaceFeed(node, self._on_surface)
+        node.create_subscription(PoseStamped, config.pose, self._on_pose, MEASUREMENT_SUBSCRIPTION)
+        self._timer = node.create_timer(_APPLY_S, lambda: carved.apply(time.monotonic_ns()))
 
     @property
     def missing(self) -> str:
@@ -114,6 +127,9 @@ class AnatomyFeed:
 
     def _on_surface(self, message: MarkerArray) -> None:
         """Take in surfaces that are new or have changed; of carved ones, what they were and then what is gone."""
+        from twin_nodes.ros.clouds import corners_of
+
+        assert self._carved is not None
         self._surface = message
         guard = self._config.guard
         watched = {marker.ns: self._carved.original(marker) for marker in message.markers}
@@ -136,7 +152,11 @@ class AnatomyFeed:
         if changed:
             self._carved.watch(grids)
 
-    def _grid(self, marker: Marker, *, must: bool) -> DistanceGrid | None:
+    def _grid(self, marker: Marker, *, must: bool) -> 'DistanceGrid | None':
+        from twin_nodes.core.anatomy.surface import make_surface
+        from twin_nodes.io.grids import cached_grid, user_cache
+        from twin_nodes.ros.clouds import surface_from_marker
+
         config = self._config
         folder = Path(config.cache_dir) if config.cache_dir else user_cache()
         try:

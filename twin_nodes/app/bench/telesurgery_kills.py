@@ -1,10 +1,10 @@
 """Bench `telesurgery_kills`: the robot holds within 100 ms of the last valid command, whatever is killed.
 
 Seven real processes on both sides of an emulated link: simulated hand, compensation and bridge of the surgeon's site,
-the emulator, bridge and compensation of the patient's site, simulated robot. While the hand goes round, one of them gets
-SIGKILL (and is started again) or SIGSTOP (and SIGCONT later), or the cable is cut and mended. Times are those at which
-messages were sent. The hold counts from the last command that the follower could use: the last one at its site, or the
-fault itself where that hits the follower's node or the robot.
+the emulator, bridge and compensation of the patient's site, simulated robot. While the hand goes round, one of them
+gets SIGKILL (and is started again) or SIGSTOP (and SIGCONT later), or the cable is cut and mended. Times are those of
+sending. The hold counts from the last command that the follower could use: the last one at its site, or the fault
+itself where that hits the follower's node or the robot.
 """
 
 import signal
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from twin_nodes.app.figures import Figure, judge
-from twin_nodes.app.telesurgery_sites import PROCESSES, TelesurgerySites
+from twin_nodes.app.telesurgery_judge import fastest, last_motion
+from twin_nodes.app.telesurgery_sites import PROCESSES, WITHOUT_ANATOMY, TelesurgerySites
 from twin_nodes.core.geometry.se3 import Array
 
 LINK = 'metro-vpn'
@@ -25,7 +26,6 @@ SETTINGS = {
 }  # fmt: skip
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 AT_FOLLOWER = ('follower_compensation', 'robot')  # what hits these leaves the commands as they are
-SLOW = 0.0005  # below this speed it stands [m/s]
 MOVES = 0.005  # the robot must move before it can stop [m/s]
 BEFORE_S, FAULT_S, RECOVER_S = 0.2, 0.45, 90.0
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
@@ -113,7 +113,7 @@ def kill_series(count: int, *, rate: float = 200.0, seed: int = 1, until: object
     rates = {
         'console': {'rate': rate},
         # a short dwell between degraded and connected, so that the next fault can follow soon
-        'compensation': {'rate': rate, 'anatomy.guard': [], 'follower.outage.good_after': 0.2},
+        'compensation': {'rate': rate, **WITHOUT_ANATOMY, 'follower.outage.good_after': 0.2},
     }
     settings = {name: {**SETTINGS.get(name, {}), **rates.get(name, {})} for name in {*SETTINGS, *rates}}
     with TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
@@ -168,16 +168,6 @@ def _speed(times: Array, points: Array) -> float:
     return way / float(times[-1] - times[0])
 
 
-def last_motion(times: Array, points: Array, *, slow: float = SLOW) -> float:
-    """Return when the points last moved faster than `slow` [s], -inf when never."""
-    if len(times) < 2:
-        return -np.inf
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    spans = np.maximum(np.diff(times), 1e-3)
-    moving = np.flatnonzero(steps / spans > slow)
-    return float(times[1:][moving[-1]]) if len(moving) else -np.inf
-
-
 def _hold(sites: TelesurgerySites, fault: Fault, fault_ns: int) -> float:
     """Return the time from the last valid command to the last motion [s]; the window ends before anything resumes."""
     watch, end = sites.watch, FAULT_S - 0.02
@@ -213,23 +203,12 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
         steps = np.linalg.norm(np.diff(points[back], axis=0), axis=1)
         outcome.step = float(steps.max())
         catching = back & (times < asked + joined)
-        outcome.speed = _fastest(times[catching], points[catching])
+        outcome.speed = fastest(times[catching], points[catching])
 
 
 def fault_is_of_robot(fault: Fault) -> bool:
     """Whether the robot itself was started anew, elsewhere."""
     return fault.process == 'robot' and fault.kind == 'SIGKILL'
-
-
-def _fastest(times: Array, points: Array, *, span: float = 0.03) -> float:
-    """Return the largest mean speed over a span [m/s]: single set points are sent some milliseconds early or late."""
-    later = np.searchsorted(times, times + span)
-    inside = later < len(times)
-    first, second = np.flatnonzero(inside), later[inside]
-    if not len(first):
-        return 0.0
-    way = np.linalg.norm(points[second] - points[first], axis=1)
-    return float((way / (times[second] - times[first])).max())
 
 
 def figures_of(series: Series) -> Iterator[Figure]:

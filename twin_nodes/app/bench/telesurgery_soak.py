@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from twin_nodes.app.figures import Figure, judge
-from twin_nodes.app.telesurgery_sites import TelesurgerySites
+from twin_nodes.app.telesurgery_sites import WITHOUT_ANATOMY, TelesurgerySites
 
 SITES = {
     'leader': ('leader_bridge', 'leader_compensation'),
@@ -56,7 +56,7 @@ def soak_figures(seconds: float, *, realtime: bool = True) -> Iterator[Figure]:
     """
     nodes = ('console', 'compensation', 'wan_bridge', 'relay', 'simulated_robot')
     settings = {name: {**SETTINGS.get(name, {}), 'realtime': realtime} for name in nodes}
-    settings['compensation']['anatomy.guard'] = []
+    settings['compensation'] |= WITHOUT_ANATOMY
     with TelesurgerySites(LINK, settings, ARGUMENTS, keep=2000) as sites:
         sites.connect()
         samples = {name: _watch(sites, name) for names in SITES.values() for name in names}

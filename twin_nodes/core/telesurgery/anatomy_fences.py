@@ -1,9 +1,13 @@
 """The structures of the local twin as one fence that follows the anatomy: told where it is, and what it is made of."""
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+from typing import TYPE_CHECKING
+
 from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.telesurgery.command import Vector
 from twin_nodes.core.telesurgery.geofence import GridFence
+
+if TYPE_CHECKING:
+    from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 
 Rows = tuple[Vector, Vector, Vector]
 _NOWHERE: tuple[float, Vector] = (float('inf'), (0.0, 0.0, 1.0))
@@ -32,7 +36,7 @@ class AnatomyFences:
         """Whether it is known where the anatomy is."""
         return self._rows is not None
 
-    def set_grid(self, name: str, grid: DistanceGrid) -> None:
+    def set_grid(self, name: str, grid: 'DistanceGrid') -> None:
         """Take a structure, or its new shape."""
         self._fences[name] = GridFence(grid, self._margin)
 

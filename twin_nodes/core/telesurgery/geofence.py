@@ -1,13 +1,15 @@
 """The geofence of the local twin: a commanded point is brought back to the allowed side, always, in every mode."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.telesurgery.command import Vector
+
+if TYPE_CHECKING:  # its kernels take seconds to load, and a node that was killed is to be back soon
+    from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 
 _ROUNDS = 8
 _PUSH = 1e-6  # beyond the boundary, so that rounding does not leave it inside
@@ -50,7 +52,7 @@ class GridFence:
         margin: Distance to keep [m].
     """
 
-    def __init__(self, grid: DistanceGrid, margin: float) -> None:
+    def __init__(self, grid: 'DistanceGrid', margin: float) -> None:
         self._grid = grid
         self._margin = margin
 
