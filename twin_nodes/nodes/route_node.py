@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
@@ -15,8 +16,10 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.guidance.routes.reach import ReachConfig, RobotReach
 from twin_nodes.core.guidance.routes.session import RouteEvent, RouteSession, RouteSessionConfig
 from twin_nodes.io.grids import cached_grid, user_cache
+from twin_nodes.ros.arm_reach import ArmPlace
 from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.clouds import surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from
@@ -43,6 +46,7 @@ class RouteNodeConfig:
     grid_margin: float = setting('Reach of the grids beyond the surface.', 0.03, unit='m', minimum=0.001, maximum=0.2)
     cache_dir: str = setting('Folder that keeps distance grids; empty for the user cache.', '')
     session: RouteSessionConfig = group(RouteSessionConfig)
+    reach: ReachConfig = group(ReachConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
@@ -53,6 +57,24 @@ class RouteNodeConfig:
             raise ConfigError(f'{", ".join(sorted(twice))}: guarded and spared; name it once')
 
 
+def arm_reach(config: RouteNodeConfig) -> RobotReach | None:
+    """Return the reach of the arm that holds the tool, None where a hand does.
+
+    Raises:
+        ConfigError: A model that is not there or refused.
+    """
+    if not config.reach.arm:
+        return None
+    from twin_nodes.core.robot.chain import SerialChain  # compiled kinematics, which a hand does not need
+    from twin_nodes.io.urdf import open_robot
+
+    try:
+        chain = SerialChain(open_robot(config.reach.model), tip=config.reach.tip)
+    except InputError as error:
+        raise ConfigError(f'reach of {config.reach.arm}: {error}', code=error.code) from None
+    return RobotReach(config.reach, chain, np.array(config.session.target))
+
+
 class RouteNode(Node):
     """Connects the anatomy and the tip to one `RouteSession`."""
 
@@ -60,7 +82,9 @@ class RouteNode(Node):
         super().__init__('route', **kwargs)
         self.config = declare_config(self, RouteNodeConfig)
         self.health = Health(self)
-        self._session = RouteSession(self.config.session)
+        self._session = RouteSession(self.config.session, arm_reach(self.config))
+        arm = self.config.reach.arm
+        self._arm = ArmPlace(self, self.health, self.config.reach, self.config.anatomy_frame) if arm else None
         self._surface: MarkerArray | None = None
         self._known: dict[str, bytes] = {}
         self._stamp_ns = 0
@@ -132,6 +156,12 @@ class RouteNode(Node):
     def _on_timer(self) -> None:
         """Plan again when something has changed; what came in the meantime is planned for together."""
         self._carved.apply(self._steady.now().nanoseconds)
+        placed = self._arm.look() if self._arm is not None else None
+        if placed is not None:
+            self._session.place_arm(placed)
+        elif self._session.needs_arm:
+            text = f'waiting for the place of {self.config.reach.arm} in {self.config.anatomy_frame} on tf'
+            self.health.set('plan', WARN, 'NO_ROUTE', text)
         if not self._session.is_stale:
             return
         started_ns = self._steady.now().nanoseconds

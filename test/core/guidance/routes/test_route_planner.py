@@ -124,10 +124,10 @@ def test_order_of_entries_and_structures_does_not_matter(scene, region, seed):
 
 
 def test_robot_reach_rules_entries_out(scene, region):
-    planner = RoutePlanner(CONFIG, scene.vessels, reach=lambda entries, _: entries[:, 0] < 0.0)
+    planner = RoutePlanner(CONFIG, scene.vessels, reach=lambda entries, *_: entries[:, 0] < 0.0)
     assert all(route.entry[0] < 0.0 for route in planner.plan(region, scene.target))
-    with pytest.raises(DegenerateGeometryError, match='none of'):
-        RoutePlanner(CONFIG, scene.vessels, reach=lambda entries, _: entries[:, 0] > 1.0).plan(region, scene.target)
+    with pytest.raises(DegenerateGeometryError, match='the arm reaches none of'):
+        RoutePlanner(CONFIG, scene.vessels, reach=lambda entries, *_: entries[:, 0] > 1.0).plan(region, scene.target)
 
 
 def test_entry_on_a_surface_lies_on_it():

@@ -25,7 +25,7 @@ _POLYLINE = 33
 _SOME = 5  # of the centres are looked at first
 _FIRST_GROUPS, _MOST_GROUPS = 4, 64  # looked at together: the first ones tell what the next have to beat
 
-Reach = Callable[[Array, Array], NDArray[np.bool_]]
+Reach = Callable[[Array, Array, NDArray[np.int64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,8 @@ class RoutePlanner:
         config: Tool and ranking.
         guarded: Distances of the structures that must not be touched.
         tissues: Distances of the tissues that should be spared, negative inside.
-        reach: Which of n ways a robot can go, from entries (n, 3) and unit directions inwards (n, 3); all when None.
+        reach: Which of n ways a robot can go, from entries (n, 3), unit directions inwards (n, 3) and the index of the
+            entry that stands for each (n,), such as `RobotReach`; all when None.
     """
 
     def __init__(
@@ -132,9 +133,14 @@ class RoutePlanner:
         usable &= directions @ axis >= np.cos(config.max_tilt)
         if config.bend_radius > 0.0:
             usable &= lengths < 2.0 * config.bend_radius * 0.99
-        if self._reach is not None:
-            usable &= self._reach(region.points, directions)
         owners = np.flatnonzero(usable)
+        if self._reach is not None and len(owners):
+            owners = np.flatnonzero(usable & self._reach(region.points, directions, region.nearby))
+            if not len(owners):
+                raise DegenerateGeometryError(
+                    f'the arm reaches none of {np.count_nonzero(usable)} ways within its joint limits: move its base '
+                    'or the entry region'
+                )
         if not len(owners):
             raise DegenerateGeometryError(
                 f'none of {len(region.points)} entry points reaches the target: the distances are '

@@ -13,6 +13,7 @@ from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.entry import EntryRegion, entry_on_surface
 from twin_nodes.core.guidance.routes.follower import RouteFollower, RouteProgress, RouteState
 from twin_nodes.core.guidance.routes.planner import Route, RoutePlanner
+from twin_nodes.core.guidance.routes.reach import RobotReach
 
 _CHANGED = 0.2  # share by which the standard deviation must change for a new plan
 
@@ -67,10 +68,11 @@ class RouteSession:
 
     Args:
         config: Target, entry and tool.
+        reach: The arm that holds the tool; None where every way can be gone.
     """
 
-    def __init__(self, config: RouteSessionConfig) -> None:
-        self._config = config
+    def __init__(self, config: RouteSessionConfig, reach: RobotReach | None = None) -> None:
+        self._config, self._reach = config, reach
         self._grids: dict[str, DistanceGrid] = {}
         self._tissues: dict[str, DistanceGrid] = {}
         self._region: EntryRegion | None = None
@@ -82,7 +84,18 @@ class RouteSession:
     @property
     def is_stale(self) -> bool:
         """Whether something has changed since the plan was made."""
-        return self._stale and bool(self._grids) and self._region is not None
+        placed = self._reach is None or self._reach.is_placed
+        return self._stale and bool(self._grids) and self._region is not None and placed
+
+    def place_arm(self, anatomy_T_base: Array) -> None:
+        """Take where the base of the arm stands in the anatomy, shape (4, 4)."""
+        if self._reach is not None and self._reach.place(anatomy_T_base):
+            self._stale = True
+
+    @property
+    def needs_arm(self) -> bool:
+        """Whether it is not yet known where the arm stands."""
+        return self._reach is not None and not self._reach.is_placed
 
     def set_skin(self, skin: Surface) -> None:
         """Take the surface through which the tool goes in.
@@ -132,7 +145,8 @@ class RouteSession:
         self._stale = False
         before = self.plan
         assert self._region is not None
-        planner = RoutePlanner(self._config.route, tuple(self._grids.values()), tuple(self._tissues.values()))
+        guarded, tissues = tuple(self._grids.values()), tuple(self._tissues.values())
+        planner = RoutePlanner(self._config.route, guarded, tissues, self._reach)
         try:
             routes = planner.plan(self._region, np.array(self._config.target), covariance=self._covariance)
         except (DegenerateGeometryError, InputError) as error:
