@@ -175,3 +175,18 @@ def test_config_that_cannot_work_is_refused(box):
         build_config(GuidanceConfig, {'tool.shaft_direction': [1.0]})
     with pytest.raises(ConfigError, match='did you mean'):
         build_config(GuidanceConfig, {'tool.shaft_lenght': 0.1})
+
+
+def test_what_is_predicted_is_judged_by_how_predictions_err(box):
+    """Most errors are far below their σ, a few far above: nearer to certain at the surface, less so far from it."""
+    monitor = monitor_of(box)
+    ahead = np.diag([1e-6] * 3 + [0.0] * 3)
+    away = {x: at(0.01 + x, 0.0, 0.0) for x in (-0.0005, 0.0, 0.0005, 0.004)}
+    told = {x: monitor.survey(pose, STILL, ahead)[0, 1:3] for x, pose in away.items()}
+    normal = {x: monitor.survey(pose, ahead)[0, 1:3] for x, pose in away.items()}
+    for x in away:
+        assert told[x][0] == pytest.approx(normal[x][0])  # σ is the same
+    assert told[0.0][1] == pytest.approx(0.5, abs=1e-3)
+    assert told[0.0005][1] < 0.6 * normal[0.0005][1] and told[-0.0005][1] > normal[-0.0005][1]
+    assert told[0.004][1] > normal[0.004][1]
+    assert told[0.0005][1] + told[-0.0005][1] == pytest.approx(1.0, abs=1e-3)

@@ -74,7 +74,7 @@ def watch(
         if any(event.raised for event in alarms.update(stamp_ns, view.outlooks)):
             alarmed.append(time + latency)
         if time + latency <= times[-1]:
-            probabilities.append(float(monitor.survey(view.pose, view.covariance)[0, 2]))
+            probabilities.append(float(view.rows[0, 2]))
             future = [np.interp(time + latency, times, truth[:, axis]) for axis in range(3)]
             breached.append(float(np.linalg.norm(future)) < RADIUS)
     return Watched(alarmed, np.array(probabilities), np.array(breached, bool))

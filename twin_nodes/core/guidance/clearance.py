@@ -17,6 +17,9 @@ from twin_nodes.core.guidance.moving_surface import MovingSurface
 Field = DistanceGrid | MovingSurface  # what tells distances: of a structure that keeps its shape, or that deforms
 
 
+_MEASURED = np.zeros((6, 6))
+
+
 class ToolPart(StrEnum):
     """Which part of the tool is nearest."""
 
@@ -48,7 +51,7 @@ class Clearance:
         stamp_ns: Time of the pose.
         distance: Between the surfaces of tool and structure [m]; negative inside. A lower bound when `outside`.
         sigma: Standard deviation of `distance` from pose, grid, and where a deforming surface is [m].
-        breach_probability: Largest Φ(-d/σ) of the points of the tool that were looked at.
+        breach_probability: Largest probability, of the points of the tool that were looked at, to be inside.
         part: The part of the tool that is nearest.
         along_shaft: Where on the shaft, from the tip [m].
         tool_point: Nearest point of the tool's axis in the anatomy frame [m], shape (3,).
@@ -128,7 +131,7 @@ class ClearanceMonitor:
             for structure, row in zip(self.structures, rows, strict=True)
         )
 
-    def survey(self, anatomy_T_tip: Array, covariance: Array) -> Array:
+    def survey(self, anatomy_T_tip: Array, covariance: Array, ahead: Array = _MEASURED) -> Array:
         """Return bare numbers for poses that were checked: a row of the kernel's `result` for each structure.
 
         The first three of a row are distance [m], σ [m] and probability at the nearest point, the last is the largest
@@ -136,7 +139,8 @@ class ClearanceMonitor:
 
         Args:
             anatomy_T_tip: Shape (4, 4), float64 and contiguous.
-            covariance: Shape (6, 6), likewise.
+            covariance: Of (δp, δφ) in anatomy axes, shape (6, 6), likewise.
+            ahead: Of the prediction alone where the pose is a predicted one, likewise; independent of the other.
 
         Returns:
             Shape (structures, 10).
@@ -157,6 +161,7 @@ class ClearanceMonitor:
                     grid.seeds,
                     anatomy_T_tip,
                     covariance,
+                    ahead,
                     self._direction,
                     self._shape,
                     row,
@@ -169,6 +174,7 @@ class ClearanceMonitor:
                 errors,
                 anatomy_T_tip,
                 covariance,
+                ahead,
                 self._direction,
                 self._shape,
                 self._samples,

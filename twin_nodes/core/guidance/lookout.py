@@ -22,7 +22,7 @@ class View:
 
     Args:
         pose: Predicted anatomy_T_tip, shape (4, 4).
-        covariance: Its covariance in anatomy axes, shape (6, 6).
+        covariance: Its covariance in anatomy axes, of chain and prediction, which are independent, shape (6, 6).
         velocity: Of the tip, linear [m/s] and angular [rad/s], in anatomy axes, shape (6,).
         rows: What `ClearanceMonitor.survey` found there.
         distances: At the measured pose [m], by structure.
@@ -86,8 +86,8 @@ class Lookout:
         """
         ahead, end = self.ahead, min(self.ahead + self._alarms.lead, _FURTHEST)
         times = (ahead, 0.5 * (ahead + end), end) if end > ahead else (ahead,)
-        places = [_seen_from(patient_T_anatomy, tip, one) for one in self._predictor.predict(*times)]
-        rows = np.stack([monitor.survey(pose, covariance) for pose, covariance in places])
+        places = [_seen_from(patient_T_anatomy, one) for one in self._predictor.predict(*times)]
+        rows = np.stack([monitor.survey(pose, tip.covariance, spread) for pose, spread in places])
         now = monitor.survey(tip.start_T_end, tip.covariance)[:, 0].tolist()
         after = tuple(time - ahead for time in times)
         distances, nearness, outlooks = {}, {}, {}
@@ -97,13 +97,14 @@ class Lookout:
             nearness[name] = min(now[index], max(seen[0][0], _OUTSIDE))
             outlooks[name] = outlook(after, tuple(seen[0]), tuple(seen[9]), self._alarms.lookahead)
         turned = self._predictor.velocity.reshape(2, 3) @ patient_T_anatomy[:3, :3]
-        return View(*places[0], turned.ravel(), rows[0], distances, nearness, outlooks)
+        pose, spread = places[0]
+        return View(pose, tip.covariance + spread, turned.ravel(), rows[0], distances, nearness, outlooks)
 
 
-def _seen_from(patient_T_anatomy: Array, tip: Chain, one: PredictedPose) -> tuple[Array, Array]:
-    """Pose and covariance of a predicted tip in the anatomy; errors of chain and prediction are independent."""
+def _seen_from(patient_T_anatomy: Array, one: PredictedPose) -> tuple[Array, Array]:
+    """Pose of a predicted tip in the anatomy, and the covariance of the prediction alone in its axes."""
     pose = np.ascontiguousarray(inverse(patient_T_anatomy) @ one.pose)
     anatomy_R_patient = patient_T_anatomy[:3, :3].T
     turn = np.zeros((6, 6))
     turn[:3, :3] = turn[3:, 3:] = anatomy_R_patient
-    return pose, np.ascontiguousarray(tip.covariance + turn @ one.covariance @ turn.T)
+    return pose, np.ascontiguousarray(turn @ one.covariance @ turn.T)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from twin_nodes.core.guidance.clearance_kernels import breach_probability, deviation
+from twin_nodes.core.guidance.clearance_kernels import WILD_WIDTH, breach_ahead, breach_probability, deviation
 from twin_nodes.core.guidance.moving_kernels import FAR, STACK, signed, slack
 
 TOLERANCE = 1e-5  # m; an interval that can hold nothing nearer by more than this is left alone
@@ -18,7 +18,7 @@ _DEPTH = 32
 @njit(cache=True)
 def least_clearance_moving(
     corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any,
-    seeds: Any, pose: Any, covariance: Any, direction: Any, shape: Any, result: Any,
+    seeds: Any, pose: Any, covariance: Any, ahead: Any, direction: Any, shape: Any, result: Any,
 ) -> None:  # fmt: skip
     """Find the least distance between the tool and a surface, at the tip and along the shaft.
 
@@ -37,7 +37,8 @@ def least_clearance_moving(
         spread: Standard deviation of the place of each vertex [m], shape (n,).
         seeds: Triangles to begin with at the tip and at the end of the shaft; written, shape (2,).
         pose: anatomy_T_tip, shape (4, 4).
-        covariance: Of (δp, δφ) in anatomy axes, shape (6, 6).
+        covariance: Of (δp, δφ) in anatomy axes without the prediction, shape (6, 6).
+        ahead: Of the prediction alone, likewise.
         direction: From the tip along the shaft, unit, in the tip frame, shape (3,).
         shape: tip_radius, shaft_length, shaft_radius [m], shape (3,).
         result: Written: as in `clearance_kernels.least_clearance`.
@@ -51,19 +52,19 @@ def least_clearance_moving(
     result[0] = np.inf
     result[9] = 0.0
     start, seeds[0], sigma = _look(
-        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance, tip_radius,
-        nodes, gaps, result,
+        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance, ahead,
+        tip_radius, nodes, gaps, result,
     )  # fmt: skip
     if length <= 0.0:
         return
     if shaft_radius > tip_radius:
         start, seeds[0], sigma = _look(
             corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance,
-            shaft_radius, nodes, gaps, result,
+            ahead, shaft_radius, nodes, gaps, result,
         )  # fmt: skip
     end, seeds[1], last = _look(
         corners, boxes, levels, across, starts, ring, triangles, spread, seeds[1], axis, length, covariance,
-        shaft_radius, nodes, gaps, result,
+        ahead, shaft_radius, nodes, gaps, result,
     )  # fmt: skip
     stack = np.empty((_DEPTH, 6))
     hints = np.empty(_DEPTH, np.int64)
@@ -74,14 +75,14 @@ def least_clearance_moving(
         depth -= 1
         a, b, da, db, sa, sb = stack[depth]
         least = _lower_bound(da, db, b - a) - shaft_radius
-        likely = breach_probability(least, max(sa, sb))
+        likely = breach_probability(least, WILD_WIDTH * max(sa, sb))
         nearer = least < result[0] - TOLERANCE - slack(result[0])
         if b - a <= _SHORTEST or depth + 2 > _DEPTH or not (nearer or likely > result[9] + _LIKELIER):
             continue
         m = 0.5 * (a + b)
         dm, hint, sm = _look(
             corners, boxes, levels, across, starts, ring, triangles, spread, hints[depth], axis, m, covariance,
-            shaft_radius, nodes, gaps, result,
+            ahead, shaft_radius, nodes, gaps, result,
         )  # fmt: skip
         stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = a, m, da, dm
         stack[depth, 4], stack[depth, 5] = sa, sm
@@ -108,7 +109,7 @@ def _lower_bound(da: float, db: float, ds: float) -> float:
 @njit(cache=True)
 def _look(
     corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any, seed: int,
-    axis: Any, along: float, covariance: Any, radius: float, nodes: Any, gaps: Any, result: Any,
+    axis: Any, along: float, covariance: Any, ahead: Any, radius: float, nodes: Any, gaps: Any, result: Any,
 ) -> tuple[float, int, float]:  # fmt: skip
     """Look at one point of the axis, keep it if it is the nearest yet; return distance, triangle and σ."""
     rx, ry, rz = along * axis[1, 0], along * axis[1, 1], along * axis[1, 2]
@@ -116,11 +117,12 @@ def _look(
         axis[0, 0] + rx, axis[0, 1] + ry, axis[0, 2] + rz, seed, corners, boxes, levels, across, starts, ring,
         triangles, nodes, gaps,
     )  # fmt: skip
-    pose = deviation(gx, gy, gz, rx, ry, rz, covariance)
     moved = max(spread[triangles[t, 0]], spread[triangles[t, 1]], spread[triangles[t, 2]])
-    sigma = math.sqrt(pose * pose + moved * moved)
+    own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), moved)
+    predicted = deviation(gx, gy, gz, rx, ry, rz, ahead)
+    sigma = math.hypot(own, predicted)
     left = distance - radius
-    probability = breach_probability(left, sigma)
+    probability = breach_ahead(left, own, predicted)
     if probability > result[9]:
         result[9] = probability
     if left < result[0]:
