@@ -1,12 +1,12 @@
 """A pose through a chain of frames, with its covariance and what each link of the chain adds to it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.covariance import inverse_covariance
+from twin_nodes.core.geometry.covariance import inverse_covariance, inverse_jacobian, square_root
 from twin_nodes.core.geometry.se3 import Array, inverse
 
 
@@ -70,16 +70,36 @@ class Chain:
         return max(self.costs, key=lambda cost: cost.sigma)
 
 
-def tip_in_anatomy(tool: Link, tip: Link, patient: Link, registration: Link) -> Chain:
-    """Compose anatomy_T_tip from the four independent links of a tracked operation.
+def tip_in_anatomy(
+    tool: Link, tip: Link, patient: Link, registration: Link, *, tip_share: Array | None = None
+) -> Chain:
+    """Compose anatomy_T_tip from the four links of a tracked operation, independent but for the tip.
+
+    A registration that was touched with this very tip has its error in it: for a tool that is held as it was then, the
+    two cancel; for one turned round they add up. All that the tip's error does is told under its own name.
 
     Args:
         tool: tracker_T_tool.
         tip: tool_T_tip.
         patient: tracker_T_patient.
         registration: patient_T_anatomy.
+        tip_share: What an error of the tip [m] in the axes of the tool makes of the registration's (δp, δφ), shape
+            (6, 3); None for one that knows nothing of this tip.
     """
-    return compose_chain((inverted(registration), inverted(patient), tool, tip))
+    links = (inverted(registration), inverted(patient), tool, tip)
+    if tip_share is None:
+        return compose_chain(links)
+    own = square_root(registration.covariance - tip_share @ tip.covariance[:3, :3] @ tip_share.T)
+    exact = replace(tip, covariance=np.zeros((6, 6)))
+    chain = compose_chain((inverted(replace(registration, covariance=own @ own.T)), *links[1:3], exact))
+    anatomy_T_tool = links[0].a_T_b @ links[1].a_T_b @ tool.a_T_b
+    effect = _carry(anatomy_T_tool[:3, :3], np.zeros(3))
+    lever = chain.start_T_end[:3, 3] - links[0].a_T_b[:3, 3]
+    effect[:, :3] += _carry(np.eye(3), lever) @ inverse_jacobian(registration.a_T_b) @ tip_share
+    part = effect @ tip.covariance @ effect.T
+    variances = [cost.sigma**2 for cost in chain.costs[:3]] + [float(np.trace(part[:3, :3]))]
+    total = chain.covariance + part
+    return Chain(chain.start_T_end, 0.5 * (total + total.T), _costs(links, variances))
 
 
 def inverted(link: Link) -> Link:
@@ -117,18 +137,27 @@ def compose_chain(links: tuple[Link, ...], *, point_end: Array | None = None) ->
         total += part
         told = part if point_end is None else _carried(link.covariance, start[:3, :3], lever + beyond)
         variances.append(max(0.0, float(told[0, 0] + told[1, 1] + told[2, 2])))
+    return Chain(product, 0.5 * (total + total.T), _costs(links, variances))
+
+
+def _costs(links: tuple[Link, ...], variances: list[float]) -> tuple[LinkCost, ...]:
     whole = sum(variances)
-    costs = tuple(
+    return tuple(
         LinkCost(link.name, math.sqrt(variance), variance / whole if whole > 0.0 else 0.0)
         for link, variance in zip(links, variances, strict=True)
     )
-    return Chain(product, 0.5 * (total + total.T), costs)
 
 
 def _carried(covariance: Array, rotation: Array, lever: Array) -> Array:
+    jacobian = _carry(rotation, lever)
+    return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def _carry(rotation: Array, lever: Array) -> Array:
+    """Return what an error in turned axes makes of the end of a lever, shape (6, 6)."""
     x, y, z = lever
     jacobian = np.zeros((6, 6))
     jacobian[:3, :3] = rotation
     jacobian[3:, 3:] = rotation
     jacobian[:3, 3:] = np.array(((0.0, z, -y), (-z, 0.0, x), (y, -x, 0.0))) @ rotation  # δφ × r = -[r]× δφ
-    return np.asarray(jacobian @ covariance @ jacobian.T)
+    return jacobian

@@ -23,12 +23,18 @@ def compose_covariance(a_T_b: Array, covariance_ab: Array, b_T_c: Array, covaria
 
 def inverse_covariance(a_T_b: Array, covariance_ab: Array) -> Array:
     """Return the covariance (6, 6) of b_T_a from that of a_T_b."""
+    jacobian = inverse_jacobian(a_T_b)
+    return np.asarray(jacobian @ covariance_ab @ jacobian.T)
+
+
+def inverse_jacobian(a_T_b: Array) -> Array:
+    """Return what the error of a_T_b makes of that of b_T_a, shape (6, 6)."""
     b_R_a = a_T_b[:3, :3].T
     jacobian = np.zeros((6, 6))
     jacobian[:3, :3] = -b_R_a
     jacobian[:3, 3:] = -b_R_a @ skew(a_T_b[:3, 3])
     jacobian[3:, 3:] = -b_R_a
-    return np.asarray(jacobian @ covariance_ab @ jacobian.T)
+    return jacobian
 
 
 def point_covariance(a_T_b: Array, covariance_ab: Array, point_b: Array) -> Array:

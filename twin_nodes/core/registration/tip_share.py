@@ -33,3 +33,13 @@ def tip_in_points(patient_T_anatomy: Array, points_anatomy: Array, tip_errors: A
     jacobians = point_jacobians(patient_T_anatomy, points_anatomy)
     moved = np.linalg.lstsq(jacobians.reshape(-1, 6), tip_errors.reshape(-1, tip_errors.shape[2]), rcond=None)[0]
     return np.asarray(moved)
+
+
+def share_of_tip(shared: Array, tip_root: Array) -> Array:
+    """Return what an error of the tip [m] in the axes of the tool makes of the registration, shape (6, 3).
+
+    Args:
+        shared: How one sigma of each part of the tip's error moves the pose, as in `TouchedPoints`, shape (6, 3).
+        tip_root: Those parts in the axes of the tool, a square root of the tip's covariance [m], shape (3, 3).
+    """
+    return np.asarray(shared @ np.linalg.pinv(tip_root))
