@@ -111,7 +111,7 @@ class PredictedContact:
     def __init__(self, config: PredictedAnatomyConfig) -> None:
         self._config = config
         self._history: deque[Contact] = deque()
-        self._measured_ns = 0
+        self._measured_ns: int | None = None
 
     @property
     def now(self) -> Contact | None:
@@ -150,7 +150,8 @@ class PredictedContact:
     def displacement(self, points_anatomy: Array) -> Array:
         """Return how far points of the surface as it came back are pushed on [m], shape (n, 3)."""
         moved = np.zeros_like(points_anatomy)
-        known = next((one for one in reversed(self._history) if one.stamp_ns <= self._measured_ns), None)
+        since = self._measured_ns
+        known = next((one for one in reversed(self._history) if since is not None and one.stamp_ns <= since), None)
         for contact, sign in ((self.now, 1.0), (known, -1.0)):
             if contact is not None and contact.push.any():
                 far = np.sum((points_anatomy - contact.centre) ** 2, axis=1)
