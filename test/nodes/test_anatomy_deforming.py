@@ -340,6 +340,41 @@ def test_pressure_presses_and_a_plane_takes_away_what_lies_beyond(start, probe, 
     )  # fmt: skip
 
 
+def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, case):
+    deformed = Deformed(
+        start, probe, case, deforming__session__tissue__fixed=[], deforming__tools=[], carving__enabled=True,
+        carving__voxel_size=0.002, carving__carver__burr__radius=0.008, carving__carver__max_sigma=0.03,
+        carving__surface_period=0.2, carving__snapshot_period=0.2,
+    )  # fmt: skip
+    deformed.streams.say_ties()
+    shift = np.array([0.006, 0.0, 0.0])
+    points = deformed.scan(np.random.default_rng(1), shift)
+    probe.until(
+        lambda: deformed.node.deforming.session.seen_ns or not deformed.cloud(points), deformed.node, what='the cloud'
+    )
+    volume, body = deformed.node.carving.carver.volume, deformed.node.deforming.session
+    there = deformed.front + shift
+    deformed.until(lambda: volume.removed > 20, there, 'the hole')
+    centres = volume.anatomy_T_index[:3, :3] @ np.array(np.unravel_index(volume.removed_indices(), volume.voxels.shape))
+    middle = centres.mean(axis=1) + volume.anatomy_T_index[:3, 3]
+    found = middle - deformed.front
+    assert abs(found[0]) < 0.003 and 0.0 < found[1] < 0.008  # in the scan: not 6 mm beside
+    deformed.until(lambda: body.left.share.min() < 0.95, there, 'weaker tissue')
+
+    def shown():
+        marker = deformed.surfaces[-1].markers[0]
+        corners = surface_from_marker(marker)[0]
+        hole = np.linalg.norm(corners - there, axis=1) < 0.0095
+        return marker.text == DEFORMED and hole.sum() > 20 and corners[hole, 1].max() > there[1] + 0.003
+
+    deformed.until(shown, there, 'the hole in the surface that moved')
+    client = probe.create_client(Trigger, 'anatomy/reset_carving')
+    probe.until(client.service_is_ready, deformed.node, what='the service')
+    future = client.call_async(Trigger.Request())
+    probe.until(future.done, deformed.node, what='the answer')
+    assert volume.removed == 0 and body.left.is_whole
+
+
 def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case, monkeypatch):
     deformed = Deformed(start, probe, case)
     deformed.take_hold()

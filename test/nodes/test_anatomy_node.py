@@ -144,7 +144,6 @@ def test_what_write_surface_wrote_is_read_to_the_bit(start, probe, tmp_path):
         ({'case': 'x', 'files': ['y.ply']}, 'of no use with a case'),
         ({'case': 'no_such_folder'}, 'no case'),
         ({'structures': ['a'], 'files': ['x.ply'], 'deforming__enabled': True}, 'deforming needs tetrahedra'),
-        ({'case': 'x', 'carving__enabled': True, 'deforming__enabled': True}, 'carving and deforming in one node'),
         ({'case': 'x', 'deforming__target_places': [1.0]}, '1 numbers for 0 names'),
     ],
     ids=str,

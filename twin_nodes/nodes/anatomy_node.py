@@ -56,11 +56,6 @@ class AnatomyNodeConfig:
             raise ConfigError('files and labels are of no use with a case: it holds them; drop one of the two')
         if self.deforming.enabled and not self.case:
             raise ConfigError('deforming needs tetrahedra: give `case`, the folder that `twin build` made')
-        if self.deforming.enabled and self.carving.enabled:
-            raise ConfigError(
-                'carving and deforming in one node: a burr meets tissue where it is now, the voxels are where it was; '
-                'start two anatomy_nodes with different structures, one of them with `anatomy` remapped'
-            )
         if len(set(self.structures)) != len(self.structures):
             raise ConfigError(f'structures={list(self.structures)}: a name stands twice')
         if not self.case and len(self.files) != len(self.structures):
@@ -117,17 +112,18 @@ class AnatomyNode(Node):
         self.health = Health(self)
         self.case = self._open_case() if config.case else None
         surfaces, markers = self._read()
+        if config.deforming.enabled:
+            assert self.case is not None
+            self.deforming = deforming(self, self.case, surfaces, markers)
         if config.carving.enabled:
             from twin_nodes.ros.carving import LiveCarving
 
+            tissue = self.deforming.tissue if config.deforming.enabled else None
             self.carving = LiveCarving(
                 self, self.health, config.carving, config.anatomy_frame, surfaces, markers,
-                carvable_volume(config, surfaces, self.case),
+                carvable_volume(config, surfaces, self.case), tissue,
             )  # fmt: skip
-        elif config.deforming.enabled:
-            assert self.case is not None
-            self.deforming = deforming(self, self.case, surfaces, markers)
-        else:
+        if not (config.carving.enabled or config.deforming.enabled):
             self._publisher = self.create_publisher(MarkerArray, 'anatomy/surface', LATCHED)
             self._publisher.publish(MarkerArray(markers=markers))
 

@@ -4,8 +4,10 @@ Everything is timed by the stamps of the poses, so that a replay gives the same 
 brings out what is still due.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from geometry_msgs.msg import Point, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
@@ -15,7 +17,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.anatomy.carving import Carver, CarveStep
 from twin_nodes.core.anatomy.carving_config import LiveCarvingConfig
-from twin_nodes.core.anatomy.carving_surface import BrickMesh
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.removed import RemovedSender
@@ -24,10 +25,12 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.clouds import CUT, cloud_from_array, surface_marker
+from twin_nodes.ros.carved_tissue import CarvedTissue
+from twin_nodes.ros.clouds import CUT, cloud_from_array, without_points
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
+from twin_nodes.ros.marker_bytes import marker_array_bytes
 from twin_nodes.ros.progress import ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT, latched, measurement
 from twin_nodes.ros.removed import removed_cloud
@@ -38,6 +41,7 @@ SURFACE_DELTA_DTYPE = np.dtype(
 )
 _REPORT_S = 0.2
 _SILENCE_NS = 2 * NANOSECONDS
+_REPLAY_SILENCE_NS = 10 * NANOSECONDS  # a stall of the machine is no silence of the recording
 
 
 class LiveCarving:
@@ -51,6 +55,7 @@ class LiveCarving:
         surfaces: The structures; label n of the volume is the n-th of them.
         markers: Their markers as they began, in the same order.
         volume: What is carved.
+        tissue: Where what is carved deforms: makes what the drill has to do with it.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class LiveCarving:
         surfaces: list[Surface],
         markers: list[Marker],
         volume: LabelVolume,
+        tissue: Callable[[CarvedVolume], CarvedTissue] | None = None,
     ) -> None:
         self._node, self._health, self._config, self._frame = node, health, config, frame
         self._surfaces, self._markers = surfaces, markers
@@ -69,7 +75,8 @@ class LiveCarving:
         self.carver = Carver(config.carver, CarvedVolume(volume))
         bricks = self.carver.volume.surface.bricks_of
         self._bricks = [bricks(surface.vertices[surface.triangles].mean(axis=1)) for surface in surfaces]
-        self._points: dict[tuple[int, tuple[int, int, int]], tuple[BrickMesh, list[Point]]] = {}
+        self._tissue = tissue(self.carver.volume) if tissue is not None else None
+        self._bare = [without_points(marker) for marker in markers]
         self._sender = RemovedSender(self.carver.volume, self._first_session(), [marker.id for marker in markers])
         self._tips = TipStream(config.pairing, ordered=replay)
         self._on = not config.drill_switch
@@ -83,10 +90,11 @@ class LiveCarving:
         self._snapshots = create(PointCloud2, 'anatomy/removed/snapshot', SNAPSHOT)
         self._progress = ProgressOutput(node, 'anatomy/removed')
         self._patches = create(PointCloud2, 'anatomy/surface/delta', measurement(replay=replay))
-        self._surface = create(MarkerArray, 'anatomy/surface', latched(replay=replay))
-        self._original = create(MarkerArray, 'anatomy/surface/original', LATCHED)
-        self._original.publish(MarkerArray(markers=markers))
-        self._surface.publish(MarkerArray(markers=markers))
+        if tissue is None:  # else the tissue shows itself, and what the drill has made of it
+            self._surface = create(MarkerArray, 'anatomy/surface', latched(replay=replay))
+            self._original = create(MarkerArray, 'anatomy/surface/original', LATCHED)
+            self._original.publish(MarkerArray(markers=markers))
+            self._surface.publish(MarkerArray(markers=markers))
         self._send_snapshot()
         self._subscribe()
         self._service = node.create_service(Trigger, 'anatomy/reset_carving', self._on_reset)
@@ -179,7 +187,10 @@ class LiveCarving:
 
     def _carve_one(self, item: TipPose) -> None:
         try:
-            step = self.carver.add(item.stamp_ns, item.tip.start_T_end, item.tip.covariance)
+            pose, covariance = item.tip.start_T_end, item.tip.covariance
+            if self._tissue is not None:
+                pose, covariance = self._tissue.at_rest(pose, covariance)
+            step = self.carver.add(item.stamp_ns, pose, covariance)
         except InputError as error:
             self._health.warn(error.code, str(error))
             if error.code == 'CARVE_UNSURE':
@@ -190,6 +201,8 @@ class LiveCarving:
         delta = self._sender.delta(step.stamp_ns, step.removal)
         if delta is not None:
             self._deltas.publish(removed_cloud(delta, self._frame))
+            if self._tissue is not None:
+                self._tissue.take(step.removal.indices)
             self._progress.result(delta.stamp_ns)
             self._say_cuts(step)
 
@@ -230,41 +243,33 @@ class LiveCarving:
             return
         self._sent['surface'] = self._sender.sequence
         surface = self.carver.volume.surface
-        markers = []
-        for index, marker in enumerate(self._markers):
+        shown = []
+        for index, (bare, whole) in enumerate(zip(self._bare, self._surfaces, strict=True)):
             keys = sorted(key for key in surface.meshes if key[0] == index + 1)
-            markers.append(self._cut_marker(index, marker, keys) if keys else marker)
-        self._surface.publish(MarkerArray(markers=markers))
+            kept = self._kept(index, keys) if keys else np.arange(len(whole.triangles))
+            bare.text = CUT if keys else ''
+            if self._tissue is not None:
+                self._tissue.show(index, kept, keys)
+            else:
+                corners = whole.vertices[whole.triangles[kept].ravel()]
+                shown.append((bare, np.concatenate([corners, surface.corners(keys).reshape(-1, 3)])))
+        if self._tissue is None:
+            self._surface.publish(marker_array_bytes(shown))
 
-    def _cut_marker(self, index: int, marker: Marker, keys: list[tuple[int, tuple[int, int, int]]]) -> Marker:
+    def _kept(self, index: int, keys: list[tuple[int, tuple[int, int, int]]]) -> np.ndarray:
+        """Return the triangles of a structure that lie in no brick that was touched, as numbers (k,)."""
         bricks, touched = self._bricks[index], np.array([brick for _, brick in keys])
         base = int(max(bricks.max(), touched.max())) + 2
 
         def number(rows: np.ndarray) -> np.ndarray:
             return ((rows[:, 0] + 1) * base + rows[:, 1] + 1) * base + rows[:, 2] + 1
 
-        colour = (marker.color.r, marker.color.g, marker.color.b, marker.color.a)
-        nothing = np.empty((0, 3), np.int64)
-        cut = surface_marker(0, self._frame, marker.ns, marker.id, np.empty((0, 3)), nothing, colour)
-        kept = np.flatnonzero(~np.isin(number(bricks), number(touched))).tolist()
-        points = [point for triangle in kept for point in marker.points[3 * triangle : 3 * triangle + 3]]
-        for key in keys:
-            points += self._brick_points(key)
-        cut.points = points
-        cut.text = CUT
-        return cut
-
-    def _brick_points(self, key: tuple[int, tuple[int, int, int]]) -> list[Point]:
-        """Return the corners of a brick's triangles; made once for each mesh, as that costs most."""
-        mesh = self.carver.volume.surface.meshes[key]
-        known = self._points.get(key)
-        if known is None or known[0] is not mesh:
-            corners = self.carver.volume.surface.corners([key]).reshape(-1, 3).tolist()
-            known = self._points[key] = (mesh, [Point(x=x, y=y, z=z) for x, y, z in corners])
-        return known[1]
+        return np.flatnonzero(~np.isin(number(bricks), number(touched)))
 
     def _report(self) -> None:
         """Publish the bricks that changed, and say what went and what is left in front."""
+        if self._tissue is not None:
+            self._tissue.settle()
         surface = self.carver.volume.surface
         changed = surface.take_changes()
         if changed and self._newest is not None:
@@ -288,7 +293,10 @@ class LiveCarving:
         volume, values = self.carver.volume, {}
         for label, surface in enumerate(self._surfaces, 1):
             values[f'removed_{surface.name}_mm3'] = float(volume.counts[label]) * volume.voxel_volume * 1e9
-        for depth in self.carver.depths(item.tip.start_T_end):
+        pose = item.tip.start_T_end
+        if self._tissue is not None:
+            pose, _ = self._tissue.at_rest(pose, item.tip.covariance)
+        for depth in self.carver.depths(pose):
             if depth.label <= len(self._surfaces):
                 name = self._surfaces[depth.label - 1].name
                 for word, metres in (('ahead', depth.ahead), ('nearest', depth.nearest)):
@@ -300,7 +308,8 @@ class LiveCarving:
 
     def _on_timer(self) -> None:
         """Bring out what is due when the streams have fallen silent."""
-        if self._newest is not None and self._steady.now().nanoseconds - self._heard_ns > _SILENCE_NS:
+        limit_ns = _REPLAY_SILENCE_NS if self._replay else _SILENCE_NS
+        if self._newest is not None and self._steady.now().nanoseconds - self._heard_ns > limit_ns:
             self._publish_due(self._newest.stamp_ns, all_due=True)
             self._newest = None
 
@@ -321,11 +330,13 @@ class LiveCarving:
 
     def _bring_back(self) -> None:
         self.carver.reset()
-        self._points.clear()
+        if self._tissue is not None:
+            self._tissue.reset()
         self._sender.restart()
         self._sent = {'snapshot': -1, 'surface': 0}
         for name in self._config.protected:
             self._health.clear(f'cut {name}')
         self._send_snapshot()
-        self._surface.publish(MarkerArray(markers=self._markers))
+        if self._tissue is None:
+            self._surface.publish(MarkerArray(markers=self._markers))
         self._health.set('carving', OK, 'OK', 'nothing is carved yet')

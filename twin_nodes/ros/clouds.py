@@ -126,6 +126,16 @@ def surface_marker(
     return marker
 
 
+def without_points(marker: Marker) -> Marker:
+    """Make the same surface marker without its points, for `marker_bytes`."""
+    colour = (marker.color.r, marker.color.g, marker.color.b, marker.color.a)
+    nothing = np.empty((0, 3), np.int64)
+    bare = surface_marker(0, marker.header.frame_id, marker.ns, marker.id, np.empty((0, 3)), nothing, colour)
+    bare.header.stamp = marker.header.stamp
+    bare.text = marker.text
+    return bare
+
+
 def corners_of(marker: Any) -> np.ndarray:
     """Return the points of a marker as they stand in it, shape (n, 3)."""
     return np.array([(point.x, point.y, point.z) for point in marker.points], dtype=float).reshape(-1, 3)

@@ -16,7 +16,7 @@ from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.anatomy.targets import MaterialPoints, at_nodes
 from twin_nodes.core.anatomy.tet_mesh import TetMesh
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.ros.clouds import surface_marker
+from twin_nodes.ros.clouds import without_points
 
 DEFORMED = 'deformed'  # text of a marker whose surface has left the place that it had in the scan
 _FIRST_TOLERANCE = 1e-4
@@ -89,9 +89,11 @@ class DeformedSurfaces:
         total = sum(len(surfaces[index].triangles) for index in riding)
         self.tolerance = 0.0
         self.names = [surfaces[index].name for index in riding]
-        self._bare = [_without_points(marker) for marker in markers]
+        self._bare = [without_points(marker) for marker in markers]
         self._still = [surface.vertices[surface.triangles.ravel()] for surface in surfaces]
         self._riding: dict[int, _Riding] = {}
+        self._carved: set[int] = set()
+        self._still_changed = False
         for index in riding:
             surface, points = surfaces[index], self._tied[index]
             if total > most and surface.is_watertight:
@@ -111,10 +113,13 @@ class DeformedSurfaces:
 
     def moved(self, positions: Array) -> float:
         """Return the largest motion of a vertex since the surfaces were last moved [m]; infinite for a new patch."""
+        if self._still_changed:
+            return np.inf
         return max((one.moved(positions) for one in self._riding.values()), default=0.0)
 
     def move(self, positions: Array, *, deformed: bool = True) -> None:
         """Bring the surfaces to where the nodes are [m], shape (n, 3)."""
+        self._still_changed = False
         for one in self._riding.values():
             one.sent = [patch.at(positions) for patch in one.patches]
             one.marker.text = DEFORMED if deformed else ''
@@ -126,6 +131,8 @@ class DeformedSurfaces:
         """
         lost: dict[int, int] = {}
         for index, one in self._riding.items():
+            if index in self._carved:  # the drill's surface shows what is gone
+                continue
             kept = one.whole.without(~left.holds(one.whole.points))
             lost[index] = len(one.whole.triangles) - len(kept.triangles)
             one.patches, one.sent = [kept], []
@@ -146,6 +153,13 @@ class DeformedSurfaces:
         assert points is not None
         base = Patch(points, surface.vertices - points.at(self._mesh.nodes), surface.triangles[kept])
         self._riding[index].patches, self._riding[index].sent = [base, *bricks], []
+        self._carved.add(index)
+
+    def restore(self) -> None:
+        """Show all as it began."""
+        self._carved.clear()
+        for one in self._riding.values():
+            one.patches, one.sent = [one.whole], []
 
     def rides(self, index: int) -> bool:
         """Whether a structure is part of the body."""
@@ -157,9 +171,10 @@ class DeformedSurfaces:
         assert points is not None
         return Patch(points, vertices - points.at(self._mesh.nodes), triangles)
 
-    def replace_still(self, index: int, corners: Array) -> None:
+    def show_still(self, index: int, corners: Array, *, text: str) -> None:
         """Show other corners (3 t, 3) [m] of a structure that is no part of the body."""
-        self._still[index] = corners
+        self._still[index], self._bare[index].text = corners, text
+        self._still_changed = True
 
 
 def _cut_faces(mesh: TetMesh, left: Remaining) -> Patch:
@@ -172,14 +187,6 @@ def _cut_faces(mesh: TetMesh, left: Remaining) -> Patch:
     faces = left.faces[~np.isin(keys(left.faces), keys(mesh.outer_faces))]
     nodes, triangles = np.unique(faces, return_inverse=True)
     return Patch(at_nodes(nodes), np.zeros((len(nodes), 3)), triangles.reshape(-1, 3))
-
-
-def _without_points(marker: Marker) -> Marker:
-    colour = (marker.color.r, marker.color.g, marker.color.b, marker.color.a)
-    nothing = np.empty((0, 3), np.int64)
-    bare = surface_marker(0, marker.header.frame_id, marker.ns, marker.id, np.empty((0, 3)), nothing, colour)
-    bare.text = marker.text
-    return bare
 
 
 def _coarser(surface: Surface, most: int) -> tuple[Surface, float]:

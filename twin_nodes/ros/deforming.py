@@ -9,6 +9,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
+from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
 from twin_nodes.core.anatomy.session import AnatomySession, Frame
 from twin_nodes.core.anatomy.session_body import Body
@@ -17,6 +18,7 @@ from twin_nodes.core.anatomy.session_feed import Outcome, Refused, Resected, Ses
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.carved_tissue import CarvedTissue
 from twin_nodes.ros.deforming_input import DeformingInput
 from twin_nodes.ros.deforming_output import DeformingOutput
 from twin_nodes.ros.health import OK, WARN, Health
@@ -56,7 +58,7 @@ class LiveDeforming:
         markers: list[Marker],
     ) -> None:
         self._node, self._health, self._config = node, health, config
-        self._replay = is_replay(node)
+        self._replay, self._surfaces = is_replay(node), surfaces
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         places = np.array(config.sensor_places, float).reshape(-1, 3)
         self.session = AnatomySession(
@@ -69,12 +71,25 @@ class LiveDeforming:
         )  # fmt: skip
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())
-        self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self.start_again)
+        self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self._on_registered)
         self._framed_ns = self._stamp_ns = 0
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
         self._timer = node.create_timer(
             0.5 if self._replay else 1.0 / config.rate, self._on_timer, clock=self._steady
+        )  # fmt: skip
+
+    def tissue(self, volume: CarvedVolume) -> CarvedTissue:
+        """Return what a drill that carves this body has to do with it."""
+        session, output = self.session, self.output
+
+        def carve(share: Array) -> None:
+            session.carve(share)
+            self.feed.is_changed = True
+
+        return CarvedTissue(
+            session.body.model.mesh, volume, self._surfaces, output.surfaces,
+            lambda: (session.positions, session.sigma), carve,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -134,15 +149,18 @@ class LiveDeforming:
         response.success, response.message = True, 'the anatomy lies as in the scan'
         return response
 
-    def start_again(self, reason: str) -> None:
-        """Begin anew from the scan."""
-        self.feed.reset()
+    def start_again(self, reason: str, *, keep_cuts: bool = False) -> None:
+        """Begin anew from the scan; see `AnatomySession.reset`."""
+        self.feed.reset(keep_cuts=keep_cuts)
         self._framed_ns = self._stamp_ns = 0
         self._health.set('observed', OK, 'OK', f'began anew: {reason}')
         for check in (*(f'grasp {tool}' for tool in self._config.tools), 'pressure', 'resection'):
             self._health.clear(check)
         self.output.leave(self.session.left)
         self.output.first(self.feed.frame())
+
+    def _on_registered(self, reason: str) -> None:
+        self.start_again(reason, keep_cuts=True)
 
     def _on_jump(self) -> None:
         self._health.count('CLOCK_JUMP')

@@ -109,35 +109,41 @@ class AnatomySession:
         self._tie = _TIE * float(model.shear.mean()) * edge_of(model)
         gravity = config.tissue.gravity
         self._gravity = np.array(gravity, float) if gravity else np.zeros(3)
-        self.left = Remaining(model.mesh)
+        self._carved = np.ones(len(model.tets))
         self._contacts = Contacts(
             model.mesh.outer_faces, self.config.contact.stiffness * float(model.shear.mean()) * edge_of(model)
         )
-        self._clear()
+        self._resected = np.ones(len(model.tets))
+        self._clear(keep_cuts=False)
 
-    def _clear(self) -> None:
+    def _clear(self, *, keep_cuts: bool) -> None:
         config, model = self.config, self.body.model
-        self._solver.change(model)
         self._tools = Tools(model, self.body.held, config.grasp, config.contact, self._pushers)
-        self.left = Remaining(model.mesh)
-        self._contacts.change(model.mesh.outer_faces)
+        if not keep_cuts:
+            self._resected = np.ones(len(model.tets))
         self._pressure = self._pressure_seen = 0.0
         self._sensed: dict[str, _Sensed] = {}
         self._shape = self.body.model  # as last seen, without what tools do to it
         self._uncertainty: Uncertainty | None = None
         self._known_by: tuple[object, ...] | None = None
         self.stamp_ns = self.seen_ns = 0
+        self.sigma = np.zeros(model.count)
+        self._leave()
 
     def close(self) -> None:
         """End the threads."""
         self._solver.close()
         self._tracker.close()
 
-    def reset(self) -> None:
-        """Begin anew from rest, as when time jumps back or the organ was registered anew."""
+    def reset(self, *, keep_cuts: bool = False) -> None:
+        """Begin anew from rest, as when time jumps back or the organ was registered anew.
+
+        Args:
+            keep_cuts: Whether what planes took away stays gone; what a drill took does in any case, see `carve`.
+        """
         self._solver.reset()
         self._tracker.reset()
-        self._clear()
+        self._clear(keep_cuts=keep_cuts)
 
     @property
     def positions(self) -> Array:
@@ -212,16 +218,20 @@ class AnatomySession:
         Raises:
             InputError: RESECTION_REFUSED.
         """
-        before = self.left.volume
-        self._leave(self.left.beyond(np.asarray(normal, float), offset, self.positions))
-        return self.left.volume - before
+        before = self.left
+        after = before.beyond(np.asarray(normal, float), offset, self.positions)
+        self._resected = np.where(before.alive & ~after.alive, 0.0, self._resected)
+        self._leave()
+        return after.volume - before.volume
 
     def carve(self, share: Array) -> None:
         """Hear what a drill has left of each tetrahedron, 0 … 1, shape (m,); what a plane took stays gone."""
-        self._leave(self.left.less(share))
+        self._carved = np.asarray(share, float)
+        self._leave()
 
-    def _leave(self, left: Remaining) -> None:
-        self.left = left
+    def _leave(self) -> None:
+        """Go on with what plane and drill have left."""
+        self.left = left = Remaining(self.body.model.mesh, np.minimum(self._resected, self._carved))
         self._shape = self._shape.with_weight(left.share)
         self._solver.change(self._shape)
         self._contacts.change(left.faces)
@@ -277,8 +287,9 @@ class AnatomySession:
         x, since = solution.positions, (self.stamp_ns - self.seen_ns) / NANOSECONDS if self.seen_ns else 0.0
         most = self.config.compliance.amplitude / np.sqrt(3.0)  # no more than is expected where nothing was ever seen
         unseen = float(min(self.config.observed.drift * np.sqrt(max(since, 0.0)), most))
+        self.sigma = known.nodes(x, unseen)
         return Frame(
-            self.stamp_ns, solution, known.nodes(x, unseen), self.targets.at(x),
+            self.stamp_ns, solution, self.sigma, self.targets.at(x),
             known.targets(self.targets, x, unseen), len(held), self.seen_ns, self._contacts.states,
             self.left.holds(self.targets),
         )  # fmt: skip
@@ -358,8 +369,7 @@ class AnatomySession:
         """Take the shape that was seen as the one from which tools move the tissue."""
         by_tools = self.positions - self._shape.rest
         self._shape = shaped(self.body.model, positions)
-        if not self.left.is_whole:
-            self._shape = self._shape.with_weight(self.left.share)
+        self._shape = self._shape.with_weight(self.left.share)
         self._pressure_seen = self._pressure
         self._solver.change(self._shape)
         self._solver.x = positions + by_tools

@@ -126,9 +126,9 @@ class SessionFeed:
         self._count = self._due_ns = 0
         self.is_changed = True
 
-    def reset(self) -> None:
-        """Begin anew."""
-        self.session.reset()
+    def reset(self, *, keep_cuts: bool = False) -> None:
+        """Begin anew; see `AnatomySession.reset`."""
+        self.session.reset(keep_cuts=keep_cuts)
         self._start()
 
     def add(self, stream: str, stamp_ns: int, sample: Sample) -> list[Outcome]:

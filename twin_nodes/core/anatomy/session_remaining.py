@@ -49,10 +49,6 @@ class Remaining:
         """Volume at rest of what is gone [m³]."""
         return float(self.mesh.volumes @ (1.0 - self.share))
 
-    def less(self, share: Array) -> Remaining:
-        """Return what is left where only these shares (m,) of the tetrahedra are."""
-        return Remaining(self.mesh, np.minimum(self.share, share))
-
     def beyond(self, normal: Array, offset: float, positions: Array) -> Remaining:
         """Return what is left when the tissue goes that is now beyond a plane, n · x + d > 0.
 
