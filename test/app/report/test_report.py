@@ -1,5 +1,6 @@
 """`twin report`: one page that asks nobody, whose numbers are those of `--json`."""
 
+import hashlib
 import json
 import re
 
@@ -19,10 +20,18 @@ from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.writer import BagWriter
+from twin_nodes.ros.anatomy_clouds import targets_cloud
 from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array, surface_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, pose_with_covariance
 
 CLOSEST_MM = 1.25
+
+
+def checks(told, stamp_ns):
+    values = {name: [KeyValue(key=key, value=value) for key, value in pairs.items()] for name, pairs in told.items()}
+    message = DiagnosticArray(status=[DiagnosticStatus(name=name, values=pairs) for name, pairs in values.items()])
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    return message
 
 
 def guided_bag(folder):
@@ -37,6 +46,8 @@ def guided_bag(folder):
         '/guidance/events': 'diagnostic_msgs/msg/DiagnosticArray',
         '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
         '/anatomy/surface': 'visualization_msgs/msg/MarkerArray',
+        '/anatomy/targets': 'sensor_msgs/msg/PointCloud2',
+        '/link/state': 'diagnostic_msgs/msg/DiagnosticArray',
     }
     with BagWriter(folder) as writer:
         topics = {name: writer.add_topic(name, kind, qos=(OfferedQos(),)) for name, kind in kinds.items()}
@@ -59,6 +70,15 @@ def guided_bag(folder):
             rows = np.zeros(1, dtype=CLEARANCE_DTYPE)
             rows['distance'], rows['sigma'], rows['probability'] = distance, 1e-4, 0.01
             write('/guidance/clearance', stamp_ns, cloud_from_array(stamp_ns, 'anatomy', rows))
+        for step in range(5):
+            stamp_ns = START_NS + step * NANOSECONDS // 4
+            spread = (1e-3 * (2.0 + 0.5 * step)) ** 2 / 3.0
+            place = np.array([[0.0, 0.0, 1e-3 * step]])
+            write('/anatomy/targets', stamp_ns, targets_cloud(stamp_ns, 'anatomy', place, spread * np.eye(3)[None]))
+            told = {'anatomy: carving': {'removed_bone_mm3': f'{25.0 * step}'}, 'anatomy: targets': {'0': 'lesion'}}
+            write('/diagnostics', stamp_ns, checks(told, stamp_ns))
+            link = {'wan_bridge: link': {'delay_ms': f'{100 + step}', 'mode': 'connected'}}
+            write('/link/state', stamp_ns, checks(link, stamp_ns))
         for topic, name, code in (
             ('/guidance/events', 'guidance: nerve', 'NEAR'), ('/diagnostics', 'tracker: tool drill', 'TOOL_LOST'),
         ):  # fmt: skip
@@ -83,7 +103,9 @@ def demo(tmp_path_factory):
 
 def page_of(source, capsys):
     assert write_report(source, as_json=True) == 0
-    facts = {row['figure']: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    rows = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    facts = {row['figure']: row for row in rows}
+    assert len(facts) == len(rows), 'no name stands twice'
     return (source / 'report.html').read_text(), facts
 
 
@@ -96,6 +118,27 @@ def test_numbers_of_the_page_are_those_of_json_and_of_the_bag(demo, capsys):
     assert facts['nerve_closest_after_s']['value'] == pytest.approx(1.4)
     assert facts['tip_sigma_median_mm']['value'] == pytest.approx(1e3 * np.sqrt(3e-8), rel=1e-5)
     assert facts['duration_s']['value'] == 2.0
+
+
+def test_what_was_carved_how_the_targets_fared_and_the_link_are_told_with_units(demo, capsys):
+    page, facts = page_of(demo, capsys)
+    value = {name: (row['value'], row['unit']) for name, row in facts.items()}
+    assert value['anatomy_carving_removed_bone_mm3'] == (100.0, 'mm³')
+    assert value['lesion_sigma_end_mm'] == (4.0, 'mm') and value['lesion_sigma_median_mm'] == (3.0, 'mm')
+    assert value['lesion_moved_mm'] == (4.0, 'mm')
+    assert value['link_wan_bridge_link_delay_median_ms'] == (102.0, 'ms')
+    assert value['link_wan_bridge_link_delay_largest_ms'] == (104.0, 'ms')
+    assert value['drill_measured_cp_rate_hz'] == (50.0, 'Hz')
+    assert value['calibration_drill_sigma_mm'] == (pytest.approx(1e3 * np.sqrt(3e-8), abs=1e-4), 'mm')
+    for title in ('Carved: bone', 'Error of the targets', 'Link: wan bridge: link delay', 'link delay [ms]'):
+        assert title in page
+
+
+def test_a_calibration_is_told_by_the_hash_of_its_numbers(demo, capsys):
+    page, _ = page_of(demo, capsys)
+    covariance = np.diag([1e-8] * 3 + [1e-6] * 3)
+    told = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, *covariance.ravel()], '<f8')
+    assert hashlib.sha256(told.tobytes()).hexdigest() in page
 
 
 def test_page_asks_nobody_is_small_and_escapes(demo, capsys):

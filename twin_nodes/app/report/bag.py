@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from twin_nodes.app.metrics import measure_bag
+from twin_nodes.app.report.bag_anatomy import anatomy_section, told, unit_of, words
 from twin_nodes.app.report.bag_gather import Gathered, gather
-from twin_nodes.app.report.content import Fact, Plot, Report, Section, Table, line
+from twin_nodes.app.report.content import Fact, Plot, Report, Section, Table, line, number, snake
 from twin_nodes.app.report.files import configuration, figures_beside
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.stamps import NANOSECONDS
@@ -15,17 +16,6 @@ from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.recordings.recording import file_sha256
 
 _SIGMAS = 1.959964
-_UNITS = {
-    'mm': 'mm',
-    'deg': '°',
-    'hz': 'Hz',
-    'ms': 'ms',
-    's': 's',
-    'ppm': 'ppm',
-    'mm3': 'mm³',
-    'cm3': 'cm³',
-    'percent': '%',
-}
 
 
 def report_of_bag(path: Path) -> Report:
@@ -45,12 +35,13 @@ def report_of_bag(path: Path) -> Report:
         _tracking(seen),
         _accuracy(seen),
         _clearance(seen),
-        _anatomy(seen),
+        anatomy_section(seen),
         _link(seen),
         _alarms(seen),
         _skill(path),
         _faults(seen),
         configuration(path),
+        _calibrations(seen),
     )
     return Report(
         f'Report of {path.resolve().parent.name}/{path.name}', f'recorded {started:%Y-%m-%d %H:%M:%S} UTC', sections
@@ -64,9 +55,15 @@ def _overview(reader: BagReader, path: Path, started: datetime.datetime) -> Sect
         Fact('started_utc', 'start', f'{started:%Y-%m-%d %H:%M:%S.%f}', '', 'first log time'),
         Fact('duration_s', 'duration', float(seconds), 's', 'first to last log time'),
         Fact('messages', 'messages', float(reader.message_count), '', 'read from whole, checked chunks'),
-        Fact('topics', 'topics', float(len(reader.topics)), '', ''),
+        Fact('topics', 'topics', float(len(reader.topics)), '', 'channels of the bag'),
         Fact('bad_chunks', 'damaged chunks', float(loss.bad_chunks), '', 'chunks with a wrong checksum'),
-        Fact('lost_messages', 'messages known to be lost', float(loss.missing_messages), '', ''),
+        Fact(
+            'lost_messages',
+            'messages known to be lost',
+            float(loss.missing_messages),
+            '',
+            'promised by the file, in no whole chunk',
+        ),
     )
     files = sorted(path.rglob('*.mcap')) if path.is_dir() else [path]
     rows = tuple((file.name, f'{file.stat().st_size}', file_sha256(file)) for file in files)
@@ -86,20 +83,25 @@ def _tracking(seen: Gathered) -> Section:
         gaps = np.diff(np.unique(stamps)) * 1e-6
         rate = 1e3 / float(np.median(gaps)) if len(gaps) else 0.0
         longest = float(gaps.max()) if len(gaps) else 0.0
-        rows.append((topic, str(len(stamps)), f'{rate:.2f}', f'{longest:.0f}'))
-    tables = (
-        Table(('topic', 'poses', 'rate [Hz]', 'longest gap [ms]'), tuple(rows), 'from the stamps of measurement'),
-    )
+        rows.append((topic, number(float(len(stamps))), number(round(rate, 2)), number(round(longest, 1))))
+    headings = ('topic', 'poses', 'rate [Hz]', 'longest gap [ms]')
+    figures, units = ('', 'poses', 'rate_hz', 'longest_gap_ms'), ('', '', 'Hz', 'ms')
+    tables = (Table(headings, tuple(rows), 'from the stamps of measurement', figures, units),)
     return Section('Tracking', '', (), tables if rows else ())
 
 
 def _accuracy(seen: Gathered) -> Section:
     rows = [
-        (name, f'{1e3 * tie.position:.4f}', f'{np.degrees(tie.rotation):.4f}', f'{tie.after:.1f}')
+        (
+            name,
+            number(round(1e3 * tie.position, 4)),
+            number(round(float(np.degrees(tie.rotation)), 4)),
+            number(round(tie.after, 1)),
+        )
         for name, tie in sorted(seen.ties.items())
     ]
     facts = [
-        Fact(f'{_snake(name)}_{_snake(key)}', f'{name}: {key}', float(value), _unit(key), 'last value in /diagnostics')
+        Fact(f'{snake(name)}_{snake(key)}', told(name, key), float(value), unit_of(key), 'last value in /diagnostics')
         for name, values in sorted(seen.states.items())
         for key, value in values.items()
     ]
@@ -111,9 +113,9 @@ def _accuracy(seen: Gathered) -> Section:
             Fact('tip_sigma_median_mm', 'σ of the tip in the anatomy, median', float(np.median(values)), 'mm',
                  'root of the trace of the covariance on guidance/tip')
         )  # fmt: skip
-    tables = (
-        Table(('tie', 'σ position [mm]', 'σ rotation [°]', 'known after [s]'), tuple(rows), 'last message of each'),
-    )
+    headings = ('tie', 'σ position [mm]', 'σ rotation [°]', 'known after [s]')
+    figures, units = ('', 'sigma_mm', 'sigma_deg', 'known_after_s'), ('', 'mm', '°', 's')
+    tables = (Table(headings, tuple(rows), 'last message of each', figures, units),)
     return Section('Accuracy of the chain', '', tuple(facts), tables if rows else (), tuple(plots))
 
 
@@ -124,10 +126,10 @@ def _clearance(seen: Gathered) -> Section:
         nearest = values[values[:, 1].argmin()]
         how = 'least of guidance/clearance'
         facts += [
-            Fact(f'{_snake(name)}_closest_mm', f'{name}: closest approach', float(nearest[1]), 'mm', how),
-            Fact(f'{_snake(name)}_closest_sigma_mm', f'{name}: σ there', float(nearest[2]), 'mm', ''),
-            Fact(f'{_snake(name)}_closest_after_s', f'{name}: after', float(nearest[0]), 's', 'from the start'),
-            Fact(f'{_snake(name)}_breach_probability', f'{name}: largest probability of a breach',
+            Fact(f'{snake(name)}_closest_mm', f'{name}: closest approach', float(nearest[1]), 'mm', how),
+            Fact(f'{snake(name)}_closest_sigma_mm', f'{name}: σ there', float(nearest[2]), 'mm', 'of that row'),
+            Fact(f'{snake(name)}_closest_after_s', f'{name}: after', float(nearest[0]), 's', 'from the start'),
+            Fact(f'{snake(name)}_breach_probability', f'{name}: largest probability of a breach',
                  float(values[:, 3].max()), '', 'largest of guidance/clearance'),
         ]  # fmt: skip
         lines.append(line(name, [(row[0], row[1], _SIGMAS * row[2]) for row in rows]))
@@ -140,28 +142,30 @@ def _clearance(seen: Gathered) -> Section:
     return Section('Clearance', '', tuple(facts), (), (plot,))
 
 
-def _anatomy(seen: Gathered) -> Section:
-    facts = [
-        Fact(f'{_snake(name)}_{_snake(key)}', f'{name}: {key}', float(value), _unit(key), 'last value in /diagnostics')
-        for name, values in sorted(seen.anatomy.items())
-        for key, value in values.items()
-    ]
-    if seen.targets:
-        facts.append(Fact('targets', 'hidden targets', float(seen.targets), '', 'last message of anatomy/targets'))
-    return Section('Anatomy: carved and deformed', '', tuple(facts))
-
-
 def _link(seen: Gathered) -> Section:
-    plots = tuple(
-        Plot(f'Link: {key}', 'time [s]', key, (line('', rows),))
-        for key, rows in sorted(seen.link.items())
-        if len(rows) > 1
-    )
-    facts = tuple(
-        Fact(f'link_{_snake(key)}_median', f'{key}, median', float(np.median(np.array(rows)[:, 1])), '', 'link/state')
-        for key, rows in sorted(seen.link.items())
-    )
-    return Section('Link', '', facts, (), plots)
+    plots, facts = [], []
+    for key, rows in sorted(seen.link.items()):
+        unit, values = unit_of(key), np.array(rows)[:, 1]
+        name, ending = snake(key), f'_{key.rsplit("_", 1)[-1]}' if unit else ''
+        name = name.removesuffix(ending)
+        facts += [
+            Fact(
+                f'link_{name}_median{ending}', f'{words(key)}, median', float(np.median(values)), unit, 'of link/state'
+            ),
+            Fact(f'link_{name}_largest{ending}', f'{words(key)}, largest', float(values.max()), unit, 'of link/state'),
+        ]
+        if len(rows) > 1 and np.ptp(values) > 0.0:
+            what = words(key).rpartition(': ')[2]
+            label = f'{what} [{unit}]' if unit else what
+            plots.append(Plot(f'Link: {words(key)}', 'time [s]', label, (line('', rows),)))
+    return Section('Link', '', tuple(facts), (), tuple(plots))
+
+
+def _calibrations(seen: Gathered) -> Section:
+    rows = tuple((topic, 'file' if tie.from_file else 'live', tie.sha256) for topic, tie in sorted(seen.ties.items()))
+    caption = 'the last of each that was used; the hash is that of its pose and covariance, 43 doubles'
+    tables = (Table(('tie', 'from', 'SHA-256'), rows, caption),)
+    return Section('Calibrations and registrations', '', (), tables if rows else ())
 
 
 def _alarms(seen: Gathered) -> Section:
@@ -181,19 +185,24 @@ def _skill(path: Path) -> Section:
     except InputError:
         return Section('Motion')
     rows = tuple(
-        (topic, f'{motion.tracked:.1f}', f'{1e3 * motion.path_length:.0f}', f'{1e3 * motion.mean_speed:.1f}',
-         f'{motion.smoothness:.2f}', f'{100.0 * motion.idle_share:.0f}')
+        (topic, *(number(round(float(value), digits)) for value, digits in (
+            (motion.tracked, 1), (1e3 * motion.path_length, 0), (1e3 * motion.mean_speed, 1), (motion.smoothness, 2),
+            (100.0 * motion.idle_share, 0),
+        )))
         for topic, motion in trial.motions.items() if topic.endswith('filtered_cp')
     )  # fmt: skip
     forces = tuple(
-        (topic, f'{force.peak:.2f}', f'{force.mean:.2f}', str(force.peaks)) for topic, force in trial.forces.items()
+        (topic, number(round(float(force.peak), 2)), number(round(float(force.mean), 2)), number(float(force.peaks)))
+        for topic, force in trial.forces.items()
     )
-    tables = []
+    how, tables = 'as `twin metrics` measures it', []
     if rows:
         headings = ('tool', 'tracked [s]', 'path [mm]', 'speed [mm/s]', 'log dimensionless jerk', 'at rest [%]')
-        tables.append(Table(headings, rows, 'as `twin metrics` measures it'))
+        figures = ('', 'tracked_s', 'path_mm', 'mean_speed_mm_s', 'log_dimensionless_jerk', 'at_rest_percent')
+        tables.append(Table(headings, rows, how, figures, ('', 's', 'mm', 'mm/s', '', '%')))
     if forces:
-        tables.append(Table(('topic', 'peak [N]', 'mean [N]', 'peaks'), forces))
+        figures = ('', 'peak_n', 'mean_n', 'peaks')
+        tables.append(Table(('topic', 'peak [N]', 'mean [N]', 'peaks'), forces, how, figures, ('', 'N', 'N', '')))
     return Section('Motion', '', (), tuple(tables))
 
 
@@ -206,12 +215,3 @@ def _faults(seen: Gathered) -> Section:
     headings = ('check', 'code', 'first [s]', 'last [s]', 'times', 'what was said')
     return Section('Faults', '`twin explain CODE` says what a code means.' if rows else '', facts,
                    (Table(headings, rows),) if rows else ())  # fmt: skip
-
-
-def _unit(key: str) -> str:
-    """The unit that a key of a diagnostic ends in."""
-    return _UNITS.get(key.replace(' ', '_').rsplit('_', 1)[-1], '')
-
-
-def _snake(name: str) -> str:
-    return ''.join(letter if letter.isalnum() else '_' for letter in name.lower()).strip('_')

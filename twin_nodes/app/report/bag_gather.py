@@ -1,5 +1,6 @@
 """Walks through a bag once and keeps what a report tells."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,17 +13,29 @@ from twin_nodes.io.bags.reader import BagMessage, BagReader
 
 _STATES = ('calibration', 'registration', 'guidance: chain')
 _CLEARANCE = ('distance', 'sigma', 'probability', 'structure')
+_TARGETS = ('x', 'y', 'z', 'cxx', 'cyy', 'czz', 'id')
+_CHANGING = {'carving': ('removed_',), 'deforming': ('displacement_', 'volume_change_')}  # what is drawn over time
 _POINT_FIELDS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 _KEPT = 100_000
 
 
 @dataclass(frozen=True)
 class TieSigma:
-    """Standard deviations of a tie: position [m], rotation [rad]; and when it was known [s]."""
+    """A tie as it was used last.
+
+    Args:
+        position: σ of its position [m].
+        rotation: σ of its rotation [rad].
+        after: When it was known [s].
+        from_file: Whether it was known beforehand (stamp 0).
+        sha256: Of its pose and covariance, 43 numbers as little-endian doubles.
+    """
 
     position: float
     rotation: float
     after: float
+    from_file: bool
+    sha256: str
 
 
 @dataclass
@@ -47,7 +60,9 @@ class Gathered:
     tip_sigma: list[tuple[float, ...]] = field(default_factory=list)
     clearance: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
     names: dict[int, str] = field(default_factory=dict)
-    targets: int = 0
+    anatomy_series: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
+    target_names: dict[int, str] = field(default_factory=dict)
+    targets: dict[int, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
     link: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
     events: list[tuple[float, str, str, str]] = field(default_factory=list)
     faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
@@ -97,7 +112,11 @@ def _take_tie(seen: Gathered, message: BagMessage, record: Any) -> None:
         seen.ties.pop(message.topic, None)
         return
     position, rotation = (float(np.sqrt(np.trace(part))) for part in (covariance[:3, :3], covariance[3:, 3:]))
-    seen.ties[message.topic] = TieSigma(position, rotation, _after(seen, message))
+    pose, stamp = record.pose.pose, record.header.stamp
+    numbers = [getattr(pose.position, axis) for axis in 'xyz'] + [getattr(pose.orientation, axis) for axis in 'xyzw']
+    digest = hashlib.sha256(np.array([*numbers, *covariance.ravel()], '<f8').tobytes()).hexdigest()
+    from_file = stamp.sec == 0 and stamp.nanosec == 0
+    seen.ties[message.topic] = TieSigma(position, rotation, _after(seen, message), from_file, digest)
 
 
 def _take_tip(seen: Gathered, message: BagMessage, record: Any) -> None:
@@ -117,7 +136,14 @@ def _take_clearance(seen: Gathered, message: BagMessage, record: Any) -> None:
 
 
 def _take_targets(seen: Gathered, message: BagMessage, record: Any) -> None:
-    seen.targets = int(record.width * record.height)
+    """Keep σ [mm] and place [mm] of each target over time."""
+    after = _after(seen, message)
+    for row in _points(record, _TARGETS):
+        rows = seen.targets[int(row['id'])]
+        variance = float(row['cxx']) + float(row['cyy']) + float(row['czz'])
+        if len(rows) < _KEPT and variance >= 0.0:
+            place = (1e3 * float(row[axis]) for axis in 'xyz')
+            rows.append((after, 1e3 * float(np.sqrt(variance)), *place))
 
 
 def _points(record: Any, names: tuple[str, ...]) -> np.ndarray:
@@ -160,14 +186,25 @@ def _take_health(seen: Gathered, message: BagMessage, record: Any) -> None:
     after = _after(seen, message)
     for status in record.status:
         code, numbers = _values(status)
-        if status.name.startswith(_STATES) and not status.name.endswith('counters'):
+        if status.name.rpartition('/')[2].startswith(_STATES) and not status.name.endswith('counters'):
             seen.states[status.name] = numbers
-        if status.name.startswith('anatomy') and not status.name.endswith('counters'):
+        if status.name.rpartition('/')[2].startswith('anatomy') and not status.name.endswith('counters'):
             seen.anatomy[status.name] = numbers
+            _take_anatomy(seen, after, status, numbers)
         if _level(status) == '0':
             continue
         fault = seen.faults.setdefault((status.name, code), Fault(after, after, 0, ''))
         fault.last, fault.count, fault.message = after, fault.count + 1, status.message
+
+
+def _take_anatomy(seen: Gathered, after: float, status: Any, numbers: dict[str, float]) -> None:
+    """Keep names of targets, and what changes while tissue is carved or deformed."""
+    if status.name.endswith(': targets'):
+        seen.target_names |= {int(pair.key): pair.value for pair in status.values if pair.key.isdigit()}
+    drawn = _CHANGING.get(status.name.rpartition(': ')[2], ())
+    for key, value in numbers.items() if drawn else ():
+        if key.startswith(drawn) and len(seen.anatomy_series[key]) < _KEPT:
+            seen.anatomy_series[key].append((after, value))
 
 
 def _take_event(seen: Gathered, message: BagMessage, record: Any) -> None:

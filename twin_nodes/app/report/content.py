@@ -1,5 +1,6 @@
 """What a report says, before it has a form: every number with its unit and how it was got."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,16 +32,42 @@ class Fact:
     @property
     def text(self) -> str:
         """The value as it is shown; `--json` rounds alike."""
-        return f'{self.value:.6g}' if isinstance(self.value, float) else str(self.value)
+        return number(self.value) if isinstance(self.value, float) else str(self.value)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings."""
+    """Rows under headings.
+
+    Args:
+        headings: One for each column, with its unit.
+        rows: Cells as they are shown.
+        caption: How the numbers were got.
+        figures: For each column that holds figures the end of their names, which ends in the unit; '' for words. The
+            first column names the row.
+        units: Units of those columns.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ''
+    figures: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+    def figure_of(self, row: int, column: int) -> str:
+        """Name of the figure in a cell, '' where there is none."""
+        ending = self.figures[column] if column < len(self.figures) else ''
+        return f'{snake(self.rows[row][0])}_{ending}' if ending and self.rows[row][column] else ''
+
+    @property
+    def facts(self) -> tuple['Fact', ...]:
+        """The figures that the cells hold."""
+        return tuple(
+            Fact(name, f'{cells[0]}: {self.headings[column]}', float(cells[column]), self.units[column], self.caption)
+            for row, cells in enumerate(self.rows)
+            for column in range(len(cells))
+            if (name := self.figure_of(row, column))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +116,23 @@ class Report:
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """All facts in order."""
-        return tuple(fact for section in self.sections for fact in section.facts)
+        """All facts in order, those in tables too."""
+        return tuple(
+            fact
+            for section in self.sections
+            for facts in (section.facts, *(table.facts for table in section.tables))
+            for fact in facts
+        )
+
+
+def number(value: float) -> str:
+    """Write a number with six digits, whole ones with all of theirs."""
+    return f'{value:.0f}' if value.is_integer() and abs(value) < 1e15 else f'{value:.6g}'
+
+
+def snake(name: str) -> str:
+    """Write a name in lower_snake."""
+    return re.sub(r'[^0-9a-z]+', '_', name.lower()).strip('_')
 
 
 def thinned(x: Array, y: Array, band: Array | None = None) -> tuple[Array, Array, Array | None]:

@@ -13,7 +13,7 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; border-bott
 p.sub { color: #555; margin-top: .2rem; } p.warn { border: 2px solid #990000; padding: .5rem .8rem; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .88rem; }
 th, td { text-align: left; padding: .22rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number, td.number { text-align: right; } td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.how, caption { color: #555; } caption { text-align: left; } code { font-size: .85em; word-break: break-all; }
 svg { width: 100%; height: auto; } nav a { margin-right: 1rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } nav { display: none; }
@@ -24,13 +24,17 @@ svg { width: 100%; height: auto; } nav a { margin-right: 1rem; }
 <nav>{% for section in sections %}<a href="#s{{ loop.index }}">{{ section.title }}</a> {% endfor %}</nav>
 {% for section in sections %}<section id="s{{ loop.index }}"><h2>{{ section.title }}</h2>
 {% if section.text %}<p>{{ section.text }}</p>{% endif %}
-{% if section.facts %}<table><tr><th>what</th><th>value</th><th>unit</th><th>how it was got</th></tr>
+{% if section.facts %}<table><tr><th>what</th><th class="number">value</th><th>unit</th><th>how it was got</th></tr>
 {% for fact in section.facts %}<tr><td>{{ fact.label }}</td>
 <td class="number" data-fact="{{ fact.name }}">{{ fact.text }}</td>
 <td>{{ fact.unit }}</td><td class="how">{{ fact.how }}</td></tr>{% endfor %}</table>{% endif %}
 {% for table in section.tables %}<table>{% if table.caption %}<caption>{{ table.caption }}</caption>{% endif %}
-<tr>{% for heading in table.headings %}<th>{{ heading }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>{% endfor %}
+<tr>{% for heading in table.headings %}
+<th{% if table.figures and table.figures[loop.index0] %} class="number"{% endif %}>{{ heading }}</th>{% endfor %}</tr>
+{% for row in table.rows %}{% set r = loop.index0 %}<tr>{% for cell in row %}
+{% set name = table.figure_of(r, loop.index0) %}
+{% if name %}<td class="number" data-fact="{{ name }}">{{ cell }}</td>{% else %}<td>{{ cell }}</td>{% endif %}
+{% endfor %}</tr>{% endfor %}</table>{% endfor %}
 {% for drawing in drawings[loop.index0] %}<figure>{{ drawing | safe }}</figure>{% endfor %}
 </section>{% endfor %}
 </body></html>
