@@ -14,6 +14,8 @@ from twin_nodes.core.anatomy.carving_voxels import voxelise
 from twin_nodes.core.anatomy.removed import RemovedSender
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import inverse
+from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_marker
@@ -23,6 +25,7 @@ from twin_nodes.ros.moved_surface import moved_clouds, numbering
 from twin_nodes.ros.qos import SNAPSHOT
 from twin_nodes.ros.removed import removed_cloud
 from twin_nodes.ros.ties import withdrawal
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_cloud
 
 RADIUS = 0.02
 BALLS = {'nerve': np.zeros(3), 'artery': np.array([0.06, 0.0, 0.0])}
@@ -346,6 +349,30 @@ def test_distances_follow_what_the_drill_has_taken(start, probe, cache):
     sender.restart()
     probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
     guided.until(lambda: guided.rows()['nerve']['distance'] < -0.006, middle, 'the ball as it was')
+
+
+def test_the_error_of_the_tip_counts_once_where_the_registration_was_touched_with_it(start, probe, cache):
+    still = {'advisor__pairing__acceleration': 0.0, 'advisor__pairing__angular_acceleration': 0.0}
+    guided = Guided(start, probe, cache, **still)
+    tip = tip_at(0.0, 0.03, 0.0)
+    guided.ready(tip)
+    guided.steer(tip)
+    before = pose_from(guided.tips[-1], frame='anatomy').covariance
+    # the tool was held as it is now: what its tip is off by moves the registration just as much
+    patient_R_tool = (PATIENT_T_ANATOMY @ tip @ inverse(TOOL_T_TIP))[:3, :3]
+    effect = np.vstack([patient_R_tool, np.zeros((3, 3))])
+    other = TipShare(1, TOOL_T_TIP[:3, 3] + 1e-4, effect)
+    probe.say_latched(TIP_SHARE, tip_share_cloud(other, 'drill'))  # of a tip that was calibrated anew since
+    guided.until(lambda: 1 in guided.node._advisor._shares, tip, 'a share')
+    guided.steer(tip)
+    np.testing.assert_allclose(pose_from(guided.tips[-1], frame='anatomy').covariance, before, rtol=0.02, atol=1e-10)
+    share = TipShare(1, TOOL_T_TIP[:3, 3], effect)
+    probe.say_latched(TIP_SHARE, tip_share_cloud(share, 'drill'))
+    guided.until(lambda: guided.node._advisor._shares[1].tip[0] == TOOL_T_TIP[0, 3], tip, 'the share')
+    guided.steer(tip)
+    after = pose_from(guided.tips[-1], frame='anatomy').covariance
+    expected = np.trace(before[:3, :3]) - 2 * 3 * TIE_COVARIANCE[0, 0]  # neither here nor there
+    assert np.trace(after[:3, :3]) == pytest.approx(expected, rel=0.03)
 
 
 def ball_at(shift, sigma, *, stamp_ns):

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from sensor_msgs.msg import PointCloud2
 
 from twin_nodes.core.geometry.se3 import inverse, make_transform, rotation_exp, transform_points
 from twin_nodes.core.simulate.room import Room, RoomConfig
 from twin_nodes.nodes.registration_node import RegistrationNode
-from twin_nodes.ros.conversions import pose_with_covariance
+from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.qos import LATCHED
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_from
 
 MS = 1_000_000
 TOOL_T_TIP = make_transform(np.eye(3), [-0.018, 0.011, -0.152])
@@ -62,3 +66,27 @@ def test_a_tip_that_moves_beyond_its_error_asks_for_all_landmarks_again(node, of
     node._streams.add_sample(pose_with_covariance(stamp_ns, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
     assert len(node._session.dwells) == touched
     assert ('calibrated anew' in node.health._checks['state'].message) == (touched == 0)
+
+
+def test_the_share_of_the_tip_is_told_with_the_registration_of_its_stamp(node, probe):
+    shares = probe.listen(PointCloud2, TIP_SHARE, LATCHED)
+    registrations = probe.listen(PoseWithCovarianceStamped, 'registration', LATCHED)
+    calibrate(node)
+    touch(node, 6)
+
+    def both():
+        return (
+            shares and registrations
+            and stamp_to_ns(shares[-1].header.stamp) == stamp_to_ns(registrations[-1].header.stamp)
+        )  # fmt: skip
+
+    probe.until(both, node, what='both')
+    share = tip_share_from(shares[-1])
+    assert shares[-1].header.frame_id == 'drill'
+    np.testing.assert_array_equal(share.tip, TOOL_T_TIP[:3, 3])
+    # the tool was held alike at all landmarks: an error of the tip moves the registration as a whole, and turns nothing
+    np.testing.assert_allclose(share.effect[:3], np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(share.effect[3:], 0.0, atol=1e-6)
+    told = pose_from(registrations[-1], frame='patient').covariance
+    without = told - TIP_SIGMA**2 / 3.0 * share.effect @ share.effect.T
+    assert np.linalg.eigvalsh(without).min() > -1e-12 and np.trace(without[:3, :3]) < 0.5 * np.trace(told[:3, :3])

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -16,7 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.config import group, setting
-from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
@@ -39,6 +40,7 @@ from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_from
 
 _WATCH_S = 0.05
 _LATENCY_EVERY = 8  # poses between two looks at the latency
@@ -105,10 +107,12 @@ class GuidanceNode(Node):
             self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field
         )
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
+        subscribe(PointCloud2, TIP_SHARE, self._on_tip_share, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
         follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         follow_progress(self, 'registration', self._on_registration_progress)
+        follow_progress(self, TIP_SHARE, partial(self._advisor.changes.progress, TIP_SHARE))
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
@@ -164,6 +168,16 @@ class GuidanceNode(Node):
         tie = self._checked_tie(message, self.config.patient)
         if tie is not None:
             self._publish(self._advisor.set_registration(tie))
+
+    def _on_tip_share(self, message: PointCloud2) -> None:
+        if message.header.frame_id != self.config.tool:
+            return  # touched with another tool: the errors are independent
+        try:
+            share = tip_share_from(message)
+        except InputError as error:
+            self.health.warn(error.code or 'PROTOCOL', str(error))
+            return
+        self._advisor.changes.add(TIP_SHARE, share.stamp_ns, partial(self._advisor.set_tip_share, share))
 
     def _on_registration_event(self, message: DiagnosticArray) -> None:
         """Say in the guidance's own name that the registration has drifted; the advice goes on, as it is."""

@@ -17,13 +17,14 @@ from twin_nodes.core.geometry.covariance import square_root
 from twin_nodes.core.geometry.pairing import REPLAY_CAPACITY, PairingConfig, Unpaired
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 from twin_nodes.core.geometry.synchroniser import Together
-from twin_nodes.core.geometry.ties import Tie, TieStream
+from twin_nodes.core.geometry.ties import Tie, TieStream, TipShare
 from twin_nodes.core.registration.combined import SwabResult
 from twin_nodes.core.registration.drift import DriftConfig, DriftFinding, DriftState, Watched
 from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.procedure import Procedure, SwabUpdate, Update
 from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
 from twin_nodes.core.registration.swab_config import SwabSessionConfig
+from twin_nodes.core.registration.tip_share import share_of_tip
 from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.nodes.swab_input import SwabInput
@@ -198,6 +199,12 @@ class RegistrationNode(Node):
             message = f'the tip was calibrated anew, {moved * 1e3:.2f} mm off: touch all landmarks again'
             self.health.set('state', WARN, 'NOT_REGISTERED', message, landmark_values(self._session, None))
 
+    def _publish_share(self, stamp_ns: int, shared: Array) -> None:
+        """Say how the error of the tip is in a registration, for those that use the same tip."""
+        if self._used_tip is not None and shared.shape[1] == 3 and self._tip_error.any():
+            effect = share_of_tip(shared, self._tip_error)
+            self._output.publish_share(TipShare(stamp_ns, self._used_tip.pose[:3, 3], effect), self.config.tool)
+
     def _on_update(self, update: Update) -> None:
         if isinstance(update, DriftFinding):
             self._on_drift(update)
@@ -212,6 +219,7 @@ class RegistrationNode(Node):
         if result is not None:
             values |= self._output.tre_values(result.patient_T_anatomy, result.covariance)
         if update.usable and result is not None:
+            self._publish_share(update.stamp_ns, update.shared)
             self._output.publish(
                 update.stamp_ns, result.patient_T_anatomy, result.covariance, settled=not update.provisional
             )
@@ -228,6 +236,7 @@ class RegistrationNode(Node):
         if result is not None:
             values |= self._output.tre_values(result.patient_T_anatomy, result.covariance)
         if update.usable and result is not None and not update.provisional:
+            self._publish_share(update.stamp_ns, result.shared)
             self._output.publish(update.stamp_ns, result.patient_T_anatomy, result.covariance)
             self._done = True
             errors = {

@@ -8,6 +8,7 @@ from sensor_msgs.msg import PointCloud2
 from tf2_ros import StaticTransformBroadcaster
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.registration.drift import DriftFinding, DriftState
 from twin_nodes.core.registration.tre import target_errors, tre_field
 from twin_nodes.ros.clouds import cloud_from_array
@@ -16,6 +17,7 @@ from twin_nodes.ros.health import ERROR, OK, WARN
 from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import EVENTS, latched
 from twin_nodes.ros.ties import withdrawal
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_cloud
 
 EVENTS_TOPIC = 'registration/events'
 _PAIRS = ('xx', 'xy', 'xz', 'yy', 'yz', 'zz')
@@ -25,6 +27,27 @@ TARGETS_DTYPE = np.dtype(
 TRE_DTYPE = np.dtype([(name, np.float32) for name in ('x', 'y', 'z', 'tre')])
 DRIFT_LEVELS = {DriftState.OK: OK, DriftState.SUSPECT: WARN, DriftState.DRIFTED: ERROR}
 MAX_FIELD_POINTS = 20_000
+
+
+class _Progress:
+    """How far the registration has come, and with it the share of the tip in it."""
+
+    def __init__(self, node: Node) -> None:
+        self._registration, self._share = ProgressOutput(node, 'registration'), ProgressOutput(node, TIP_SHARE)
+
+    def shared(self, stamp_ns: int) -> None:
+        self._share.result(stamp_ns)
+
+    def result(self, stamp_ns: int) -> None:
+        self._registration.result(stamp_ns)
+
+    def say(self, done_ns: int) -> None:
+        self._share.say(done_ns)
+        self._registration.say(done_ns)
+
+    def reset(self) -> None:
+        self._share.reset()
+        self._registration.reset()
 
 
 class RegistrationOutput:
@@ -48,7 +71,8 @@ class RegistrationOutput:
         self._targets = node.create_publisher(PointCloud2, 'registration/targets', state)
         self._field = node.create_publisher(PointCloud2, 'registration/tre', state)
         self._events = node.create_publisher(DiagnosticArray, EVENTS_TOPIC, EVENTS)
-        self.progress = ProgressOutput(node, 'registration')
+        self._share = node.create_publisher(PointCloud2, TIP_SHARE, state)
+        self.progress = _Progress(node)
         self._tf = StaticTransformBroadcaster(node)
 
     def set_surface(self, vertices_anatomy: Array) -> None:
@@ -56,6 +80,11 @@ class RegistrationOutput:
         self._vertices = vertices_anatomy[:: 1 + len(vertices_anatomy) // MAX_FIELD_POINTS]
         if self._last is not None:
             self._publish_field(*self._last)
+
+    def publish_share(self, share: TipShare, tool: str) -> None:
+        """Say how the error of a tool's tip is in the registration of that stamp, which follows."""
+        self._share.publish(tip_share_cloud(share, tool))
+        self.progress.shared(share.stamp_ns)
 
     def publish(self, stamp_ns: int, patient_T_anatomy: Array, covariance: Array, *, settled: bool = True) -> None:
         """Publish a registration, and where its targets are; the field only once it is settled."""

@@ -7,9 +7,12 @@ a file, and holds at all times.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from twin_nodes.core.geometry.se3 import Array
 
 TIES_KEPT = 4096
+_SAME_TIP = 1e-9  # m
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +26,25 @@ class Tie:
     pose: Array
     covariance: Array
     withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TipShare:
+    """How the error of a tip's calibration is in a registration that was touched with it.
+
+    Args:
+        stamp_ns: Of the registration.
+        tip: The tip in the tool, as it was taken to be [m], shape (3,).
+        effect: What an error of the tip [m] in the axes of the tool makes of the registration's (δp, δφ), shape (6, 3).
+    """
+
+    stamp_ns: int
+    tip: Array
+    effect: Array
+
+    def holds_for(self, tip: Tie) -> bool:
+        """Whether the registration was touched with this very tip, and not before it was calibrated anew."""
+        return bool(np.abs(tip.pose[:3, 3] - self.tip).max() < _SAME_TIP)
 
 
 class TieStream:

@@ -21,7 +21,7 @@ from twin_nodes.core.geometry.pairing import (
     stream_pairing,
 )
 from twin_nodes.core.geometry.se3 import Array, inverse
-from twin_nodes.core.geometry.ties import Tie, TieStream
+from twin_nodes.core.geometry.ties import TIES_KEPT, Tie, TieStream, TipShare
 from twin_nodes.core.guidance.alarms import AlarmEvent, AlarmMonitor
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Field, Structure
@@ -113,6 +113,7 @@ class Advisor:
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
         self.changes = AnatomyChanges(ordered=ordered)
+        self._shares: dict[int, TipShare] = {}
         self._streams_ns = 0
         self._waits = True
         self._monitor: ClearanceMonitor | None = None
@@ -131,6 +132,12 @@ class Advisor:
         """Take the registration, patient_T_anatomy, and return what it settles."""
         self.registration.add(tie)
         return self._drain()
+
+    def set_tip_share(self, share: TipShare) -> None:
+        """Take how the error of the tip is in the registration of that stamp; without it they are independent."""
+        self._shares[share.stamp_ns] = share
+        if len(self._shares) > TIES_KEPT:
+            del self._shares[min(self._shares)]
 
     def set_structures(self, structures: list[Structure]) -> list[Advice | Withheld]:
         """Take the structures to watch, and return what that settles; zones start anew."""
@@ -162,6 +169,8 @@ class Advisor:
         self.tip.reset()
         self.registration.reset()
         self.changes.reset()
+        if self._ordered:
+            self._shares.clear()
         self._streams_ns = 0
         # what it has learned is of the time before; a second pass begins as the first
         self._lookout = Lookout(self._config.prediction, self._config.guidance.alarms)
@@ -250,11 +259,13 @@ class Advisor:
         return self._advice(item, tip, registration, self._monitor)
 
     def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor) -> Advice:
+        share = self._shares.get(registration.stamp_ns)
         tip_now = tip_in_anatomy(
             Link('tool tracking', pair.sample.pose, pair.sample.covariance),
             Link('tip calibration', tip.pose, tip.covariance),
             Link('patient tracking', pair.reference.pose, pair.reference.covariance),
             Link('registration', registration.pose, registration.covariance),
+            tip_share=share.effect if share is not None and share.holds_for(tip) else None,
         )
         patient_T_tip = inverse(pair.reference.pose) @ pair.sample.pose @ tip.pose
         self._lookout.add(pair.stamp_ns, patient_T_tip, tip.pose)
