@@ -18,6 +18,7 @@ COMMANDS = (
     'check',
     'why',
     'explain',
+    'completion',
     'frames',
     'record',
     'play',

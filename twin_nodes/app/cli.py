@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from twin_nodes.app import complete
 from twin_nodes.app.cli_files import GROUPS
 from twin_nodes.core.errors import ConfigError, TwinError
 
@@ -16,7 +17,7 @@ app = typer.Typer(
     help='Live digital twins for surgery as ROS 2 nodes. Without a command: where you stand and what to do next.',
     no_args_is_help=False,
     invoke_without_command=True,
-    add_completion=True,
+    add_completion=False,  # `twin completion` says how; the words themselves are found all the same
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={'help_option_names': ['-h', '--help']},
@@ -25,7 +26,10 @@ for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 
 Json = Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')]
-Words = Annotated[list[str] | None, typer.Argument(help='FILE or PACKAGE FILE, then name:=value …')]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(help='FILE or PACKAGE FILE, then name:=value …', autocompletion=complete.launch_files),
+]
 
 
 @app.callback()
@@ -45,7 +49,7 @@ def _root(
 
 @app.command()
 def demo(
-    scene: Annotated[str, typer.Option(help='Scene to simulate.')] = 'room',
+    scene: Annotated[str, typer.Option(help='Scene to simulate.', autocompletion=complete.scenes)] = 'room',
     link: Annotated[str, typer.Option(help='Network of the scene telesurgery (twin link list).')] = 'geo',
     recording: Annotated[Path | None, typer.Option(help='Play this recording instead of the simulator.')] = None,
     plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration that belongs to it.')] = None,
@@ -164,7 +168,19 @@ def why(
 
 
 @app.command()
-def explain(code: Annotated[str | None, typer.Argument(help='A code from a diagnostic or an error.')] = None) -> None:
+def completion(shell: Annotated[str, typer.Argument(help='bash, zsh or fish.')] = '') -> None:
+    """Print what makes a shell complete `twin`: eval "$(twin completion bash)"."""
+    from twin_nodes.app.completion import completion as run
+
+    _end(run(shell))
+
+
+@app.command()
+def explain(
+    code: Annotated[
+        str | None, typer.Argument(help='A code from a diagnostic or an error.', autocompletion=complete.codes)
+    ] = None,
+) -> None:
     """Say what a code means and what to do; without one, list all."""
     from twin_nodes.app.explain import explain as run
 
@@ -300,7 +316,13 @@ def report(
 def export(
     bags: Annotated[list[Path], typer.Argument(help='Bag; several become the episodes of one LeRobot data set.')],
     form: Annotated[
-        str, typer.Option('--to', '--format', help='tum or csv for poses and numbers, vtk for surfaces, lerobot.')
+        str,
+        typer.Option(
+            '--to',
+            '--format',
+            help='tum or csv for poses and numbers, vtk for surfaces, lerobot.',
+            autocompletion=complete.forms,
+        ),
     ] = 'tum',
     topic: Annotated[list[str] | None, typer.Option(help='Topic to write; all by default.')] = None,
     output: Annotated[
@@ -366,7 +388,9 @@ def track(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help='Benches to run; all by default.')] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help='Benches to run; all by default.', autocompletion=complete.benches)
+    ] = None,
     quick: Annotated[bool, typer.Option('--quick', help='Smaller samples, under a minute.')] = False,
     json: Json = False,
 ) -> None:
@@ -401,6 +425,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
+    if '_TWIN_COMPLETE' in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         app(words, prog_name='twin', standalone_mode=True)
     except SystemExit as end:
