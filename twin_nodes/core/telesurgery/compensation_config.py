@@ -130,6 +130,21 @@ class ScalingConfig:
 
 
 @dataclass(frozen=True)
+class AssistanceConfig:
+    """Semi-autonomous completion of what is being carried when the link is lost."""
+
+    enabled: bool = setting('Whether a person at the robot can allow it; off, there is none.', False)
+    confidence: float = setting('The step must be recognised with this probability.', 0.9, minimum=0.5, maximum=1.0)
+    speed: float = setting('Speed of the tip.', 0.02, unit='m/s', minimum=0.001, maximum=0.05)
+    height: float = setting('How far it rises above the place before it crosses.', 0.02, unit='m', maximum=0.1)
+    tolerance: float = setting('A point is reached this near.', 3e-4, unit='m', minimum=1e-5, maximum=0.005)
+    release_time: float = setting('How long the jaw opens.', 0.5, unit='s', maximum=10.0)
+    longest: float = setting('It stops after this time.', 20.0, unit='s', minimum=0.1, maximum=120.0)
+    farthest: float = setting('And after this way.', 0.3, unit='m', minimum=0.001, maximum=1.0)
+    scene_age: float = setting('What the local twin says may be this old.', 0.1, unit='s', minimum=0.01, maximum=1.0)
+
+
+@dataclass(frozen=True)
 class FollowerConfig:
     """Settings of the follower's side."""
 
@@ -137,6 +152,7 @@ class FollowerConfig:
     playback: PlaybackConfig = group(PlaybackConfig)
     outage: OutageConfig = group(OutageConfig)
     divergence: DivergenceConfig = group(DivergenceConfig)
+    assistance: AssistanceConfig = group(AssistanceConfig)
 
     def __post_init__(self) -> None:
         if self.outage.outage_after <= self.playback.hold_after:

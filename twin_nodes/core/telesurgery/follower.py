@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.assistance import Assistance
 from twin_nodes.core.telesurgery.command import (
     IDENTITY,
     Command,
@@ -68,6 +69,7 @@ class Follower:
         self.guard = CommandGuard(config.guard)
         self.monitor = DivergenceMonitor(config.divergence)
         self.machine = ModeMachine(config.playback, config.outage)
+        self.assistance = Assistance(config.assistance)
         self._clock = PlayoutClock(config.playback)
         self._player = Player(config.playback, position, quat_xyzw, jaw, fence if fence is not None else Geofence())
         self._slow_ns = round(config.playback.slow_after * NANOSECONDS)
@@ -85,6 +87,7 @@ class Follower:
         self._action = ''
         self._asked = ''
         self._started_ns = 0
+        self._went_alone = False
 
     @property
     def mode(self) -> Mode:
@@ -176,12 +179,23 @@ class Follower:
         player = self._player
         before = player.position
         if dt > 0.0 and player.path.newest is not None:
-            if mode is Mode.CATCH_UP and self._asked == 'discard':
+            if self._assist(now_ns, dt, mode):
+                self._went_alone = True
+            elif mode is Mode.CATCH_UP and self._asked == 'discard':
                 self._return(now_ns, dt)
-            else:
+            elif not (self._went_alone and mode in (Mode.OUTAGE, Mode.HOLD)):  # else it would take the jaw back
                 self._play(now_ns, dt, mode)
         speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
         return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, speed, player.predicts)
+
+    def _assist(self, now_ns: int, dt: float, mode: Mode) -> bool:
+        """Let the assistance move the robot where it is allowed to; it never is while the link is there."""
+        lost = mode is Mode.OUTAGE and self._rate == 0.0
+        move = self.assistance.move(now_ns, self._player.position, lost=lost, agrees=self.monitor.agrees)
+        if move is None:
+            return False
+        self._player.carry(move.target, move.jaw, move.speed * dt, dt=dt)
+        return True
 
     def _decide(self, now_ns: int) -> Mode:
         gap = now_ns - self._valid_ns if self._valid_ns is not None else 1 << 60
@@ -198,14 +212,20 @@ class Follower:
                 caught_up=caught_up,
                 request=request,
                 agrees=self.monitor.agrees,
-                allowed=request == 'discard' or (bool(self._player.playhead) and not self._player.path.overflowed),
+                allowed=request == 'discard' or self._can_replay(),
             ),
         )
         if mode is Mode.CATCH_UP and before is not Mode.CATCH_UP:
             self._asked, self._started_ns, self._chase = request, now_ns, 0.0
             if request == 'discard':
-                self._player.path.overflowed = False
+                self._player.path.overflowed = self._went_alone = False
+        if request == 'stop':
+            self.assistance.disarm()
         return mode
+
+    def _can_replay(self) -> bool:
+        """Whether what waits is whole and begins where the robot stands."""
+        return bool(self._player.playhead) and not (self._player.path.overflowed or self._went_alone)
 
     def _late_ns(self, now_ns: int) -> int:
         if not self._clock.known or not self._player.playhead:

@@ -77,6 +77,10 @@ class Geofence:
         self._fences = tuple(fences)
         self.touches = 0
 
+    def set(self, fences: Sequence[Fence]) -> None:
+        """Take other regions from now on, as the twin changes."""
+        self._fences = tuple(fences)
+
     def keep_out(self, point: Vector, stay: Vector) -> Vector:
         """Return the point itself where it is allowed, else one on the boundary; `stay` where none is found."""
         inside = [fence for fence in self._fences if fence.clearance(point)[0] < 0.0]

@@ -56,6 +56,16 @@ class Leader:
         """Position of the last command [m]."""
         return self._position
 
+    def rebase(self, position: Vector) -> None:
+        """Let the hand hold another place from now on (a clutch): commands go there, shaped, and on with the hand.
+
+        For when the robot has moved by itself, so that `discard` does not undo what it did.
+
+        Args:
+            position: Where the robot is [m].
+        """
+        self._goal = self._inside(position)
+
     def request(self, action: str) -> None:
         """Ask the follower for 'replay', 'discard' or 'stop', with the next command."""
         self._request += 1
@@ -114,10 +124,15 @@ class Leader:
             count = bisect_left(self._stamps, oldest)
             del self._stamps[:count], self._history[:count]
 
-    def packet(self) -> tuple[tuple[Command, ...], tuple[Command, ...]]:
-        """Return the newest commands, newest first, and buffered ones of an outage that the follower lacks."""
+    def packet(self, copies: int | None = None) -> tuple[tuple[Command, ...], tuple[Command, ...]]:
+        """Return the newest commands, newest first, and buffered ones of an outage that the follower lacks.
+
+        Args:
+            copies: How many of the newest; None for `redundancy` where the follower misses some, else one.
+        """
         lossy = self.state is None or self.state.loss > 0.001
-        live = tuple(reversed(self._history[-self._config.redundancy if lossy else -1 :]))
+        count = (self._config.redundancy if lossy else 1) if copies is None else copies
+        live = tuple(reversed(self._history[-count:]))
         return live, self._backlog(len(live))
 
     def _backlog(self, live: int) -> tuple[Command, ...]:

@@ -120,6 +120,13 @@ class Player:
         p, n = self.position, self._nominal
         self._offset = (p[0] - n[0], p[1] - n[1], p[2] - n[2])
 
+    def carry(self, target: Vector, jaw: float | None, step: float, *, dt: float = 0.005) -> None:
+        """Go towards a point that is not of the path by a step [m]; the path goes on from where that leads."""
+        self.predicts = False
+        self._move(toward(self.position, target, step), self.quat_xyzw, self.jaw if jaw is None else jaw, step, dt)
+        p, n = self.position, self._nominal
+        self._offset = (p[0] - n[0], p[1] - n[1], p[2] - n[2])
+
     def _move(self, target: Vector, quat: Quaternion, jaw: float, limit: float, dt: float) -> None:
         target = self._fence.keep_out(target, self.position)
         self.position = toward(self.position, target, limit)
