@@ -15,7 +15,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export NUMBA_NUM_THREADS ?= 1
 
-.PHONY: all setup demo test test-all lint types bench lock clean
+.PHONY: all setup demo test test-all lint types docs bench lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDEXPANSION:
@@ -55,16 +55,16 @@ $(VENV)/.installed: $(VENV)/.wheels $(EMBEDDED:%=$(VENV)/.embedded-%) $(VENV)/.p
 	@$(BIN)/python -m twin_nodes.app.warm
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-docs.txt
 	@scripts/debian-packages test $(PYTHON)
 	@echo 'installing what the tests need'
-	@$(BUILD) -r requirements-test.txt
+	@$(BUILD) -r requirements-test.txt -r requirements-docs.txt
 	@touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/twin demo
 
-test: $(VENV)/.installed-test lint types
+test: $(VENV)/.installed-test lint types docs
 	$(BIN)/python -m pytest
 
 # torch is no requirement: its tests run where it is installed, and else say so
@@ -79,6 +79,11 @@ lint: $(VENV)/.installed-test
 
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
+
+# the reference in it is written from the code; a warning is an error
+docs: $(VENV)/.installed-test
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going -d build/doctrees docs build/docs
+	@echo 'docs: build/docs/index.html'
 
 bench: $(VENV)/.installed-test
 	$(BIN)/twin bench

@@ -78,7 +78,7 @@ setup(
     install_requires=['setuptools', *requirements('requirements.txt'), *EMBEDDED],
     extras_require={
         name: requirements(f'requirements-{name}.txt')
-        for name in ('ros', 'test', 'images', 'tetwild', 'wan', 'learn', 'pdf', 'peers')
+        for name in ('ros', 'test', 'images', 'tetwild', 'wan', 'learn', 'pdf', 'peers', 'docs', 'lerobot')
     },
     zip_safe=False,
     cmdclass={'build_py': FreshBuild},

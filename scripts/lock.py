@@ -34,7 +34,7 @@ def resolve(requirements: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / 'report.json'
         words = [sys.executable, '-m', 'pip', 'install', '-qq', '--dry-run', '--ignore-installed', '--report', report]
-        for file in ('requirements-ros.txt', 'requirements-test.txt'):
+        for file in ('requirements-ros.txt', 'requirements-test.txt', 'requirements-docs.txt'):
             words += ['-r', ROOT / file]
         subprocess.run([*words, '--', *requirements, str(ROOT)], check=True, cwd=ROOT)
         packages = json.loads(report.read_text())['install']

@@ -30,7 +30,7 @@ IN_ROS = {'tf2_ros': 'tf2_ros_py'}  # module → the ROS package that brings it
 # written so that this file does not hold what it looks for
 MACHINE = re.compile('|'.join(['/' + place for place in ('work/', 'root/', 'farm/', r'home/\w+/')]))
 REGISTRY = re.compile('|'.join([r'py' + r'pi\.org', 'python' + r'hosted\.org', 'index' + '-url', 'npm' + r'js\.org']))
-EXTRAS = [f'requirements-{name}.txt' for name in ('images', 'learn', 'tetwild', 'wan', 'pdf')]
+EXTRAS = [f'requirements-{name}.txt' for name in ('images', 'learn', 'tetwild', 'wan', 'pdf', 'lerobot')]
 PEERS = 'requirements-peers.txt'
 NAMED = {'open3d': 'open3d-cpu', 'warp': 'warp-lang', 'zenoh': 'eclipse-zenoh'}  # peers and extras by their modules
 IF_IMPORTABLE = {'crtk_msgs'}  # ROS packages that are used where they are, and not asked for
@@ -164,7 +164,7 @@ def test_requirements_name_what_is_imported(folder, but, files):
 def test_everything_required_is_locked_in_its_range(locked):
     required = [
         item
-        for file in ('requirements.txt', 'requirements-ros.txt', 'requirements-test.txt')
+        for file in ('requirements.txt', 'requirements-ros.txt', 'requirements-test.txt', 'requirements-docs.txt')
         for item in requirements(file)
     ]
     for file in (ROOT / 'pyproject.toml', *ROOT.glob('embedded/*/pyproject.toml')):
