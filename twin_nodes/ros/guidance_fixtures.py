@@ -1,26 +1,34 @@
 """Virtual fixtures over topics: the wrench at the predicted tip, and how far its speed is scaled."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import PoseArray, WrenchStamped
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.errors import InputError, TwinError
+from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.advisor import Advice
-from twin_nodes.core.guidance.clearance import Structure
+from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.fixtures.config import FixtureConfig
 from twin_nodes.core.guidance.fixtures.mixer import FixtureMixer, velocity_scale
-from twin_nodes.core.guidance.fixtures.shapes import FixtureShape, ForbiddenRegion, PathGuide
+from twin_nodes.core.guidance.fixtures.shapes import (
+    FixtureShape,
+    ForbiddenRegion,
+    PathGuide,
+    PlaneGuard,
+    planned_shapes,
+)
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.conversions import ns_to_stamp
+from twin_nodes.ros.conversions import matrix_of, ns_to_stamp
 from twin_nodes.ros.health import Health
 from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.qos import LATCHED, measurement
 
 ROUTE = 'route'
+PLANNED = ('planes', 'cones', 'stops')
 _GAP = 0.2  # s between two advices, after which fixtures come anew
 
 
@@ -37,29 +45,35 @@ class GuidanceFixtures:
 
     def __init__(self, node: Node, health: Health, config: FixtureConfig, frame: str, tip_radius: float) -> None:
         self._health, self._config, self._frame = health, config, frame
-        self._margin = config.safe_distance + tip_radius
+        self._radius, self._margin = tip_radius, config.safe_distance + tip_radius
         self._mixer = FixtureMixer(config)
-        self._shapes: dict[str, FixtureShape] = {}
+        self._regions: dict[str, FixtureShape] = {}
+        self._route: dict[str, FixtureShape] = {}
+        self._planned = {kind: planned_shapes(kind, getattr(config, kind), config) for kind in PLANNED}
         self._last_ns: int | None = None
         qos = measurement(replay=is_replay(node))
         self._wrench = node.create_publisher(WrenchStamped, 'guidance/fixture', qos)
         self._scale = node.create_publisher(Float64, 'guidance/velocity_scale', qos)
         node.create_subscription(PoseArray, 'guidance/route', self._on_route, LATCHED)
+        for kind in PLANNED:
+            node.create_subscription(PoseArray, f'guidance/{kind}', partial(self._on_planned, kind), LATCHED)
+        self._renew()
+
+    def _renew(self) -> None:
+        planned = {name: shape for shapes in self._planned.values() for name, shape in shapes.items()}
+        self._mixer.set(self._regions | self._route | planned)
 
     def watch(self, structures: Sequence[Structure]) -> None:
-        """Take the guarded structures; the route stays."""
-        route = self._shapes.get(ROUTE)
-        self._shapes = {f'{one.name} region': ForbiddenRegion(one.grid, self._margin) for one in structures}
-        if route is not None:
-            self._shapes[ROUTE] = route
-        self._mixer.set(self._shapes)
+        """Take the guarded structures; what is planned stays."""
+        self._regions = {f'{one.name} region': ForbiddenRegion(one.grid, self._margin) for one in structures}
+        self._renew()
 
-    def set_grid(self, name: str, grid: DistanceGrid) -> None:
+    def set_grid(self, name: str, grid: Field) -> None:
         """Give a structure another grid, as when it was carved: the fixture moves over without a jerk."""
-        known = self._shapes.get(f'{name} region')
+        known = self._regions.get(f'{name} region')
         if isinstance(known, ForbiddenRegion) and known.grid is not grid:
-            self._shapes[f'{name} region'] = ForbiddenRegion(grid, self._margin)
-            self._mixer.set(self._shapes)
+            self._regions[f'{name} region'] = ForbiddenRegion(grid, self._margin)
+            self._renew()
 
     def reset(self) -> None:
         """Forget the motion, as after a jump of the clock."""
@@ -68,16 +82,30 @@ class GuidanceFixtures:
 
     def _on_route(self, message: PoseArray) -> None:
         """Take the chosen route as a guide; one without poses ends it."""
-        self._shapes.pop(ROUTE, None)
+        self._route = {}
         try:
-            if message.header.frame_id != self._frame:
-                raise InputError(f'guidance/route is in {message.header.frame_id!r}, not in {self._frame!r}')
-            points = np.array([(one.position.x, one.position.y, one.position.z) for one in message.poses])
+            points = self._lines(message, 'guidance/route')[:, :3]
             if len(points):
-                self._shapes[ROUTE] = PathGuide(points, self._config.path_radius)
+                self._route[ROUTE] = PathGuide(points, self._config.path_radius)
         except TwinError as error:
             self._health.warn('PROTOCOL', f'guidance/route: {error}')
-        self._mixer.set(self._shapes)
+        self._renew()
+
+    def _on_planned(self, kind: str, message: PoseArray) -> None:
+        """Take planes, cones or stops in place of those before; a message that is refused leaves none of its kind."""
+        self._planned[kind] = {}
+        try:
+            self._planned[kind] = planned_shapes(kind, self._lines(message, f'guidance/{kind}'), self._config)
+        except TwinError as error:
+            self._health.warn('PROTOCOL', f'guidance/{kind}: {error}')
+        self._renew()
+
+    def _lines(self, message: PoseArray, topic: str) -> Array:
+        """Return the origin [m] and the z axis of each pose, shape (n, 6)."""
+        if message.header.frame_id != self._frame:
+            raise InputError(f'{topic} is in {message.header.frame_id!r}, not in {self._frame!r}')
+        poses = [matrix_of(one.position, one.orientation, name=topic) for one in message.poses]
+        return np.array([[*pose[:3, 3], *pose[:3, 2]] for pose in poses]).reshape(-1, 6)
 
     def update(self, advice: Advice) -> None:
         """Publish the force at the predicted tip, and the scale of its speed."""
@@ -93,6 +121,11 @@ class GuidanceFixtures:
         scales = [
             velocity_scale(one.distance, -float(one.gradient @ velocity), self._config) for one in advice.clearances
         ]
+        for shapes in self._planned.values():
+            for shape in shapes.values():
+                if isinstance(shape, PlaneGuard):
+                    height = shape.height(position) - self._radius
+                    scales.append(velocity_scale(height, -float(shape.normal @ velocity), self._config))
         self._scale.publish(Float64(data=min(scales)))
 
     def stop(self, stamp_ns: int) -> None:
