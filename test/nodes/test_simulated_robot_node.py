@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import MarkerArray
@@ -14,8 +14,9 @@ from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import published_model
 from twin_nodes.nodes.simulated_robot_node import SimulatedRobotNode
-from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns
+from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns, transform_stamped
 from twin_nodes.ros.crtk import joint_state
+from twin_nodes.ros.qos import MEASUREMENT
 
 CHAIN = SerialChain(published_model('psm_classic'))
 BASE = [0.1, 0.0, 0.2, 0.0, 0.0, 0.0]
@@ -67,9 +68,33 @@ def test_follows_joint_and_pose_commands(start, probe):
     probe.until(by_pose, node, what='servo_cp')
 
 
+def test_follows_poses_of_older_stacks_in_the_base_and_moves_far(start, probe):
+    joints = probe.listen(JointState, 'PSM1/measured_js', DEEP)
+    goals = probe.listen(JointState, 'PSM1/goal_js', DEEP)
+    twists = probe.listen(TwistStamped, 'PSM1/measured_cv', DEEP)
+    # one process cannot hold both types on a topic: the old stack is there first
+    probe._speakers['PSM1/local/move_cp'] = probe.create_publisher(TransformStamped, 'PSM1/local/move_cp', MEASUREMENT)
+    node = lone(start)
+    goal = np.array([-0.5, 0.4, 0.2, 1.0, -0.6, 0.7])
+
+    def by_transform():
+        now_ns = node.get_clock().now().nanoseconds
+        probe.say('PSM1/local/move_cp', transform_stamped(now_ns, 'PSM1_base', 'PSM1', CHAIN.forward(goal[None])[0]))
+        return joints and np.abs(np.array(joints[-1].position) - goal).max() < 2e-3
+
+    probe.until(by_transform, node, what='local/move_cp')
+    assert np.array(goals[-1].position) == pytest.approx(goal, abs=1e-4)
+    speeds = [np.linalg.norm([m.twist.linear.x, m.twist.linear.y, m.twist.linear.z]) for m in twists]
+    assert max(speeds) > 0.01 and twists[-1].header.frame_id == 'world'
+
+
 @pytest.mark.parametrize(
     ('topic', 'make', 'code'),
     [
+        ('servo_cp', lambda now: pose_stamped(now - 10**10, 'world', np.eye(4)), 'STAMP_STALE'),
+        ('servo_cp', lambda now: pose_stamped(0, 'world', np.eye(4)), 'STAMP_ZERO'),
+        ('interpolate_jp', lambda now: joint_state(now, '', CHAIN.names, [float('nan')] * 6), 'NOT_FINITE'),
+        ('move_jp', lambda now: joint_state(now, 'PSM2_base', CHAIN.names, CHAIN.middle), 'WRONG_ARM'),
         ('servo_jp', lambda now: joint_state(now, '', CHAIN.names, [9.0] * 6), 'JOINT_LIMIT'),
         ('servo_jp', lambda now: joint_state(now - 10**10, '', CHAIN.names, CHAIN.middle), 'STAMP_STALE'),
         ('servo_cp', lambda now: pose_stamped(now, 'world', np.eye(4)), 'UNREACHABLE'),
@@ -90,7 +115,7 @@ def test_refuses_commands_with_the_reason(start, probe, topic, make, code):
 def test_moves_the_first_ring(start, probe):
     models = probe.listen_latched(MarkerArray, 'task/model')
     node = start(SimulatedRobotNode, arms=['PSM1', 'PSM2'], bases=PAIR, rings=1, speed=3.0, patience=0.0)
-    probe.until(lambda: node.board.transferred() == 1, node, what='a ring on the other side')
+    probe.until(lambda: node.board.transferred() == 1, node, what='a ring on the other side', deadline_s=60.0)
     assert node.board.dropped == 0 and models
     assert {marker.ns for marker in models[0].markers} == {'board', 'pegs', 'rings'}
 

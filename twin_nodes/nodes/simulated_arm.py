@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
@@ -16,8 +17,9 @@ from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.simulate.psm import OperatingState, SimulatedArm, SimulatedArmConfig
-from twin_nodes.ros.conversions import pose_from, pose_stamped
-from twin_nodes.ros.crtk import crtk_messages, joint_state, read_joints
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped
+from twin_nodes.ros.crtk import CrtkPoseInput, crtk_messages, joint_state, read_joints
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.qos import LATCHED, MEASUREMENT
 
@@ -30,12 +32,24 @@ COMMAND_SUBSCRIPTION = QoSProfile(
 )
 
 
+def check_age(stamp_ns: int, now_ns: int, limit: float) -> None:
+    """Refuse a command that is not fresh, as that for joints: the arm would jump back to where a hand once was.
+
+    Raises:
+        InputError: STAMP_STALE.
+    """
+    age = (now_ns - stamp_ns) / NANOSECONDS
+    if age > limit:
+        raise InputError(f'stamp is {age:.3f} s old, limit {limit} s', code='STAMP_STALE')
+
+
 class SimulatedArmTopics:
     """Publishes the state of a simulated arm and takes its commands, with the names and types of CRTK.
 
-    Out: measured_js, setpoint_js, measured_cp and setpoint_cp in the reference frame and below local/ in the base,
-    jaw/measured_js, jaw/setpoint_js, operating_state (with crtk_msgs), and truth/measured_cp, where the tip really is
-    in the base. In: servo_jp, move_jp, servo_cp, move_cp, local/servo_cp, jaw/servo_jp, state_command (with crtk_msgs).
+    Out: measured_js, setpoint_js, goal_js, measured_cp, setpoint_cp and measured_cv in the reference frame and below
+    local/ in the base, jaw/measured_js, jaw/setpoint_js, operating_state (with crtk_msgs), and truth/measured_cp, where
+    the tip really is in the base. In: servo_, interpolate_ and move_ of jp, cp, local/…_cp and jaw/…_jp, poses also as
+    TransformStamped of older stacks; state_command (with crtk_msgs).
 
     Args:
         node: The node.
@@ -47,24 +61,32 @@ class SimulatedArmTopics:
         reference: Frame of measured_cp.
         base: reference_T_base, shape (4, 4).
         takes_commands: Whether commands are taken; not while a script holds the arm.
+        max_age: Older commands are refused [s].
     """
 
     def __init__(
         self, node: Node, health: Health, name: str, model: RobotModel, config: SimulatedArmConfig,
         rng: np.random.Generator, reference: str, base: Array, *, takes_commands: bool,
+        max_age: float,
     ) -> None:  # fmt: skip
         self.name, self.base, self.simulated = name, base, SimulatedArm(model, config, rng)
         self._node, self._health, self._reference = node, health, reference
         self._base_frame = f'{name}_base'
         # joint limits are those of the controller, and a command is fresh or nothing
-        self._reader = JointReader(self.simulated.chain, JointsConfig(angle_margin=0.0, length_margin=0.0), arm=name)
-        self._joints = self._publishers(JointState, 'measured_js', 'setpoint_js', 'jaw/measured_js', 'jaw/setpoint_js')
+        limits = JointsConfig(max_age=max_age, angle_margin=0.0, length_margin=0.0)
+        self._max_age = max_age
+        self._reader = JointReader(self.simulated.chain, limits, arm=name)
+        self._joints = self._publishers(
+            JointState, 'measured_js', 'setpoint_js', 'goal_js', 'jaw/measured_js', 'jaw/setpoint_js'
+        )
         self._poses = self._publishers(
             PoseStamped, 'measured_cp', 'setpoint_cp', 'local/measured_cp', 'local/setpoint_cp', 'truth/measured_cp'
         )
+        self._twists = self._publishers(TwistStamped, 'measured_cv', 'local/measured_cv')
         self._messages = crtk_messages()
         self._said: tuple[OperatingState, bool, bool] | None = None
         self._operating = self._operating_output()
+        self._poses_in: list[CrtkPoseInput] = []
         if takes_commands:
             self._listen()
 
@@ -81,16 +103,13 @@ class SimulatedArmTopics:
         return self._node.create_publisher(self._messages.OperatingState, f'{self.name}/operating_state', LATCHED)
 
     def _listen(self) -> None:
-        takers: tuple[tuple[Any, str, Callable[[Any], None]], ...] = (
-            (JointState, 'servo_jp', self._servo_jp),
-            (JointState, 'move_jp', self._servo_jp),
-            (PoseStamped, 'servo_cp', lambda message: self._servo_cp(message, local=False)),
-            (PoseStamped, 'move_cp', lambda message: self._servo_cp(message, local=False)),
-            (PoseStamped, 'local/servo_cp', lambda message: self._servo_cp(message, local=True)),
-            (JointState, 'jaw/servo_jp', self._servo_jaw),
-        )
-        for kind, topic, take in takers:
-            self._node.create_subscription(kind, f'{self.name}/{topic}', self._guarded(take), COMMAND_SUBSCRIPTION)
+        node, qos = self._node, COMMAND_SUBSCRIPTION
+        for word in ('servo', 'interpolate', 'move'):
+            for topic, take in ((f'{word}_jp', self._servo_jp), (f'jaw/{word}_jp', self._servo_jaw)):
+                node.create_subscription(JointState, f'{self.name}/{topic}', self._guarded(take), qos)
+            for topic, local in ((f'{word}_cp', False), (f'local/{word}_cp', True)):
+                taken = self._guarded(partial(self._take_cp, local=local, far=word == 'move'))
+                self._poses_in.append(CrtkPoseInput(node, f'{self.name}/{topic}', taken, qos, at_once=True))
 
     def _guarded(self, take: Callable[[Any], None]) -> Callable[[Any], None]:
         def on_message(message: Any) -> None:
@@ -112,11 +131,13 @@ class SimulatedArmTopics:
             message.name = list(self.simulated.chain.names)
         self.simulated.servo_jp(read_joints(message, self._reader, now_ns=self._now_ns()).positions)
 
-    def _servo_cp(self, message: PoseStamped, *, local: bool) -> None:
+    def _take_cp(self, message: Any, *, local: bool, far: bool) -> None:
         frame = self._base_frame if local else self._reference
         said = bool(message.header.frame_id)  # clients of CRTK leave it out: the topic says the frame
-        pose = pose_from(message, frame=frame if said else None, now_ns=self._now_ns()).pose
-        self.simulated.servo_cp(pose if local else inverse(self.base) @ pose)
+        now_ns = self._now_ns()
+        record = pose_from(message, frame=frame if said else None, now_ns=now_ns)
+        check_age(record.stamp_ns, now_ns, self._max_age)
+        self.simulated.servo_cp(record.pose if local else inverse(self.base) @ record.pose, far=far)
 
     def _servo_jaw(self, message: JointState) -> None:
         if len(message.position) != 1:
@@ -132,6 +153,7 @@ class SimulatedArmTopics:
         joints = {
             'measured_js': joint_state(stamp_ns, reference, names, measured, arm.velocity),
             'setpoint_js': joint_state(stamp_ns, reference, names, arm.setpoint),
+            'goal_js': joint_state(stamp_ns, reference, names, arm.goal),
             'jaw/measured_js': joint_state(stamp_ns, reference, ('jaw',), [arm.jaw]),
             'jaw/setpoint_js': joint_state(stamp_ns, reference, ('jaw',), [arm.jaw_goal]),
         }
@@ -145,7 +167,22 @@ class SimulatedArmTopics:
         for publishers, messages in ((self._joints, joints), (self._poses, poses)):
             for topic, message in messages.items():
                 publishers[topic].publish(message)
+        self._say_twist(stamp_ns, measured)
         self._say_state(stamp_ns, base)
+
+    def _say_twist(self, stamp_ns: int, measured: Array) -> None:
+        """Publish the velocity of the tip, along the axes of the base and of the reference frame."""
+        twist = self.simulated.chain.jacobian(measured) @ self.simulated.velocity
+        turn = self.base[:3, :3]
+        for topic, frame, (linear, angular) in (
+            ('local/measured_cv', self._base_frame, (twist[:3], twist[3:])),
+            ('measured_cv', self._reference, (turn @ twist[:3], turn @ twist[3:])),
+        ):
+            message = TwistStamped()
+            message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
+            message.twist.linear.x, message.twist.linear.y, message.twist.linear.z = map(float, linear)
+            message.twist.angular.x, message.twist.angular.y, message.twist.angular.z = map(float, angular)
+            self._twists[topic].publish(message)
 
     def _say_state(self, stamp_ns: int, frame: str) -> None:
         arm = self.simulated

@@ -46,6 +46,10 @@ class SimulatedRobotNodeConfig:
     patience: float = setting('Start without them after this time.', 15.0, unit='s', minimum=0.0, maximum=600.0)
     seed: int = setting('Seed of all noise.', 1, minimum=0)
     realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', False)
+    command_age: float = setting(
+        'Older commands are refused: the arm would go back to where a hand once was.', 1.0, unit='s', minimum=0.01,
+        maximum=10.0,
+    )  # fmt: skip
     arm: SimulatedArmConfig = group(SimulatedArmConfig)
 
     def __post_init__(self) -> None:
@@ -87,6 +91,7 @@ class SimulatedRobotNode(Node):
                     config.reference_frame,
                     base,
                     takes_commands=config.task != 'peg_transfer',
+                    max_age=config.command_age,
                 )
             )
         self._tf = TransformBroadcaster(self)

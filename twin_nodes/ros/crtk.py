@@ -43,14 +43,19 @@ class CrtkPoseInput:
         topic: Topic of the poses.
         on_pose: Gets each message, of either type.
         qos: For the subscription.
+        at_once: Whether PoseStamped is listened to before anybody publishes, so that a single command is not missed.
     """
 
-    def __init__(self, node: Node, topic: str, on_pose: Callable[[Any], None], qos: QoSProfile) -> None:
+    def __init__(
+        self, node: Node, topic: str, on_pose: Callable[[Any], None], qos: QoSProfile, *, at_once: bool = False
+    ) -> None:
         self._node, self._topic, self._on_pose, self._qos = node, topic, on_pose, qos
         self._type = ''
         self._subscription: Any = None
         self._timer = node.create_timer(LOOK_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.look()
+        if at_once and not self._type:
+            self._listen(next(iter(POSE_TYPES)))
 
     @property
     def is_heard(self) -> bool:
@@ -61,12 +66,14 @@ class CrtkPoseInput:
         """Listen to the type that is published, PoseStamped where both are."""
         published = other_publishers(self._node, self._topic)
         wanted = next((kind for kind in POSE_TYPES if kind in published), '')
-        if not wanted or wanted == self._type:
-            return
+        if wanted and wanted != self._type:
+            self._listen(wanted)
+
+    def _listen(self, kind: str) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-        self._subscription = self._node.create_subscription(POSE_TYPES[wanted], self._topic, self._on_pose, self._qos)
-        self._type = wanted
+        self._subscription = self._node.create_subscription(POSE_TYPES[kind], self._topic, self._on_pose, self._qos)
+        self._type = kind
 
 
 class CrtkPoseOutput:

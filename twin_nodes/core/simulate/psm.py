@@ -77,6 +77,7 @@ class SimulatedArm:
         self._speed = np.where(self.chain.is_prismatic, config.max_slide_speed, config.max_angle_speed)
         self._noise = np.where(self.chain.is_prismatic, config.length_noise, config.angle_noise)
         self._inverse = InverseConfig(position_tolerance=1e-6, rotation_tolerance=1e-5, restarts=0)
+        self._moving = InverseConfig(position_tolerance=1e-6, rotation_tolerance=1e-5)
         home = np.clip(np.zeros(len(self.chain)), self.chain.lower, self.chain.upper)
         home[self.chain.is_prismatic] = np.clip(
             HOME_INSERTION, self.chain.lower[self.chain.is_prismatic], self.chain.upper[self.chain.is_prismatic]
@@ -121,17 +122,27 @@ class SimulatedArm:
             raise InputError('the goal is beyond the joint limits', code='JOINT_LIMIT')
         self._goal = goal.copy()
 
-    def servo_cp(self, base_T_tip: Array) -> None:
+    @property
+    def goal(self) -> Array:
+        """Where it is on the way to [rad or m], shape (m,)."""
+        return self._goal.copy()
+
+    def servo_cp(self, base_T_tip: Array, *, far: bool = False) -> None:
         """Take a goal of the tip.
+
+        Args:
+            base_T_tip: The goal [m], shape (4, 4).
+            far: Whether it may be far from the present place, as that of a move and not of a stream.
 
         Raises:
             InputError: Not enabled or homed, NaN, or UNREACHABLE: the goal is dropped.
         """
         self._need_enabled()
-        found = self.chain.inverse(base_T_tip, self._goal, self._inverse)
+        found = self.chain.inverse(base_T_tip, self._goal, self._moving if far else self._inverse)
         if not found.converged:
+            near = '' if far else ' near the present ones'
             raise InputError(
-                f'no joint positions near the present ones reach the pose: {found.position_error * 1e3:.1f} mm and '
+                f'no joint positions{near} reach the pose: {found.position_error * 1e3:.1f} mm and '
                 f'{np.degrees(found.rotation_error):.1f}° are left',
                 code='UNREACHABLE',
             )
