@@ -29,6 +29,19 @@ def igtl_serve(
     raise typer.Exit(serve(file, host=host, port=port, rate=rate, loop=loop, version=version, wait=wait))
 
 
+@igtl.command('live')
+def igtl_live(
+    tools: Annotated[list[str] | None, typer.Argument(help='Tools to send; all by default.')] = None,
+    host: Annotated[str, typer.Option(help='Address to listen on.')] = '127.0.0.1',
+    port: Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')] = 18944,
+    version: Annotated[int, typer.Option(min=1, max=2, help='OpenIGTLink header version.')] = 1,
+) -> None:
+    """Serve what the twin says now, poses of the tools and of the tip in the image, to 3D Slicer and others."""
+    from twin_nodes.app.igtl_live import live
+
+    raise typer.Exit(live(tuple(tools or ()), host=host, port=port, version=version))
+
+
 @calibrate.callback()
 def _calibrate() -> None:
     """Calibrate a tool from a recording."""
@@ -41,7 +54,7 @@ def _register() -> None:
 
 @igtl.callback()
 def _igtl() -> None:
-    """Serve recordings over OpenIGTLink."""
+    """Serve recordings, or the running twin, over OpenIGTLink."""
 
 
 @calibrate.command('pivot')
