@@ -23,6 +23,7 @@ from twin_nodes.core.telesurgery.anatomy_fences import AnatomyFences
 from twin_nodes.io.link_key import make_key
 from twin_nodes.io.link_scenarios import load_scenario
 from twin_nodes.io.urdf import rotation_from_rpy
+from twin_nodes.ros.prompt_process import favour_process
 
 ARM = 'PSM1'
 NERVE = 'nerve'
@@ -55,6 +56,7 @@ def run_telesurgery(
         with session:
             watch = TelesurgeryWatch(ARM)
             session.join(watch)
+            favour_process()  # what judges must not be late itself
             session.spin_until(lambda: False, seconds=seconds)
             failures = session.failures()
     for failure in failures:

@@ -18,7 +18,7 @@ class Return:
     """How a robot came back to its operator.
 
     Args:
-        step: Largest step of the set point in the first second [m].
+        step: Largest step of the set point on the way to him, in the first second of it [m].
         speed: Largest speed in the first second of the way to him [m/s].
     """
 
@@ -57,10 +57,9 @@ def returns(watch: TelesurgeryWatch) -> list[Return]:
         if number + 1 < len(watch.modes):
             joined = min((watch.modes[number + 1][0] - asked_ns) * 1e-9, FIRST_S)
         times, points = watch.told.since(asked_ns - 20_000_000)
-        first = times < 0.02 + FIRST_S
-        if first.sum() > 1:
-            steps = np.linalg.norm(np.diff(points[first], axis=0), axis=1)
-            way = times < 0.02 + joined
+        way = times < 0.02 + joined
+        if way.sum() > 1:
+            steps = np.linalg.norm(np.diff(points[way], axis=0), axis=1)
             found.append(Return(float(steps.max()), fastest(times[way], points[way])))
     return found
 

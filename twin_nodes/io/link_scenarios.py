@@ -29,7 +29,7 @@ def scenario_names() -> list[str]:
 
 
 def load_scenario(name: str) -> Scenario:
-    """Load a scenario by name (N7), title (geo), the beginning of one title only (jhu), or YAML file.
+    """Load a scenario by name (N7), title (geo), the beginning of one alone (jhu), or YAML file.
 
     Raises:
         ConfigError: for an unknown name, with the nearest; or a file with a wrong key or value.
@@ -41,9 +41,9 @@ def load_scenario(name: str) -> Scenario:
     for path in _files().values():
         values = _mapping(path)
         known |= {str(values['name']).lower(): path, str(values['title']).lower(): path}
-    begun = {path for title, path in known.items() if title.startswith(name.lower()) and name}
-    if name.lower() not in known and len(begun) == 1:
-        return _scenario(begun.pop())
+    begun = sorted((title for title in known if name and title.startswith(name.lower())), key=len)
+    if begun and all(title.startswith(begun[0]) for title in begun):
+        return _scenario(known[begun[0]])
     if name.lower() not in known:
         near = difflib.get_close_matches(name.lower(), known, 1, 0.0)
         raise ConfigError(

@@ -111,7 +111,7 @@ class ConsoleNode(Node):
     def _on_mode(self, message: String) -> None:
         if message.data != self._mode:
             self._mode, self._mode_ns = message.data, time.monotonic_ns()
-            if self._mode in MOVES_IN[:2]:
+            if self._mode in ('connected', 'degraded', 'catch-up'):
                 self._asked = 0
 
     def tick(self) -> None:

@@ -30,8 +30,13 @@ BENCHES = {
     'target': 'twin_nodes.app.bench.target',
     'build': 'twin_nodes.app.bench.build',
     'telesurgery': 'twin_nodes.app.bench.telesurgery',
+    'telesurgery_live': 'twin_nodes.app.bench.telesurgery_live',
+    'telesurgery_kills': 'twin_nodes.app.bench.telesurgery_kills',
+    'telesurgery_soak': 'twin_nodes.app.bench.telesurgery_soak',
     'view': 'twin_nodes.app.bench.view',
 }
+# benches that take half an hour and more, and are run by name only
+_LONG = ('telesurgery_kills', 'telesurgery_soak')
 # benches that hold the figures of others, which then do not run again
 _HOLDS = {'tracking': ('filter',)}
 
@@ -40,7 +45,7 @@ def run(names: list[str], quick: bool, json: bool) -> int:
     """Run benches and print their figures as they come.
 
     Args:
-        names: Which; all when empty.
+        names: Which; when empty all but the long ones.
         quick: Smaller samples, the same figures.
         json: One JSON object per line.
 
@@ -61,7 +66,7 @@ def run(names: list[str], quick: bool, json: bool) -> int:
 
 def _all() -> list[str]:
     held = {other for others in _HOLDS.values() for other in others}
-    return [name for name in BENCHES if name not in held]
+    return [name for name in BENCHES if name not in held and name not in _LONG]
 
 
 def _check(name: str) -> None:
