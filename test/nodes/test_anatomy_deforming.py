@@ -393,6 +393,23 @@ def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case,
     assert len(deformed.nodes) == count
 
 
+def test_when_time_is_up_the_best_answer_so_far_is_sent_and_it_is_said(start, probe, case):
+    deformed = Deformed(start, probe, case, deforming__budget=0.001, deforming__session__solver__tolerance=1e-8)
+    deformed.take_hold()
+    place = deformed.front.copy()
+
+    def late():
+        place[1] -= 0.0005
+        deformed.streams.say(tip_at(*place))
+        return probe.code('anatomy: deforming') == 'DEFORM_LATE'
+
+    probe.until(late, deformed.node, what='a late frame')
+    assert probe.values('anatomy: deforming')['status'] == 'out_of_time'
+    assert 'best answer so far' in probe.status('anatomy: deforming').message
+    assert deformed.node.health.counters['DEFORM_LATE'] >= 1
+    probe.until(lambda: np.abs(deformed.displacement()).max() > 2e-4, deformed.node, what='what was found so far')
+
+
 @pytest.mark.parametrize(
     ('settings', 'match'),
     [

@@ -1,9 +1,9 @@
 """`MarkerArray` written from arrays, as the bytes that go over the wire.
 
-A surface of 20 000 triangles has 60 000 corners. As `Point` objects they take 0.1 s to make and to serialise; their
-bytes are there already, in the array. The layout is that of plain CDR, little-endian (OMG DDSI-RTPS 2.5, section 10,
-and DDS-XTypes 1.3, section 7.4.1): each value is aligned to its size, counted from the end of the four bytes in front.
-`marker_reading` reads them.
+A surface of 20 000 triangles has 60 000 corners. As `Point` objects they take tens of milliseconds to make and to
+serialise; their bytes are there already, in the array. The layout is that of plain CDR, little-endian (OMG DDSI-RTPS
+2.5, section 10, and DDS-XTypes 1.3, section 7.4.1): each value is aligned to its size, counted from the end of the four
+bytes in front. `marker_reading` reads them.
 """
 
 import struct

@@ -172,7 +172,7 @@ class LiveDeformingConfig:
         unit='s', minimum=0.0, maximum=10.0,
     )  # fmt: skip
     surface_period: float = setting(
-        'The deformed surface comes this often while it moves.', 0.5, unit='s', minimum=0.1, maximum=60.0
+        'The deformed surface comes this often while it moves.', 0.1, unit='s', minimum=0.02, maximum=60.0
     )
     vertices_period: float = setting(
         'The vertices of the deforming structures, which the guidance measures to, come this often while they move.',
@@ -185,7 +185,8 @@ class LiveDeformingConfig:
         'A surface that moved less is not sent again.', 0.0003, unit='m', minimum=0.0, maximum=0.1
     )
     surface_triangles: int = setting(
-        'Triangles of all deforming surfaces together; finer ones are decimated. 6500 make 0.5 MB.', 6000, minimum=100,
+        'Triangles of all deforming surfaces together; finer ones are decimated. 20 000 make 1.4 MB.', 20_000,
+        minimum=100,
         maximum=1_000_000,
     )  # fmt: skip
     session: AnatomySessionConfig = group(AnatomySessionConfig)
