@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
+from twin_nodes.app.bench import guidance_moving as moving
 from twin_nodes.app.bench import guidance_trials as trials
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid, exact_distances
@@ -29,6 +30,7 @@ NEAR = 0.0005  # m
 STRUCTURES = 10
 DOMAINS = 100
 _BURST = 8
+_FLUSH = 16 << 20  # numbers; 128 MiB, more than any cache holds
 
 
 def run(quick: bool = False) -> Iterator[dict[str, object]]:
@@ -44,7 +46,9 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
     grid = DistanceGrid.from_surface(surface, 0.001, 0.01)
     parts = (
         _distances(surface, grid, quick),
+        moving.motions(surface, _near(surface, 0.005, POINTS, np.random.default_rng(0)), _open3d(), quick),
         _many_structures(grid, quick),
+        moving.carved_and_deforming(grid, surface, quick),
         _tool(quick),
         _alarms(quick),
         _fixtures(quick),
@@ -87,6 +91,9 @@ def _distances(surface: Surface, grid: DistanceGrid, quick: bool) -> Iterator[Fi
                 ratio=ratio)  # fmt: skip
     yield judge('distance_only_time_ratio_to_open3d', times['own'] / times['open3d distance'], '',
                 peer='open3d, without the gradient')  # fmt: skip
+    cold = _cold({'own': lambda: grid.query(points), 'open3d': with_gradient}, 5 if quick else 20)
+    yield judge('distance_time_ratio_to_open3d_cold', cold['own'] / cold['open3d'], '', peer='open3d, caches cold',
+                ratio=cold['own'] / cold['open3d'])  # fmt: skip
     yield judge('distance_1000_points_us', 1e6 * times['own'], 'µs', peer='open3d', ratio=ratio)
 
 
@@ -208,6 +215,19 @@ def _in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
                 call()
                 if turn >= 2:
                     spent[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(times)) for name, times in spent.items()}
+
+
+def _cold(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median time of each call [s] when nothing of what it needs is in a cache."""
+    flush = np.zeros(_FLUSH)
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            flush += 1.0
+            begin = time.perf_counter()
+            call()
+            spent[name].append(time.perf_counter() - begin)
     return {name: float(np.median(times)) for name, times in spent.items()}
 
 
