@@ -2,11 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 
 from twin_nodes.app.bench.replay_room import write_room_bag
 from twin_nodes.app.metrics import measure_bag, print_metrics
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.robot.chain import SerialChain
+from twin_nodes.core.robot.published import published_model
+from twin_nodes.io.bags.qos import OfferedQos
+from twin_nodes.io.bags.writer import BagWriter
+from twin_nodes.ros.crtk import joint_state
 
 
 @pytest.fixture(scope='module')
@@ -35,3 +42,35 @@ def test_scores_trials_among_each_other(bags, capsys):
 def test_says_what_the_bag_has_when_a_topic_is_missing(bags):
     with pytest.raises(InputError, match=r'no pose or wrench on /saw/measured_cp; it has /drill/measured_cp'):
         measure_bag(bags[0], topics=('/saw/measured_cp',))
+
+
+@pytest.fixture(scope='module')
+def arm_bag(tmp_path_factory):
+    """Joints of an arm whose tip walks 40 mm to and fro by its insertion, with a jaw beside it, and a bad message."""
+    path = tmp_path_factory.mktemp('arm') / 'bag'
+    chain = SerialChain(published_model('psm_classic'))
+    kind = 'sensor_msgs/msg/JointState'
+    with BagWriter(path) as writer:
+        arm, jaw = (
+            writer.add_topic(name, kind, qos=(OfferedQos(),)) for name in ('/PSM1/measured_js', '/PSM1/jaw/measured_js')
+        )
+        for index in range(400):
+            stamp_ns = 10**18 + index * 10_000_000
+            q = np.zeros(6)
+            q[2] = 0.12 + 0.02 * np.sin(2.0 * np.pi * index / 400.0)
+            names = chain.names[: 5 if index == 7 else 6]
+            writer.write(arm, stamp_ns, serialize_message(joint_state(stamp_ns, '', names, q[: len(names)])))
+            writer.write(jaw, stamp_ns, serialize_message(joint_state(stamp_ns, '', ('jaw',), [0.2])))
+    return path
+
+
+def test_measures_the_tip_of_an_arm_from_its_joints(arm_bag):
+    name = next(iter(measure_bag(arm_bag).left_out))
+    assert '--model PSM1=psm_classic' in measure_bag(arm_bag).left_out[name]
+    for models in (('PSM1=psm_classic',), ('psm_classic',)):
+        trial = measure_bag(arm_bag, models=models)
+        assert set(trial.motions) == {name} and not trial.left_out
+        assert trial.motions[name].path_length == pytest.approx(0.08, rel=0.02)
+    assert 'missing' in measure_bag(arm_bag, models=('mtmr',)).left_out[name]
+    with pytest.raises(InputError, match="no joints of 'PSM2'; did you mean 'PSM1'"):
+        measure_bag(arm_bag, models=('PSM2=psm_classic',))

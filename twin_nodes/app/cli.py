@@ -349,13 +349,16 @@ def export(
 @app.command()
 def metrics(
     bags: Annotated[list[Path], typer.Argument(help='Bags; with several, trials are scored among each other.')],
-    topic: Annotated[list[str] | None, typer.Option(help='Topic with poses or wrenches; all by default.')] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help='Topic with poses, wrenches or joints; all by default.')
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help='ARM=MODEL of joints (or MODEL for all): the tip.')] = None,
     json: Json = False,
 ) -> None:
     """Measure motion and force in bags: path, time, smoothness, rest, peaks, and a score."""
     from twin_nodes.app.metrics import print_metrics
 
-    _end(print_metrics(bags, topics=tuple(topic or ()), as_json=json))
+    _end(print_metrics(bags, topics=tuple(topic or ()), models=tuple(model or ()), as_json=json))
 
 
 @app.command()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.metrics_joints import NEEDED, joint_topics, models_of, tips_of
+from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.skill.motion import ForceMeasures, MotionMeasures, SkillConfig, measure_force, measure_motion
 from twin_nodes.core.skill.score import entropy_score
@@ -34,12 +36,15 @@ class Trial:
     left_out: dict[str, str]
 
 
-def measure_bag(path: Path, *, topics: tuple[str, ...] = (), config: SkillConfig | None = None) -> Trial:
-    """Measure all poses and wrenches of a bag.
+def measure_bag(
+    path: Path, *, topics: tuple[str, ...] = (), models: tuple[str, ...] = (), config: SkillConfig | None = None
+) -> Trial:
+    """Measure all poses and wrenches of a bag, and the tips of arms that tell their joints.
 
     Args:
         path: The bag.
-        topics: The topics; all with a pose or a wrench when empty.
+        topics: The topics; all with a pose, a wrench or the joints of an arm when empty.
+        models: ARM=MODEL, or MODEL for all arms: published ones, or URDF or xacro files.
         config: How motion is measured.
 
     Raises:
@@ -47,7 +52,15 @@ def measure_bag(path: Path, *, topics: tuple[str, ...] = (), config: SkillConfig
     """
     config = config or SkillConfig()
     reader = BagReader(path)
-    kinds = {name: topic.type_name for name, topic in reader.topics.items() if topic.type_name in {**_POSES, **_FORCES}}
+    types = {name: topic.type_name for name, topic in reader.topics.items()}
+    arms = joint_topics(types)
+    kinds = {name: kind for name, kind in types.items() if kind in {**_POSES, **_FORCES} or name in arms}
+    unknown = sorted(set(models_of(models)) - {'', *arms.values()})
+    if unknown:
+        raise InputError(
+            f'{path.name}: no joints of {unknown[0]!r}{nearest(unknown[0], arms.values())}; it has those of '
+            f'{", ".join(sorted(set(arms.values()))) or "no arm"}'
+        )
     wanted = topics or tuple(name for name in kinds if not any(part in name for part in _LATCHED))
     missing = [name for name in wanted if name not in kinds]
     if missing or not wanted:
@@ -56,7 +69,10 @@ def measure_bag(path: Path, *, topics: tuple[str, ...] = (), config: SkillConfig
             f'it has {", ".join(sorted(kinds)) or "none"}'
         )
     trial = Trial(str(path), {}, {}, {})
-    for name, (stamps_ns, values) in _samples(reader, wanted).items():
+    for name in wanted:
+        if name in arms:
+            _measure_arm(trial, reader, name, arms[name], models_of(models), config)
+    for name, (stamps_ns, values) in _samples(reader, tuple(name for name in wanted if name not in arms)).items():
         try:
             if kinds[name] in _FORCES:
                 trial.forces[name] = measure_force(stamps_ns, values, config)
@@ -65,6 +81,19 @@ def measure_bag(path: Path, *, topics: tuple[str, ...] = (), config: SkillConfig
         except InputError as error:
             trial.left_out[name] = str(error)
     return trial
+
+
+def _measure_arm(
+    trial: Trial, reader: BagReader, topic: str, arm: str, models: dict[str, str], config: SkillConfig
+) -> None:
+    model = models.get(arm, models.get('', ''))
+    if not model:
+        trial.left_out[topic] = NEEDED.format(arm=arm)
+        return
+    try:
+        trial.motions[topic] = measure_motion(*tips_of(reader, topic, arm, model), config)
+    except InputError as error:
+        trial.left_out[topic] = str(error)
 
 
 def _samples(reader: BagReader, topics: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -85,9 +114,11 @@ def _samples(reader: BagReader, topics: tuple[str, ...]) -> dict[str, tuple[np.n
     return samples
 
 
-def print_metrics(paths: list[Path], *, topics: tuple[str, ...] = (), as_json: bool = False) -> int:
+def print_metrics(
+    paths: list[Path], *, topics: tuple[str, ...] = (), models: tuple[str, ...] = (), as_json: bool = False
+) -> int:
     """Print the measures of bags, and a score when there are several with the same topic; returns the exit status."""
-    trials = [measure_bag(path, topics=topics) for path in paths]
+    trials = [measure_bag(path, topics=topics, models=models) for path in paths]
     scores = score_trials(trials)
     for trial in trials:
         if as_json:

@@ -1,0 +1,57 @@
+"""The tip of an arm from the joint states of a bag, for the measures of motion."""
+
+from typing import Any
+
+import numpy as np
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.robot.chain import SerialChain
+from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.urdf import open_robot
+
+JOINTS = 'sensor_msgs/msg/JointState'
+NEEDED = 'the joints of an arm: name its model to measure its tip, such as --model {arm}=psm_classic'
+
+
+def joint_topics(kinds: dict[str, str]) -> dict[str, str]:
+    """Return the arm of each topic that tells the joints of one, `<arm>/measured_js`; not of jaws and grippers."""
+    arms = {}
+    for name, kind in kinds.items():
+        parts = name.strip('/').split('/')
+        if kind == JOINTS and parts[-1] == 'measured_js' and len(parts) > 1 and parts[-2] not in ('jaw', 'gripper'):
+            arms[name] = parts[-2]
+    return arms
+
+
+def models_of(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the model of each arm from ARM=MODEL, that of all arms under '' from MODEL alone."""
+    return {
+        arm if found else '': model if found else arm for arm, found, model in (one.partition('=') for one in given)
+    }
+
+
+def tips_of(reader: BagReader, topic: str, arm: str, model: str) -> tuple[Array, Array]:
+    """Return stamps [ns] (n,) and positions of the tip in the base of the arm [m], shape (n, 3).
+
+    Raises:
+        InputError: A model that is refused, or no good joint state, with the reason of the last.
+    """
+    chain = SerialChain(open_robot(model))
+    checker = JointReader(chain, JointsConfig(), arm=arm)
+    stamps, positions, why = [], [], 'the topic is empty'
+    for message in reader.messages(topics=(topic,)):
+        record: Any = reader.decode(message)
+        stamp_ns = record.header.stamp.sec * NANOSECONDS + record.header.stamp.nanosec
+        try:
+            sample = checker.read(stamp_ns, list(record.name), list(record.position), now_ns=None)
+        except InputError as error:
+            why = str(error)
+            continue
+        stamps.append(sample.stamp_ns)
+        positions.append(sample.positions)
+    if not stamps:
+        raise InputError(f'no good joint state: {why}')
+    return np.array(stamps, dtype=np.int64), chain.forward(np.array(positions))[:, :3, 3]
