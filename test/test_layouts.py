@@ -1,6 +1,7 @@
 """The layouts for RViz, Foxglove and PlotJuggler name nothing that no node publishes."""
 
 import ast
+import dataclasses
 import importlib
 import json
 import re
@@ -79,6 +80,49 @@ def test_rviz_shows_what_is_published(published):
     for display in displays:
         wanted = DISPLAYS[display['Class'].rsplit('/', 1)[1]]
         assert type_of(display['Topic']['Value'], published) == wanted
+
+
+def test_rviz_asks_for_what_is_offered(published):
+    """A latched topic taken as volatile shows nothing to who joins late; the other way round they never match."""
+    layout = yaml.safe_load((LAYOUTS / 'twin.rviz').read_text())
+    for display in layout['Visualization Manager']['Displays']:
+        if 'Topic' not in display:
+            continue
+        topic, durability = display['Topic']['Value'], display['Topic']['Durability Policy']
+        offered = ' '.join(offers(topic)).lower()
+        if 'latched' in offered:
+            assert durability == 'Transient Local', topic
+        elif 'measurement' in offered:
+            assert durability == 'Volatile', topic
+
+
+def offers(topic):
+    """How the quality of service of a topic's publishers is written in the code."""
+    for path in (*(ROOT / 'twin_nodes' / 'nodes').glob('*.py'), *(ROOT / 'twin_nodes' / 'ros').glob('*.py')):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, 'attr', '') == 'create_publisher':
+                pattern = pattern_of(call.args[1]) if len(call.args) > 2 else None
+                named = pattern and not pattern.endswith('[^/]+')  # else any name at all
+                if named and re.fullmatch('/?' + pattern.lstrip('/'), topic):
+                    yield ast.unparse(call.args[2])
+
+
+def test_rviz_and_foxglove_stand_on_the_root_of_the_tree():
+    from twin_nodes.nodes.tracker_node import TrackerNodeConfig
+
+    world = {item.name: item.default for item in dataclasses.fields(TrackerNodeConfig)}['world_frame']
+    rviz = yaml.safe_load((LAYOUTS / 'twin.rviz').read_text())
+    assert rviz['Visualization Manager']['Global Options']['Fixed Frame'] == world
+    assert json.loads((LAYOUTS / 'twin_foxglove.json').read_text())['configById']['3D!twin']['followTf'] == world
+
+
+def test_panels_and_displays_are_of_kinds_that_exist():
+    kinds = {'3D', 'Plot', 'DiagnosticSummary', 'RawMessages'}  # of Foxglove and Lichtblick
+    layout = json.loads((LAYOUTS / 'twin_foxglove.json').read_text())
+    assert {name.partition('!')[0] for name in layout['configById']} <= kinds
+    displays = {*DISPLAYS, 'Grid', 'TF'}  # of rviz_default_plugins
+    rviz = yaml.safe_load((LAYOUTS / 'twin.rviz').read_text())['Visualization Manager']
+    assert {one['Class'].rsplit('/', 1)[1] for one in rviz['Displays']} <= displays
 
 
 def test_foxglove_shows_what_is_published(published):
