@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from view_bag import write_bag
 from view_room import TOOL, FakeRoom
 
 pytestmark = pytest.mark.browser
@@ -33,6 +35,7 @@ FLAGS = [
 DEADLINE_MS = 30_000
 PERIOD_S = 1.0 / 30.0
 LIVE = '[data-view=live]'
+REPLAY = "word => document.querySelector('[data-view=replay]')?.innerText.includes(word)"
 
 
 def free_port() -> int:
@@ -179,6 +182,35 @@ def test_structures_can_be_hidden_and_the_camera_follows(room, url, page):
         assert time.monotonic() < end, 'hiding all structures did not change the picture'
     boxes.nth(0).check()
     assert boxes.nth(0).is_checked()
+
+
+def test_the_scrubber_of_a_bag_is_moved_paused_and_stepped_to_the_alarm(tmp_path, page):
+    bag, port = write_bag(tmp_path / 'bag', seconds=8.0), free_port()
+    url = f'http://127.0.0.1:{port}'
+    command = [sys.executable, '-m', 'twin_nodes', 'view', str(bag), '--port', str(port), '--paused']
+    viewer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        wait_for_page(url, viewer)
+        page.goto(url)
+        page.wait_for_function(REPLAY, arg='0:00.0 of 0:08.0', timeout=DEADLINE_MS)
+        page.wait_for_function("() => document.querySelector('[data-view=strip] title') !== null", timeout=DEADLINE_MS)
+        page.get_by_role('button', name='next alarm').click()
+        page.wait_for_function(REPLAY, arg='0:03.0', timeout=DEADLINE_MS)
+        page.get_by_role('slider').first.focus()
+        page.keyboard.press('End')
+        page.wait_for_function(REPLAY, arg='0:08.0 of', timeout=DEADLINE_MS)
+        wait_for_text(page, '✓ tracked', 'structure_near')
+        for _ in range(2):
+            page.get_by_role('button', name='−5 s').click()
+            page.get_by_role('button', name='+5 s').click()
+        page.wait_for_function(REPLAY, arg='0:08.0 of', timeout=DEADLINE_MS)
+        page.get_by_role('button', name='play/pause').click()
+        page.wait_for_function(REPLAY, arg='▶ playing', timeout=DEADLINE_MS)
+        wait_for_text(page, '✕ LOST')
+    finally:
+        viewer.send_signal(signal.SIGINT)
+        output = viewer.communicate(timeout=15.0)[0].decode()
+    assert viewer.returncode == 0 and 'Traceback' not in output, output
 
 
 def test_the_node_refuses_a_taken_port_in_one_line():

@@ -16,6 +16,7 @@ from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.recordings.recording import file_sha256
 
 _SIGMAS = 1.959964
+_LINK_PLOTS = ('delay_ms', 'age_ms', 'jitter_ms', 'silent_ms', 'percent', 'round_trip_ms')
 
 
 def report_of_bag(path: Path) -> Report:
@@ -143,22 +144,31 @@ def _clearance(seen: Gathered) -> Section:
 
 
 def _link(seen: Gathered) -> Section:
-    plots, facts = [], []
+    """Median and largest of what was measured, over time where it changed; of counters the last."""
+    plots, measured, counted = [], [], []
     for key, rows in sorted(seen.link.items()):
         unit, values = unit_of(key), np.array(rows)[:, 1]
-        name, ending = snake(key), f'_{key.rsplit("_", 1)[-1]}' if unit else ''
-        name = name.removesuffix(ending)
-        facts += [
-            Fact(
-                f'link_{name}_median{ending}', f'{words(key)}, median', float(np.median(values)), unit, 'of link/state'
-            ),
-            Fact(f'link_{name}_largest{ending}', f'{words(key)}, largest', float(values.max()), unit, 'of link/state'),
-        ]
-        if len(rows) > 1 and np.ptp(values) > 0.0:
-            what = words(key).rpartition(': ')[2]
-            label = f'{what} [{unit}]' if unit else what
+        if not unit:
+            counted.append((words(key), number(float(values[-1]))))
+            continue
+        numbers = (number(round(float(value), 3)) for value in (np.median(values), values.max()))
+        measured.append((key, *numbers, unit))
+        if len(rows) > 1 and np.ptp(values) > 0.0 and key.endswith(_LINK_PLOTS):
+            label = f'{words(key).rpartition(": ")[2]} [{unit}]'
             plots.append(Plot(f'Link: {words(key)}', 'time [s]', label, (line('', rows),)))
-    return Section('Link', '', tuple(facts), (), tuple(plots))
+    facts = tuple(
+        Fact(f'link_{_with_unit(key, which)}', f'{words(key)}, {which}', float(value), unit, 'of link/state')
+        for key, median, largest, unit in measured
+        for which, value in (('median', median), ('largest', largest))
+    )
+    tables = (Table(('counter', 'at the end'), tuple(counted), 'last of link/state'),) if counted else ()
+    return Section('Link', '', facts, tables, tuple(plots))
+
+
+def _with_unit(key: str, which: str) -> str:
+    """Name of a figure of a key that ends in its unit, which it then ends in too."""
+    name, _, ending = snake(key).rpartition('_')
+    return f'{name}_{which}_{ending}'
 
 
 def _calibrations(seen: Gathered) -> Section:

@@ -214,7 +214,9 @@ def _take_event(seen: Gathered, message: BagMessage, record: Any) -> None:
 
 
 def _take_link(seen: Gathered, message: BagMessage, record: Any) -> None:
-    after = _after(seen, message)
+    after, site = _after(seen, message), message.topic.strip('/').removesuffix('link/state')
     for status in record.status:
         for key, number in _values(status)[1].items():
-            seen.link[f'{status.name} {key}'].append((after, number))
+            rows = seen.link[f'{site}{status.name} {key}']
+            if len(rows) < _KEPT:
+                rows.append((after, number))

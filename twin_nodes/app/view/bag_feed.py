@@ -102,7 +102,8 @@ class BagFeed:
 
     def _match(self, feed: ViewFeed) -> dict[str, Input]:
         """Inputs by their full names in the bag, in the namespace that the guided tool was recorded in."""
-        ending = f'/{self._config.tools[0]}/filtered_cp'
+        site = f'/{self._config.sites[0]}' if self._config.sites else ''
+        ending = f'{site}/{self._config.tools[0]}/{"measured_cp" if site else "filtered_cp"}'
         prefix = next((name.removesuffix(ending) for name in self._reader.topics if name.endswith(ending)), '')
         return {one.topic if one.topic.startswith('/') else f'{prefix}/{one.topic}': one for one in feed.inputs}
 

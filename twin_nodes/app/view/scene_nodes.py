@@ -59,6 +59,7 @@ def add_line(scene: viser.SceneApi, name: str, colour: style.Colour, thickness: 
     return scene.add_line_segments(name, _LINE, colour, thickness=thickness, visible=False)
 
 
-def add_label(scene: viser.SceneApi, name: str, text: str, position: Array) -> Any:
-    """Add a label above a position."""
-    return scene.add_label(name, text, position=position, anchor='bottom-center', font_screen_scale=LABEL_SCALE)
+def add_label(scene: viser.SceneApi, name: str, text: str, position: Array, *, below: bool = False) -> Any:
+    """Add a label above a position, or below it."""
+    anchor: Any = 'top-center' if below else 'bottom-center'
+    return scene.add_label(name, text, position=position, anchor=anchor, font_screen_scale=LABEL_SCALE)

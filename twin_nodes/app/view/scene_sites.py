@@ -14,6 +14,7 @@ from twin_nodes.app.view.scene_nodes import Node, add_label, add_mesh
 from twin_nodes.core.geometry.se3 import Array, make_transform
 
 TITLE_ABOVE = 0.09
+LEAST_LENGTH, LEAST_RADIUS = 0.06, 0.0015  # of the tools drawn, so that both are seen in two rooms at once
 _ORIGIN = np.zeros(3)
 
 
@@ -43,9 +44,8 @@ class SiteScene:
         self._up = up
         self._anatomy = AnatomyScene(scene, f'{root}/anatomy')
         self._title = Node(add_label(scene, f'{root}/title', name, _ORIGIN))
-        shaft = geometry.tool_shaft(
-            np.array(config.shaft_axis), config.shaft_length, config.shaft_radius, config.burr_radius
-        )
+        length, radius = max(config.shaft_length, LEAST_LENGTH), max(config.shaft_radius, LEAST_RADIUS)
+        shaft = geometry.tool_shaft(np.array(config.shaft_axis), length, radius, config.burr_radius)
         self._tools: dict[str, dict[str, Node]] = {}
         for arm in config.tools:
             path = f'{root}/{arm}'
@@ -56,7 +56,7 @@ class SiteScene:
                 ),
                 'seen': Node(add_mesh(scene, f'{path}/seen', shaft, style.SEEN, opacity=0.45)),
                 'label': Node(add_label(scene, f'{path}/label', arm, _ORIGIN)),
-                'seen_label': Node(add_label(scene, f'{path}/seen_label', '', _ORIGIN)),
+                'seen_label': Node(add_label(scene, f'{path}/seen_label', '', _ORIGIN, below=True)),
             }
 
     def show(self, site: SitePicture) -> None:
