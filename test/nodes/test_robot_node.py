@@ -182,6 +182,38 @@ def test_drops_and_counts_what_is_wrong(start, probe, changes, code):
 
 
 @pytest.mark.parametrize(
+    ('changes', 'code'), [*BAD, ({'velocity': [float('inf')] * 6}, 'NOT_FINITE'), ({'name': []}, 'JOINTS_WRONG')]
+)
+def test_an_arm_whose_states_turn_bad_says_why_and_not_that_it_is_silent(start, probe, changes, code):
+    node = start(RobotNode, arms=['PSM1'], silent_after=0.2, **QUICK)
+    arm = Arm(probe, node)
+    arm.until(lambda: probe.code('robot: arm PSM1') == 'OK', what='OK')
+    arm.until(lambda: probe.code('robot: arm PSM1') not in ('', 'OK'), what='the reason', **changes)
+    assert probe.code('robot: arm PSM1') == code
+
+
+def test_a_state_of_another_arm_is_refused_and_any_order_of_joints_taken(start, probe):
+    poses = probe.listen(PoseWithCovarianceStamped, 'PSM1/filtered_cp', DEEP)
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+
+    def told(order, frame=''):
+        q = CHAIN.middle + 0.01 * np.arange(6)
+        names = tuple(CHAIN.names[index] for index in order)
+        probe.say('PSM1/measured_js', joint_state(node.get_clock().now().nanoseconds, frame, names, q[order]))
+        return q
+
+    probe.until(lambda: told([3, 1, 5, 0, 2, 4]) is not None and bool(poses), node, what='a pose')
+    expected = CHAIN.forward((CHAIN.middle + 0.01 * np.arange(6))[None])[0]
+    assert pose_from(poses[-1], frame='PSM1_base').pose == pytest.approx(expected, abs=1e-9)
+
+    def refused():
+        told([0, 1, 2, 3, 4, 5], 'PSM2_base')
+        return node.health.counters.get('WRONG_ARM', 0) > 0
+
+    probe.until(refused, node, what='WRONG_ARM')
+
+
+@pytest.mark.parametrize(
     ('stamp', 'code'), [(-(10**10), 'STAMP_STALE'), (10**10, 'STAMP_FUTURE'), ('same', 'STAMP_DUPLICATE')]
 )
 def test_drops_bad_stamps(start, probe, stamp, code):

@@ -69,6 +69,7 @@ class RobotArm:
         self._reference, self._base, self._replay = reference, base, replay
         self._silent_after = silent_after
         self._heard_s = time.monotonic()
+        self._refused: tuple[float, InputError | None] = (0.0, None)
         self._state = ''
         self._joints: dict[int, Array] = {}
         self._local_heard = False
@@ -141,11 +142,15 @@ class RobotArm:
         self._fixed_tf.sendTransform([transform_stamped(now_ns, *edge) for edge in edges])
 
     def watch(self) -> None:
-        """Notice silence; called now and then."""
+        """Notice silence, or that all is refused; called now and then."""
         silence = time.monotonic() - self._heard_s
         if silence > self._silent_after and self._state in ('OK', 'ROBOT_INVALID'):
             self.newest = None
-            self._say_robot('ROBOT_SILENT', f'no good measured_js for {silence:.1f} s')
+            since, error = self._refused
+            if error is not None and since > self._heard_s:
+                self._say_robot(error.code, str(error))
+            else:
+                self._say_robot('ROBOT_SILENT', f'no good measured_js for {silence:.1f} s')
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self._node.get_clock().now().nanoseconds)
@@ -237,6 +242,7 @@ class RobotArm:
             self._heard_s = time.monotonic()
             self._say_robot('ROBOT_INVALID', 'the robot marks its own state as invalid')
             return
+        self._refused = (time.monotonic(), error)
         self._health.warn(error.code, f'{self.arm}/{topic}: {error}')
         if self._state != 'OK':
             self._say_robot(error.code, str(error))
