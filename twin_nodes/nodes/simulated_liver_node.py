@@ -129,7 +129,7 @@ class SimulatedLiverNode(Node):
             return False
         self._started_ns = now_ns
         self._start.publish(Header(stamp=ns_to_stamp(now_ns), frame_id=self.config.anatomy_frame))
-        self.health.set('scene', OK, 'OK', 'the scene starts', self._sent)
+        self.health.set('scene', OK, 'OK', 'the scene starts', dict(self._sent))
         return True
 
     def _say(self, now_ns: int, state: LiverState) -> None:
@@ -155,7 +155,7 @@ class SimulatedLiverNode(Node):
         self._cloud.publish(cloud_from_array(now_ns, self.config.tracker_frame, _packed(points)))
         self._sent['wrong_clouds' if wrong else 'clouds'] += 1
         text = f'the cloud at {until:.1f} s is wrong: {wrong}' if wrong else 'the scene runs'
-        self.health.set('scene', OK, 'OK', text, self._sent)
+        self.health.set('scene', OK, 'OK', text, dict(self._sent))
 
 
 def _packed(points: Array) -> np.ndarray:
