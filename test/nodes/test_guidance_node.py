@@ -265,6 +265,7 @@ def test_anatomy_said_again_and_again_makes_no_new_publishers(start, probe, cach
     ('settings', 'match'),
     [
         ({'guard': ['a'], 'near_distances': [0.1, 0.2]}, 'near_distances has 2 entries for 1 guarded'),
+        ({'guard': ['a'], 'plan.structure': 'a'}, 'a plan is to be reached'),
         ({'near_distances': [-0.1], 'guard': ['a']}, 'below its minimum'),
         ({'advisor.guidance.tool.shaft_length': 0.1}, 'must be a unit vector'),
         ({'grid_spacing': 1e-6}, 'below its minimum'),
@@ -426,6 +427,37 @@ def test_a_deforming_surface_that_is_only_shown_is_followed_too(start, probe, ca
             outside, 'the nerve where it is shown',
         )  # fmt: skip
     assert probe.code('guidance: moved nerve') in ('', 'OK')
+
+
+def test_the_depth_to_a_planned_surface_and_what_was_cut_beyond_it_are_told(start, probe, cache):
+    guided = Guided(start, probe, cache, guard=('nerve',), plan__structure='artery', plan__depth__close=0.004,
+                    advisor__stale_after=5.0)  # fmt: skip
+    depths = probe.listen(PointCloud2, 'guidance/depth')
+    far, near = tip_at(0.06, 0.03, 0.0), tip_at(0.06, 0.0235, 0.0)
+    guided.ready(far)
+    assert list(guided.rows()) == ['nerve']  # the plan is to be reached, not guarded
+    guided.until(lambda: depths, far, 'the depth')
+    row = array_from_cloud(depths[-1])[0]
+    assert row['depth'] == pytest.approx(0.01, abs=3e-4) and row['band'] == 0 and row['overcut_mm3'] == 0.0
+    guided.until(lambda: array_from_cloud(depths[-1])[0]['band'] == 1, near, 'the band')
+    probe.until(lambda: any(code == 'PLAN_CLOSE' for code, _ in plan_events(guided)), guided.node, what='the event')
+    surface = make_surface('artery', *superellipsoid(BALLS['artery'], np.full(3, RADIUS), exponent=1.0))
+    volume = CarvedVolume(voxelise([surface], 0.0008))
+    sender = RemovedSender(volume, 3, [1])
+    sender.delta(1, volume.ball([0.06, 0.0, 0.03], [0.06, 0.0, 0.018], 0.004))
+    for chunk in sender.snapshot():
+        probe.say('anatomy/removed/snapshot', removed_cloud(chunk, 'anatomy'), SNAPSHOT)
+    expected = 1e9 * volume.removed * volume.voxel_volume  # all of what could be cut lies beyond the plan
+    guided.until(lambda: array_from_cloud(depths[-1])[0]['overcut_mm3'] > 0.0, near, 'the cut')
+    assert array_from_cloud(depths[-1])[0]['overcut_mm3'] == pytest.approx(expected, rel=0.15)
+
+
+def plan_events(guided):
+    values = [
+        {pair.key: pair.value for pair in status.values}
+        for message in guided.events for status in message.status if status.name == 'guidance: plan'
+    ]  # fmt: skip
+    return [(value['code'], value['band']) for value in values]
 
 
 def force_of(message):

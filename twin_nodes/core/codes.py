@@ -388,6 +388,16 @@ CODES: dict[str, CodeEntry] = {
         '`alarms.lead` is above `alarms.probability`.',
         'Slow down or turn away. If it comes too often, lower `alarms.lead` or raise `alarms.probability`.',
     ),
+    'PLAN_CLOSE': CodeEntry(
+        'the burr is near the planned surface',
+        'Less than `plan.depth.close` is left to it at the predicted pose.',
+        'Slow down; `guidance/depth` tells what is left and how sure that is.',
+    ),
+    'PLAN_PASSED': CodeEntry(
+        'the burr is beyond the planned surface',
+        'At the predicted pose it is in what must stay; `overcut_mm3` of `guidance/depth` is what was cut there.',
+        'Withdraw. Look at the registration if this comes too early: `twin register check`.',
+    ),
     'LATENCY_TOO_LONG': CodeEntry(
         'poses are too old to be predicted up to now',
         'The time between the stamps and now is above `prediction.max_ahead`: the clock of the source is off, a '

@@ -34,6 +34,7 @@ from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
+from twin_nodes.ros.guidance_plan import GuidancePlan, PlanConfig
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
@@ -65,11 +66,14 @@ class GuidanceNodeConfig:
     cache_dir: str = setting('Folder that keeps distance grids; empty for the user cache.', '')
     advisor: AdvisorConfig = group(AdvisorConfig)
     fixtures: FixtureConfig = group(FixtureConfig)
+    plan: PlanConfig = group(PlanConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
         if self.near_distances and len(self.near_distances) != len(self.guard):
             raise ConfigError(f'near_distances has {len(self.near_distances)} entries for {len(self.guard)} guarded')
+        if self.plan.structure in self.guard:
+            raise ConfigError(f'{self.plan.structure!r} is guarded and the planned surface: a plan is to be reached')
 
 
 class GuidanceNode(Node):
@@ -104,7 +108,11 @@ class GuidanceNode(Node):
             else None
         )
         self._guarded = GuardedStructures(
-            self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field
+            self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field,
+            self._on_plan,
+        )  # fmt: skip
+        self._plan = GuidancePlan(
+            self, self.config.plan, self.config.anatomy_frame, radius, self._guarded.carved, self._events
         )
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PointCloud2, TIP_SHARE, self._on_tip_share, state)
@@ -121,6 +129,7 @@ class GuidanceNode(Node):
     def _reset(self) -> None:
         self._advisor.reset()
         self._guarded.reset()
+        self._plan.reset()
         self._latency.reset()
         if self._fixtures is not None:
             self._fixtures.reset()
@@ -206,6 +215,9 @@ class GuidanceNode(Node):
             self._fixtures.watch(structures)
         self._publish(self._advisor.set_structures(structures))
 
+    def _on_plan(self, planned: Field) -> None:
+        self._plan.set_plan(planned)
+
     def _on_field(self, name: str, field: Field) -> None:
         self._advisor.set_grid(name, field)
         if self._fixtures is not None:
@@ -249,6 +261,7 @@ class GuidanceNode(Node):
             self._markers.publish(guidance_markers(advice, frame))
         if self._fixtures is not None:
             self._fixtures.update(advice)
+        self._plan.update(advice)
         self._report(advice)
         self._measure_latency(advice.stamp_ns)
 

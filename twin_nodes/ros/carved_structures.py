@@ -82,6 +82,20 @@ class CarvedStructures:
             whole.low, whole.high = gone.min(axis=0), gone.max(axis=0)
             self._dirty = dict.fromkeys(self._grids, whole)
 
+    @property
+    def gone(self) -> int:
+        """How many voxels are gone."""
+        return self._receiver.total
+
+    def cut(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which voxels of a box around what is gone are gone, (ni, nj, nk), and its anatomy_T_index (4, 4)."""
+        voxels = self._receiver.voxels
+        index = np.argwhere(voxels) if self._receiver.total else np.zeros((1, 3), int)
+        low, high = index.min(axis=0), index.max(axis=0) + 1
+        affine = self._affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ low
+        return voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] != 0, affine
+
     def apply(self, now_ns: int) -> None:
         """Bring the grids up to date, at most five times a second of the stamps of poses, or of another clock."""
         if not self._dirty or self._last_ns <= now_ns < self._last_ns + _PERIOD_NS:

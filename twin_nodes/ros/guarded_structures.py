@@ -20,6 +20,7 @@ from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.clouds import corners_of, surface_from_marker
 from twin_nodes.ros.conversions import stamp_to_ns
 from twin_nodes.ros.deformed_surfaces import DEFORMED
+from twin_nodes.ros.guidance_plan import PlanConfig
 from twin_nodes.ros.health import ERROR, OK, Health
 from twin_nodes.ros.moved_structures import MovedStructures
 from twin_nodes.ros.surface_feed import SurfaceFeed
@@ -32,6 +33,8 @@ class GuardConfig(Protocol):
     def anatomy_frame(self) -> str: ...  # noqa: D102
     @property
     def guard(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def plan(self) -> PlanConfig: ...  # noqa: D102
     @property
     def near_distances(self) -> tuple[float, ...]: ...  # noqa: D102
 
@@ -66,6 +69,7 @@ class GuardedStructures:
         changes: Counts each change from its stamp on.
         on_structures: Called with all structures when there are others; their zones start anew.
         on_field: Called with a structure's name and what tells its distances when that has changed.
+        on_plan: Called with the planned surface when it has come.
     """
 
     def __init__(
@@ -77,9 +81,11 @@ class GuardedStructures:
         changes: AnatomyChanges,
         on_structures: Callable[[list[Structure]], None],
         on_field: Callable[[str, Field], None],
+        on_plan: Callable[[Field], None],
     ) -> None:
         self._health, self._config, self._changes = health, config, changes
-        self._make_grid, self._on_structures = make_grid, on_structures
+        self._make_grid, self._on_structures, self._on_plan = make_grid, on_structures, on_plan
+        self._planned: tuple[object, ...] = ()
         self.indices: dict[str, int] = {}
         self._surface: MarkerArray | None = None
         self._watched: list[tuple[object, ...]] = []
@@ -104,7 +110,8 @@ class GuardedStructures:
             return
         self._surface = message
         guard = self._config.guard
-        watched = [self._as_it_was(marker) for marker in message.markers if not guard or marker.ns in guard]
+        self._look_at_plan(message)
+        watched = [self._as_it_was(marker) for marker in message.markers if self._guards(marker.ns)]
         if None in watched:
             return  # carved or moved already: the structures as they were are on their way
         known = [self._key(marker) for marker in watched]
@@ -122,6 +129,22 @@ class GuardedStructures:
             fields = {self.indices[one.name]: (one.name, one.grid) for one in structures}
             self.carved.watch({at: one for at, one in fields.items() if not isinstance(one[1], MovingSurface)})
             self._on_structures(structures)
+
+    def _guards(self, name: str) -> bool:
+        return name != self._config.plan.structure and (not self._config.guard or name in self._config.guard)
+
+    def _look_at_plan(self, message: MarkerArray) -> None:
+        """Take the planned surface as scanned, however it is carved."""
+        for marker in message.markers:
+            first = self._as_it_was(marker) if marker.ns == self._config.plan.structure else None
+            if first is None or self._key(first) == self._planned:
+                continue
+            try:
+                self._on_plan(self._field(first))
+                self._planned = self._key(first)
+                self._health.set('plan', OK, 'OK', f'depths are to {marker.ns}')
+            except (InputError, ConfigError) as error:
+                self._health.set('plan', ERROR, 'ANATOMY_REFUSED', str(error))
 
     def _as_it_was(self, marker: Marker) -> Marker | None:
         """Return what distances begin with: the structure as scanned where it is carved or moves, else as shown."""

@@ -10,6 +10,7 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.moving_surface import MovingSurface
 
 
 class DepthBand(StrEnum):
@@ -58,7 +59,7 @@ class DepthGuard:
         planned: Signed distance to the planned surface, negative in what must stay.
     """
 
-    def __init__(self, config: DepthConfig, planned: DistanceGrid) -> None:
+    def __init__(self, config: DepthConfig, planned: DistanceGrid | MovingSurface) -> None:
         self._config = config
         self.planned = planned
 
@@ -73,7 +74,7 @@ class DepthGuard:
         """
         samples = self.planned.query(np.asarray(centre, float)[None])
         gradient, depth = samples.gradients[0], float(samples.distances[0]) - radius
-        sigma = float(np.sqrt(max(gradient @ covariance @ gradient, 0.0) + self.planned.near_sigma**2))
+        sigma = float(np.sqrt(max(gradient @ covariance @ gradient, 0.0) + _grid_sigma(self.planned) ** 2))
         closing = -float(gradient @ velocity)
         time = depth / closing if closing > 1e-4 and depth > 0.0 else (0.0 if depth <= 0.0 else None)
         return DepthAdvice(depth, sigma, self._band(depth), time)
@@ -86,7 +87,13 @@ class DepthGuard:
         return DepthBand.CLOSE if depth < self._config.close else DepthBand.FREE
 
 
-def overcut_volume(removed: NDArray[np.bool_], anatomy_T_index: ArrayLike, planned: DistanceGrid) -> float:
+def _grid_sigma(planned: DistanceGrid | MovingSurface) -> float:
+    return 0.0 if isinstance(planned, MovingSurface) else planned.near_sigma
+
+
+def overcut_volume(
+    removed: NDArray[np.bool_], anatomy_T_index: ArrayLike, planned: DistanceGrid | MovingSurface
+) -> float:
     """Volume that was removed beyond the planned surface [m³].
 
     A voxel that the surface passes through counts by the share of it that lies beyond: ½ − d / (its width along the
