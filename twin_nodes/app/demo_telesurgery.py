@@ -124,7 +124,8 @@ def wall_clearances(points: Array) -> Array:
 
 def _safety(watch: TelesurgeryWatch) -> list[Figure]:
     stopped, back = holds(watch), returns(watch)[1:]  # the first way to the operator is no reconnection
-    figures = [judge('outages', float(len(stopped)), '')]
+    dropped = sum(action == 'discard' for _, action in watch.asked)
+    figures = [judge('outages', float(len(stopped)), ''), judge('asked_to_come', float(dropped), '')]
     if stopped:
         figures.append(judge('hold_worst_ms', 1e3 * max(stopped), 'ms', at_most=100.0))
     if back:

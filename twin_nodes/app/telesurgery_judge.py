@@ -91,12 +91,26 @@ def path_error(watch: TelesurgeryWatch, keep: Array | None = None) -> tuple[floa
     steps = np.searchsorted(said_ns, told_ns, side='right').astype(np.int64) - 1
     inside = steps > 0
     inside &= told_ns > begun_ns(watch)
+    for start_ns, end_ns in straight_ways(watch):
+        inside &= (told_ns < start_ns) | (told_ns > end_ns)
     if keep is not None:
         inside &= keep
     if not inside.any():
         return float('nan'), float('nan')
     rate = len(said_ns) / max((said_ns[-1] - said_ns[0]) * 1e-9, 1e-3)
     return path_errors(said, told[inside], steps[inside], reach=int(REACH_S * rate))
+
+
+def straight_ways(watch: TelesurgeryWatch) -> list[tuple[int, int]]:
+    """Return from when to when [ns] the robot went straight to its operator, who had let go of what he did before."""
+    found = []
+    for number, (start_ns, mode) in enumerate(watch.modes):
+        asked = [action for at, action in watch.asked if at < start_ns]
+        if mode == 'catch-up' and asked and asked[-1] == 'discard':
+            after = watch.modes[number + 1 :]
+            end_ns = next((at for at, name in after if name in ('degraded', 'connected', 'catch-up')), 1 << 62)
+            found.append((start_ns - 20_000_000, end_ns + 300_000_000))  # what is left of the way fades
+    return found
 
 
 def begun_ns(watch: TelesurgeryWatch) -> int:

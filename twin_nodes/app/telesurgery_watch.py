@@ -14,7 +14,7 @@ from std_msgs.msg import String
 from twin_nodes.app.observer import Said
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.conversions import stamp_to_ns
-from twin_nodes.ros.qos import DIAGNOSTICS, LATCHED
+from twin_nodes.ros.qos import DIAGNOSTICS, LATCHED, MEASUREMENT
 
 KEEP = 2_000_000
 # as the sites take them, but so many that a listener which has to wait for its turn loses none
@@ -80,6 +80,7 @@ class TelesurgeryWatch(Node):
         self.forces: deque[float] = deque(maxlen=keep)
         self.apart: deque[float] = deque(maxlen=keep)
         self.modes: list[tuple[int, str]] = []
+        self.asked: list[tuple[int, str]] = []
         self.checks: dict[str, Said] = {}
         self.changes: list[Said] = []
         listen = self.create_subscription
@@ -92,6 +93,7 @@ class TelesurgeryWatch(Node):
         listen(PoseStamped, f'{leader}/{arm}/measured_cp', self._on_seen, EVERY_ONE)
         listen(WrenchStamped, f'{leader}/{arm}/fixture', self._on_force, EVERY_ONE)
         listen(String, f'{follower}/{arm}/compensation/mode', self._on_mode, LATCHED)
+        listen(String, f'{leader}/{arm}/compensation/resume', self._on_asked, MEASUREMENT)
         listen(DiagnosticArray, '/diagnostics', self._on_diagnostics, DIAGNOSTICS)
 
     @property
@@ -126,6 +128,9 @@ class TelesurgeryWatch(Node):
 
     def _on_mode(self, message: String, info: dict[str, int]) -> None:
         self.modes.append((info['source_timestamp'], message.data))
+
+    def _on_asked(self, message: String, info: dict[str, int]) -> None:
+        self.asked.append((info['source_timestamp'], message.data))
 
     def _on_diagnostics(self, message: DiagnosticArray, _info: dict[str, int]) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)

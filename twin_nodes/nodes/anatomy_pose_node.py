@@ -32,6 +32,7 @@ class AnatomyPoseConfig:
     )
     rate: float = setting('Poses per second.', 20.0, unit='Hz', minimum=1.0, maximum=200.0)
     max_age: float = setting('A transform older than this is not told.', 0.3, unit='s', minimum=0.01, maximum=10.0)
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
 
     def __post_init__(self) -> None:
         if len(self.fixed) not in (0, 6):

@@ -25,6 +25,7 @@ from twin_nodes.ros.run import run_node
 
 MOVES_IN = ('connected', 'degraded', 'outage', 'hold', 'catch-up')
 TRIES = 3
+_AGAIN_NS = 2 * NANOSECONDS  # longer than any link takes to answer
 _SAY_S = 1.0
 
 
@@ -140,7 +141,7 @@ class ConsoleNode(Node):
         At first for the robot to come to the hand; later as the settings say, and again to come when that is refused.
         """
         wait_ns = round(self.config.decide * NANOSECONDS)
-        if self._mode != 'hold' or now_ns - max(self._mode_ns, self._asked_ns) < wait_ns:
+        if self._mode != 'hold' or now_ns - self._mode_ns < wait_ns or now_ns - self._asked_ns < _AGAIN_NS:
             return
         wanted = self.config.resume if self._begun and (self._asked < TRIES) else 'discard'
         if self.config.resume != 'none' or not self._begun:
