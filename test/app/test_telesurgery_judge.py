@@ -1,0 +1,120 @@
+"""What telesurgery is judged by, on made-up runs whose truth is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figures_of, plan
+from twin_nodes.app.bench.telesurgery_live import crept
+from twin_nodes.app.bench.telesurgery_soak import Sample, memory_slope
+from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
+from twin_nodes.app.telesurgery_judge import holds, last_motion, path_error, residual_loss, returns
+from twin_nodes.app.telesurgery_sites import PROCESSES
+from twin_nodes.app.telesurgery_watch import Track
+
+START_NS, TICK_NS = 10**18, 5_000_000
+
+
+def made(*, lag=60, stops=None, resumes=None, off=0.0, creep=0.0):
+    """A run of 20 s on a circle; the commands stop at a tick and come again, the robot stands after 80 ms."""
+    watch = SimpleNamespace(
+        said=Track(), come=Track(), told=Track(), modes=[(START_NS, 'connected')], asked=[], seen_ages=[0.3],
+        apart=[0.01], forces=[0.0, 1.0], checks={},
+    )  # fmt: skip
+    at = 0
+    for tick in range(4000):
+        now_ns = START_NS + tick * TICK_NS
+        angle = 2.0 * np.pi * tick / 1000.0
+        point = (0.02 * np.cos(angle), 0.02 * np.sin(angle), 0.06)
+        watch.said.add(now_ns, point)
+        away = stops is not None and stops <= tick < resumes
+        if not away:
+            watch.come.add(now_ns, point)
+        if not away or tick < stops + 16:
+            at = tick
+        played = max(at - lag, 0)
+        x, y, z = watch.said.points[played]
+        slow = creep * (tick - stops - 60) if away and tick > stops + 60 else 0.0
+        watch.told.add(now_ns, (x + off + slow, y, z))
+        if away and tick == stops + 60:
+            watch.modes += [(now_ns, 'outage'), (now_ns + 50_000_000, 'hold')]
+        if resumes is not None and tick == resumes:
+            watch.asked.append((now_ns - 10_000_000, 'discard'))
+            watch.modes += [(now_ns, 'catch-up'), (now_ns + 100_000_000, 'degraded')]
+    return watch
+
+
+def test_a_robot_that_lags_is_still_on_the_path():
+    rms, worst = path_error(made())
+    assert rms < 1e-6
+    assert worst < 1e-5
+    rms, _ = path_error(made(off=0.0005))
+    assert 1e-4 < rms < 6e-4
+
+
+def test_a_hold_is_timed_from_the_last_command():
+    watch = made(stops=2000, resumes=2400)
+    assert holds(watch) == [pytest.approx(0.08, abs=0.006)]
+    assert crept(watch) == 0.0
+    assert crept(made(stops=2000, resumes=2400, creep=1e-6)) > 1e-4
+    assert len(returns(watch)) == 1
+
+
+def test_what_stands_has_not_moved():
+    times = np.arange(10) * 0.005
+    assert last_motion(times, np.zeros((10, 3))) == -np.inf
+    points = np.zeros((10, 3))
+    points[4:, 0] = 0.001
+    assert last_motion(times, points) == pytest.approx(times[4])
+
+
+def test_lost_commands_are_counted():
+    assert residual_loss(made()) == 0.0
+    watch = made(stops=2000, resumes=2400)
+    assert 0.05 < residual_loss(watch) <= 0.4
+
+
+def test_memory_that_grows_is_told_from_noise():
+    rng = np.random.default_rng(0)
+    flat = [Sample(float(t), 0.0, 1e8 + rng.normal(0.0, 2e5)) for t in range(0, 3600, 5)]
+    assert abs(memory_slope(flat)) < 0.1
+    grows = [Sample(one.time, 0.0, one.memory + 2**20 * 10.0 * one.time / 3600.0) for one in flat]
+    assert memory_slope(grows) == pytest.approx(10.0, abs=0.2)
+
+
+def test_every_process_gets_its_share_of_the_faults():
+    faults = plan(1000)
+    for kind, least in (('SIGKILL', 5), ('SIGSTOP', 80)):
+        assert all(sum(fault == Fault(kind, name) for fault in faults) >= least for name in PROCESSES)
+    assert sum(fault.kind == 'cut' for fault in faults) > 300
+    assert plan(1000) == faults
+    assert plan(1000, seed=2) != faults
+
+
+def test_a_late_hold_breaks_the_promise():
+    good = [Outcome(Fault('SIGSTOP', 'console'), 0.08, step=1e-4, speed=0.015) for _ in range(50)]
+    assert all(figure.ok for figure in figures_of(Series(good)))
+    late = [*good, Outcome(Fault('cut', 'emulator'), 0.15)]
+    broken = {figure.figure for figure in figures_of(Series(late)) if not figure.ok}
+    assert {'kill_holds_late', 'kill_hold_cut_worst_ms', 'kill_hold_p999_ms'} <= broken
+    assert not all(figure.ok for figure in figures_of(Series()))
+    lost = [*good, Outcome(Fault('SIGKILL', 'robot'), 0.05, recovered=False)]
+    assert 'kill_not_recovered' in {figure.figure for figure in figures_of(Series(lost)) if not figure.ok}
+
+
+def test_the_demo_is_judged_by_its_promises():
+    figures = {figure.figure: figure for figure in score_telesurgery(made(stops=2000, resumes=2400), {})}
+    assert figures['path_error_rms_mm'].ok
+    assert figures['hold_worst_ms'].ok
+    assert figures['outages'].value == 1.0
+    assert not {figure.figure for figure in score_telesurgery(made(off=0.002), {}) if figure.ok} & {'path_error_rms_mm'}
+    silent = made()
+    silent.modes.clear()
+    assert 'robot_followed' in {figure.figure for figure in score_telesurgery(silent, {}) if not figure.ok}
+
+
+def test_the_wall_stands_around_the_nerve():
+    high, low = wall_clearances(np.array([[0.0, 0.0, 0.05], [0.0, 0.0, 0.0125]]))
+    assert high > 0.01
+    assert low < 0.0
