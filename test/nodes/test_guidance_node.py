@@ -5,7 +5,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from patient_streams import COVARIANCE, MS, PATIENT_T_ANATOMY, TIE_COVARIANCE, TOOL_T_TIP, Streams, tip_at
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
@@ -19,7 +19,7 @@ from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_marker
-from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.deformed_surfaces import DEFORMED
 from twin_nodes.ros.moved_surface import moved_clouds, numbering
 from twin_nodes.ros.qos import SNAPSHOT
@@ -450,6 +450,32 @@ def test_the_depth_to_a_planned_surface_and_what_was_cut_beyond_it_are_told(star
     expected = 1e9 * volume.removed * volume.voxel_volume  # all of what could be cut lies beyond the plan
     guided.until(lambda: array_from_cloud(depths[-1])[0]['overcut_mm3'] > 0.0, near, 'the cut')
     assert array_from_cloud(depths[-1])[0]['overcut_mm3'] == pytest.approx(expected, rel=0.15)
+
+
+def test_the_step_of_a_task_is_told_and_weighs_the_fixtures(start, probe, cache):
+    guided = Guided(start, probe, cache, task__enabled=True, advisor__stale_after=5.0, task__recogniser__dwell=0.1)
+    tasks = probe.listen(DiagnosticArray, 'guidance/task')
+    away, there = tip_at(0.0, 0.06, 0.0), tip_at(0.0, 0.04, 0.0)
+    guided.ready(away)
+
+    def say(jaw):
+        objects = PoseArray(poses=[Pose()])
+        objects.header.stamp, objects.header.frame_id = ns_to_stamp(guided.streams.stamp_ns), 'anatomy'
+        objects.poses[0].position.y = 0.04
+        probe.say('task/objects', objects)
+        joint = JointState(position=[jaw])
+        joint.header.stamp = objects.header.stamp
+        probe.say('drill/jaw/measured_js', joint)
+
+    def state():
+        return tasks[-1].status[0].message if tasks else ''
+
+    guided.until(lambda: say(1.0) or state() == 'reach', away, 'the reach')
+    guided.until(lambda: say(0.0) or state() in ('grasp', 'transport'), there, 'the grasp')
+    values = {pair.key: float(pair.value) for pair in tasks[-1].status[0].values if pair.key.startswith('p_')}
+    assert sum(values.values()) == pytest.approx(1.0, abs=0.01) and len(values) == 5
+    probe.say('drill/jaw/measured_js', JointState(position=[float('nan')]))
+    probe.until(lambda: guided.node.health.counters.get('STAMP_ZERO', 0) >= 1, guided.node, what='the refusal')
 
 
 def plan_events(guided):

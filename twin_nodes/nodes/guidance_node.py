@@ -1,5 +1,6 @@
 """guidance_node: how near the tool is to each structure, how sure that is, and in which zone."""
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
 from twin_nodes.ros.guidance_plan import GuidancePlan, PlanConfig
+from twin_nodes.ros.guidance_task import GuidanceTask, TaskGuideConfig
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
@@ -67,6 +69,7 @@ class GuidanceNodeConfig:
     advisor: AdvisorConfig = group(AdvisorConfig)
     fixtures: FixtureConfig = group(FixtureConfig)
     plan: PlanConfig = group(PlanConfig)
+    task: TaskGuideConfig = group(TaskGuideConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
@@ -107,6 +110,11 @@ class GuidanceNode(Node):
             if self.config.fixtures.enabled
             else None
         )
+        self._task = (
+            GuidanceTask(self, self.health, self.config.task, tool, self.config.anatomy_frame, self._advisor.changes)
+            if self.config.task.enabled
+            else None
+        )
         self._guarded = GuardedStructures(
             self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field,
             self._on_plan,
@@ -130,6 +138,8 @@ class GuidanceNode(Node):
         self._advisor.reset()
         self._guarded.reset()
         self._plan.reset()
+        if self._task is not None:
+            self._task.reset()
         self._latency.reset()
         if self._fixtures is not None:
             self._fixtures.reset()
@@ -259,11 +269,21 @@ class GuidanceNode(Node):
             self._predicted.publish(pose_stamped(then_ns, frame, advice.predicted))
         if self._markers.get_subscription_count():
             self._markers.publish(guidance_markers(advice, frame))
+        self._follow_task(advice)
         if self._fixtures is not None:
             self._fixtures.update(advice)
         self._plan.update(advice)
         self._report(advice)
         self._measure_latency(advice.stamp_ns)
+
+    def _follow_task(self, advice: Advice) -> None:
+        if self._task is None:
+            return
+        fixtures = self._fixtures
+        away = math.inf if fixtures is None else fixtures.route_distance(advice.tip.start_T_end[:3, 3].copy())
+        found = self._task.update(advice, away)
+        if found is not None and fixtures is not None:
+            fixtures.follow_task(found)
 
     def _measure_latency(self, stamp_ns: int) -> None:
         """Bridge the latency that is measured; a replay bridges only what its settings say."""

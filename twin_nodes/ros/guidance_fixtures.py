@@ -1,5 +1,6 @@
 """Virtual fixtures over topics: the wrench at the predicted tip, and how far its speed is scaled."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,6 +22,7 @@ from twin_nodes.core.guidance.fixtures.shapes import (
     PlaneGuard,
     planned_shapes,
 )
+from twin_nodes.core.guidance.task_state import TaskEstimate, TaskState
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.conversions import matrix_of, ns_to_stamp
 from twin_nodes.ros.health import Health
@@ -74,6 +76,20 @@ class GuidanceFixtures:
         if isinstance(known, ForbiddenRegion) and known.grid is not grid:
             self._regions[f'{name} region'] = ForbiddenRegion(grid, self._margin)
             self._renew()
+
+    def route_distance(self, point: Array) -> float:
+        """Return the distance of a point (3,) from the chosen route [m]; infinite without one."""
+        route = self._route.get(ROUTE)
+        return route.distance(point) if isinstance(route, PathGuide) else math.inf
+
+    def follow_task(self, found: TaskEstimate) -> None:
+        """Weigh route and cones by the step of the task; what keeps the tool out stays as it is.
+
+        The route leads a tool on its way, a cone where it takes hold or puts down.
+        """
+        way = found.weight(TaskState.REACH, TaskState.TRANSPORT, TaskState.FOLLOW)
+        place = found.weight(TaskState.GRASP, TaskState.PLACE)
+        self._mixer.weigh({ROUTE: way} | dict.fromkeys(self._planned['cones'], place))
 
     def reset(self) -> None:
         """Forget the motion, as after a jump of the clock."""
