@@ -43,6 +43,7 @@ def warm() -> None:
     _warm_registration()
     _warm_robot()
     _warm_visual()
+    _warm_operator()
 
 
 def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
@@ -184,6 +185,17 @@ def _warm_visual() -> None:
     pose[2, 3] = 0.1
     fit_pose(view, pose)
     reproject(view, pose)
+
+
+def _warm_operator() -> None:
+    """Let the simulated operator of telesurgery begin a transfer, on a console as it is and through the compensation."""
+    from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
+    from twin_nodes.core.telesurgery.operator.direct import operator_noise
+    from twin_nodes.core.telesurgery.operator.trial import TrialConfig, run_trial
+
+    link = Scenario(link_config({'name': 'warm', 'both': {'delay': {'base': 0.025}}}))
+    for mode in ('direct', 'twin'):
+        run_trial(TrialConfig(), link.link(1), mode, operator_noise(1, 60))
 
 
 def _warm_elastic() -> None:

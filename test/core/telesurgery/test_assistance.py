@@ -17,7 +17,7 @@ from twin_nodes.core.telesurgery.modes import Mode
 S = 1_000_000_000
 DT = 5_000_000
 PEG = (-0.05, 0.03, 0.0)
-ON = AssistanceConfig(enabled=True)
+ON = AssistanceConfig(enabled=True, begin_after=0.2)
 
 
 def carrying(held=True, goal=Goal(PEG)):  # noqa: B008 - frozen
@@ -123,7 +123,9 @@ def test_the_link_stops_it_at_once_and_only_discard_goes_on():
     for _ in range(3000):
         robot.step(action='discard' if robot.follower.mode is Mode.HOLD else '')
     assert robot.follower.mode in (Mode.CONNECTED, Mode.DEGRADED)
-    assert max(math.dist(a.position, b.position) for a, b in zip(robot.track, robot.track[1:], strict=False)) <= 5.001e-4
+    assert (
+        max(math.dist(a.position, b.position) for a, b in zip(robot.track, robot.track[1:], strict=False)) <= 5.001e-4
+    )
 
 
 @pytest.mark.parametrize('doubt', ['lost object', 'divergence', 'silent twin', 'stop', 'fence'])

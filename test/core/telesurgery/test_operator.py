@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
 from twin_nodes.core.telesurgery.operator.config import OperatorConfig, TaskConfig
 from twin_nodes.core.telesurgery.operator.direct import arrival_steps, operator_noise
 from twin_nodes.core.telesurgery.operator.kills import kill
@@ -72,6 +73,42 @@ def test_the_path_is_kept_over_a_satellite():
     assert result.transfer.success
     assert result.path_rms < 1e-4
     assert result.path_max < 5e-4
+
+
+def test_a_narrow_link_is_not_choked():
+    result = run_trial(TrialConfig(), load_scenario('N18').link(0), 'prediction', operator_noise(0, STEPS))
+    assert result.transfer.success
+    assert result.transfer.seconds < 45.0
+
+
+def test_clocks_that_drift_and_differ_change_next_to_nothing():
+    noise = operator_noise(2, STEPS)
+    apart = link_config({
+        'name': 'clocks', 'both': {'delay': {'base': 0.025}},
+        'leader_clock': {'offset': 500.0, 'skew_ppm': 100.0, 'step_times': [5.0], 'steps': [3600.0]},
+        'follower_clock': {'offset': -20.0, 'skew_ppm': -100.0, 'step_times': [8.0], 'steps': [-1.0]},
+    })  # fmt: skip
+    same = link_config({'name': 'same', 'both': {'delay': {'base': 0.025}}})
+    for mode in ('bridge', 'twin'):
+        drifting, true = (run_trial(TrialConfig(), Scenario(each).link(2), mode, noise) for each in (apart, same))
+        assert drifting.transfer.success
+        assert drifting.transfer.seconds == pytest.approx(true.transfer.seconds, rel=0.05)
+        assert drifting.path_max < 5e-4
+        assert drifting.lag != true.lag  # of the clocks, which nobody corrects here
+
+
+def test_the_robot_completes_what_it_carries_when_that_is_allowed():
+    noise = operator_noise(0, STEPS)
+    outage = {'down': {'law': 'constant', 'mean': 8.0}, 'up': {'law': 'constant', 'mean': 10.0}}
+    link = Scenario(link_config({'name': 'long', 'both': {'delay': {'base': 0.025}, 'outage': outage}}))
+    alone = run_trial(TrialConfig(assisted=True), link.link(0), 'prediction', noise)
+    waits = run_trial(TrialConfig(), link.link(0), 'prediction', noise)
+    assert waits.completed == 0
+    assert alone.completed > 0
+    assert alone.transfer.success
+    assert alone.transfer.drops == 0
+    assert max(alone.hold_seconds) <= 0.1
+    assert alone.reconnect_step <= 5e-4
 
 
 @pytest.mark.parametrize('name', ['N0', 'N3', 'N7'])

@@ -12,20 +12,23 @@ import numpy as np
 
 from twin_nodes.app.bench.telesurgery_table import write_table
 from twin_nodes.app.bench.telesurgery_trials import (
+    BURST,
+    LONG,
     Job,
     kills,
+    loss_percent,
     study,
     trials,
 )
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.telesurgery.operator.forgeries import forged_applied
-from twin_nodes.core.telesurgery.operator.study import same_rank, worst_percent
+from twin_nodes.core.telesurgery.operator.study import FitRow, same_rank, worst_percent
 from twin_nodes.core.telesurgery.operator.trial import MODES, TrialResult
 from twin_nodes.io.link_scenarios import scenario_names
 
 DIRECT = 'direct'
-BURST = 'GE30'  # 30 % loss in bursts of 4
 OUTAGES = ('N14', 'N15', 'N16', 'N19')
+LIGHT_LOSS = 3.0  # %
 
 
 def run(quick: bool = False) -> Iterator[dict[str, object]]:
@@ -42,7 +45,7 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
 
 
 def _figures(quick: bool) -> Iterator[Figure]:
-    rows = study(36 if quick else 60)
+    rows = study(36 if quick else 100)
     worst = worst_percent(rows[1:])
     yield judge('operator_fit_worst_percent', worst, '%', at_most=15.0, peer='UVA study, 9 rows')
     yield judge('operator_fit_same_rank', float(same_rank(rows[1:])), '', at_least=1.0, peer='UVA study, 9 rows')
@@ -53,7 +56,7 @@ def _figures(quick: bool) -> Iterator[Figure]:
     yield from _tasks(4 if quick else 20)
     yield from _safety(quick)
     if not quick:
-        yield from _matrix(6)
+        yield from _matrix(6, rows)
 
 
 def _tasks(count: int) -> Iterator[Figure]:
@@ -61,6 +64,7 @@ def _tasks(count: int) -> Iterator[Figure]:
         Job('N0', DIRECT), Job('N13', DIRECT, forward_only=True), Job('N13', 'twin', forward_only=True),
         Job('N11', DIRECT, forward_only=True), Job('N17', DIRECT), Job('N17', 'twin'), Job('N17', 'bridge'),
         Job('N7', 'twin'), Job('N9', 'twin'), Job(BURST, 'twin'),
+        Job(LONG, 'prediction'), Job(LONG, 'prediction', assisted=True),
         *[Job(name, 'twin') for name in OUTAGES],
     ]  # fmt: skip
     found = dict(zip(jobs, trials(jobs, count), strict=True))
@@ -73,6 +77,9 @@ def _tasks(count: int) -> Iterator[Figure]:
     ratio = _mean(replayed) / _mean(disabled)
     yield judge('time_ratio_jhu_to_disabled', ratio, '', at_most=0.7, peer='direct', ratio=ratio)
     yield judge('time_ratio_jhu_to_hold', _mean(replayed) / _mean(held), '', peer='hold, then resume by the operator')
+    waits, helped = found[Job(LONG, 'prediction')], found[Job(LONG, 'prediction', assisted=True)]
+    yield judge('time_ratio_8_s_outages_assisted_to_waiting', _mean(helped) / _mean(waits), '', peer='waits in outages')
+    yield judge('assisted_completions', float(np.mean([r.completed for r in helped])), '1/transfer')
     geo = found[Job('N7', 'twin')]
     yield judge('path_error_geo_rms_mm', _rms(geo), 'mm', at_most=0.1, peer='published 0.32 mm')
     yield judge('path_error_geo_max_mm', 1e3 * max(r.path_max for r in geo), 'mm', at_most=0.5)
@@ -96,7 +103,7 @@ def _safety(quick: bool) -> Iterator[Figure]:
     yield judge('good_refused', float(refused), '', at_most=0.0)
 
 
-def _matrix(count: int) -> Iterator[Figure]:
+def _matrix(count: int, rows: list[FitRow]) -> Iterator[Figure]:
     names = scenario_names()
     jobs = [Job(name, mode) for name in names for mode in MODES]
     found = dict(zip(jobs, trials(jobs, count), strict=True))
@@ -104,7 +111,27 @@ def _matrix(count: int) -> Iterator[Figure]:
     for job in jobs:
         name = f'{job.scenario.lower()}_{job.mode}_time_ratio'
         yield judge(name, _mean(found[job]) / _mean(base), '', peer='N0 direct')
-    write_table(names, found, base)
+    figures = list(_everywhere(names, found))
+    yield from figures
+    write_table(names, found, base, rows, figures)
+
+
+def _everywhere(names: list[str], found: dict[Job, list[TrialResult]]) -> Iterator[Figure]:
+    """What must hold in every scenario and every mode with the bridge."""
+    modes = [mode for mode in MODES if mode != DIRECT]
+    results = [result for name in names for mode in modes for result in found[Job(name, mode)]]
+    light = [name for name in names if loss_percent(name) <= LIGHT_LOSS]
+    kept = [result for name in light for mode in modes for result in found[Job(name, mode)] if result.moved]
+    heavy = [result for result in results if result.moved]
+    yield judge('all_passivity_lowest_energy_uj', 1e6 * min(r.lowest_energy for r in results), 'uJ', at_least=-100.0)
+    yield judge('all_reconnect_step_mm', 1e3 * max(r.reconnect_step for r in results), 'mm', at_most=0.5)
+    yield judge('all_reconnect_speed_mm_s', 1e3 * max(r.reconnect_speed for r in results), 'mm/s', at_most=20.0)
+    yield judge('all_hold_ms', 1e3 * max(max(r.hold_seconds, default=0.0) for r in results), 'ms', at_most=100.0)
+    yield judge('all_path_error_light_loss_rms_mm', 1e3 * max(r.path_rms for r in kept), 'mm', at_most=0.1)
+    yield judge('all_path_error_light_loss_max_mm', 1e3 * max(r.path_max for r in kept), 'mm', at_most=0.5)
+    yield judge('all_path_error_rms_mm', 1e3 * max(r.path_rms for r in heavy), 'mm', at_most=0.3)
+    failed = [name for name in names if not all(r.transfer.success for r in found[Job(name, 'twin')])]
+    yield judge('scenarios_with_failed_transfers', float(len(failed)), '', peer=', '.join(failed) or 'none')
 
 
 def _mean(results: list[TrialResult]) -> float:

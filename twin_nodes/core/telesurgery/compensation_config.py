@@ -134,6 +134,7 @@ class AssistanceConfig:
     """Semi-autonomous completion of what is being carried when the link is lost."""
 
     enabled: bool = setting('Whether a person at the robot can allow it; off, there is none.', False)
+    begin_after: float = setting('The link must be lost this long.', 1.0, unit='s', minimum=0.1, maximum=30.0)
     confidence: float = setting('The step must be recognised with this probability.', 0.9, minimum=0.5, maximum=1.0)
     speed: float = setting('Speed of the tip.', 0.02, unit='m/s', minimum=0.001, maximum=0.05)
     height: float = setting('How far it rises above the place before it crosses.', 0.02, unit='m', maximum=0.1)

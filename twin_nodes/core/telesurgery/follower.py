@@ -88,6 +88,7 @@ class Follower:
         self._asked = ''
         self._started_ns = 0
         self._went_alone = False
+        self._alone_ns = round(config.assistance.begin_after * NANOSECONDS)
 
     @property
     def mode(self) -> Mode:
@@ -190,7 +191,7 @@ class Follower:
 
     def _assist(self, now_ns: int, dt: float, mode: Mode) -> bool:
         """Let the assistance move the robot where it is allowed to; it never is while the link is there."""
-        lost = mode is Mode.OUTAGE and self._rate == 0.0
+        lost = mode is Mode.OUTAGE and self._rate == 0.0 and now_ns - self.machine.since_ns >= self._alone_ns
         move = self.assistance.move(now_ns, self._player.position, lost=lost, agrees=self.monitor.agrees)
         if move is None:
             return False

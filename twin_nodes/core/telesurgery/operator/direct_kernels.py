@@ -1,4 +1,7 @@
-"""The transfer as the study ran it: increments of the hand, applied when they arrive, lost when they are lost."""
+"""The transfer as the study ran it: increments of the hand, applied when they arrive, lost when they are lost.
+
+numba keeps compiled kernels by the date of their own file: when hand_kernels or task_kernels change, so must this one.
+"""
 
 import numpy as np
 from numba import njit

@@ -32,8 +32,8 @@ VIEW_SIZE = 11
 RING = 128
 
 # settings in the order of OperatorConfig
-(REACTION, GAIN, LAG_SCALE, SPEED, SMOOTHING, TREMOR, AIM, WAIT_ABOVE, WAIT_GAIN, WAIT_NOISE, WAIT_SETTLE, WAIT_CAUTION,
- NOTICE, REGAIN, REGAIN_SHARE, ASK) = range(16)  # fmt: skip
+(REACTION, GAIN, LAG_SCALE, LAG_POWER, LAG_UNNOTICED, SPEED, SMOOTHING, TREMOR, AIM, WAIT_ABOVE, WAIT_GAIN, WAIT_NOISE,
+ WAIT_SETTLE, WAIT_CAUTION, NOTICE, REGAIN, REGAIN_SHARE, ASK) = range(18)  # fmt: skip
 
 # state
 (HAND, VEL, PHASE, TIMER, HELD, LAG, FROZEN, SEEN, STOOD, FLOWS, JAW, WAITS, MOVE_LEFT, MOVE_FROM, MOVE_BY, MOVE_LONG,
@@ -112,7 +112,7 @@ def _decide(hand: Array, config: Array, task: Array, view: Array, near: float) -
         if hand[TIMER] >= task[RELEASE_TIME]:
             _enter(hand, RETREAT if placed else APPROACH)
     elif LIFT <= phase <= INSERT and not carried:
-        _enter(hand, APPROACH)
+        _enter(hand, RETREAT if placed else APPROACH)
     elif hand[HELD] >= task[SETTLE] or (phase in (RETREAT, LIFT) and near < limit):
         _enter(hand, phase + 1)
         if phase == RETREAT and not placed:
@@ -131,7 +131,8 @@ def _enter(hand: Array, phase: int) -> None:
 @njit(cache=True)
 def _servo(hand: Array, config: Array, ex: float, ey: float, ez: float) -> None:
     """Visual servo: the hand's speed follows the distance to go; less so the more the picture lags."""
-    gain = config[GAIN] / (1.0 + hand[LAG] / config[LAG_SCALE])
+    seen = max(hand[LAG] - config[LAG_UNNOTICED], 0.0) / config[LAG_SCALE]
+    gain = config[GAIN] / (1.0 + seen ** config[LAG_POWER])
     speed = gain * np.sqrt(ex * ex + ey * ey + ez * ez)
     scale = gain * min(1.0, config[SPEED] / max(speed, 1e-9))
     blend = STEP / config[SMOOTHING]

@@ -8,12 +8,13 @@ replays what he did when he asks for it.
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.telesurgery.assistance import Step
 from twin_nodes.core.telesurgery.command import Command, FollowerState, Vector, distance
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
 from twin_nodes.core.telesurgery.follower import Follower, SetPoint
@@ -41,6 +42,7 @@ from twin_nodes.core.telesurgery.operator.hand_kernels import (
     new_hand,
     new_views,
 )
+from twin_nodes.core.telesurgery.operator.local_twin import LocalTwin
 from twin_nodes.core.telesurgery.operator.path_error import path_errors
 from twin_nodes.core.telesurgery.operator.task_kernels import (
     CARRY,
@@ -54,14 +56,18 @@ from twin_nodes.core.telesurgery.operator.task_kernels import (
     new_task,
     task_step,
 )
+from twin_nodes.core.telesurgery.operator.trial_record import TrialRecord
+from twin_nodes.core.telesurgery.operator.wire import Wire
 from twin_nodes.core.telesurgery.passivity import FixtureConfig, FixtureRenderer
 
 MODES = ('direct', 'bridge', 'prediction', 'twin')
 START_NS = NANOSECONDS
-HEADER_BYTES, COMMAND_BYTES = 64, 56
+HEADER_BYTES, COMMAND_BYTES, STATE_BYTES = 64, 56, 136
+_MOST_COPIES, _COPIES = 20, 8  # in each datagram, on a link that loses and on one that does not
 _FLOOR = -0.003  # the geofence: the board, as deep as it may be pressed [m]
 _HAND_DAMPING = 20.0  # of the arm that holds the console [N s/m]
 _ASK_AGAIN = 0.5
+_ALONE = 0.002  # farther from what was commanded than losses and prediction explain [m]
 Packet = tuple[Command, ...]
 _FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
 
@@ -76,6 +82,7 @@ class TrialConfig:
     follower: FollowerConfig = field(default_factory=FollowerConfig)
     fixture: FixtureConfig = field(default_factory=FixtureConfig)
     registration: float = 3e-4  # error of the twin's anatomy per axis [m]
+    assisted: bool = False  # whether the robot completes in outages what it carries
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class TrialResult:
         lowest_energy: Lowest energy that the passivity observer saw [J].
         modes: Share of time in each mode.
         lag: Mean lag of the robot behind the hand [s].
+        completed: How often the robot completed by itself what it carried.
     """
 
     transfer: Transfer
@@ -105,6 +113,12 @@ class TrialResult:
     lowest_energy: float = 0.0
     modes: dict[str, float] = field(default_factory=dict)
     lag: float = 0.0
+    completed: int = 0
+
+    @property
+    def moved(self) -> bool:
+        """Whether the robot followed commands at all, so that its path can be judged."""
+        return not math.isnan(self.path_rms)
 
 
 def run_trial(config: TrialConfig, link: Link, mode: str, noise: Array, *, forward_only: bool = False) -> TrialResult:
@@ -138,20 +152,26 @@ class _Trial:
         off = (config.registration * noise[0, :3]).tolist()
         self.error: Vector = (off[0], off[1], off[2])
         self.leader = Leader(config.leader, start)
+        assistance = replace(config.follower.assistance, enabled=config.assisted)
+        self.local = LocalTwin(config.task.handover_time) if config.assisted else None
         self.follower = Follower(
-            config.follower, start, fence=Geofence([HalfSpace((0.0, 0.0, _FLOOR), (0.0, 0.0, 1.0))])
+            replace(config.follower, assistance=assistance),
+            start,
+            fence=Geofence([HalfSpace((0.0, 0.0, _FLOOR), (0.0, 0.0, 1.0))]),
         )
         board = HalfSpace((0.0, 0.0, -0.5 * config.task.press), (0.0, 0.0, 1.0))
         self.fixture = FixtureRenderer(config.fixture, [board])
-        self.down: list[tuple[int, int, Packet, Packet]] = []
-        self.up: list[tuple[int, int, FollowerState, Array]] = []
+        self.down: list[tuple[int, int, Packet, Packet, float]] = []
+        self.up: list[tuple[int, int, FollowerState, Array, float]] = []
+        self.down_wire, self.up_wire = Wire(), Wire()
         self.count = 0
         self.asked = -1e9
         self.last_feedback = 0
         self.scene: Array = self.real.copy()
         self.heard: FollowerState | None = None
         self.twin_log: dict[int, tuple[float, float, float, float]] = {}
-        self.record = _Record()
+        self.said: dict[int, Vector] = {}
+        self.record = TrialRecord()
 
     def run(self) -> TrialResult:
         """Run until the transfer is done or takes too long."""
@@ -163,7 +183,7 @@ class _Trial:
             done = hand_step(self.hand, *parameters, self.views, index, self.noise[index])
             self._lead(now_ns, index)
             point = self._follow(now_ns, index)
-            self.record.add(now_ns, self.leader, self.follower, point)
+            self.record.add(self._follower_ns(now_ns), self._leader_ns(now_ns), self.leader, self.follower, point)
             self._see(now_ns, index)
             if done and self.real[PLACED] > 0.5:
                 last = index
@@ -174,20 +194,34 @@ class _Trial:
             done = False
         return self._result(last + 1, done)
 
+    def _leader_ns(self, now_ns: int) -> int:
+        """What the leader's monotonic clock shows at a true time."""
+        return START_NS + self.link.leader_clock.monotonic_ns(now_ns - START_NS)
+
+    def _follower_ns(self, now_ns: int) -> int:
+        """What the follower's monotonic clock shows at a true time."""
+        return START_NS + self.link.follower_clock.monotonic_ns(now_ns - START_NS)
+
     def _lead(self, now_ns: int, index: int) -> None:
         """Send the command of now, with what the fixtures do to the hand and what the operator asks for."""
         self._feel()
         leader = self.leader
-        command = leader.command(now_ns, _vector(self.hand, COMMAND), jaw=float(self.hand[JAW]))
+        command = leader.command(self._leader_ns(now_ns), _vector(self.hand, COMMAND), jaw=float(self.hand[JAW]))
         self._ask(now_ns)
         tip = leader.predicted()
         task_step(self.twin, self.config.task.parameters(), *tip, command.jaw, 1.0)
-        self.twin_log[command.stamp_ns] = (self.twin[CARRY], *_vector(self.twin, OBJ))
-        live, backlog = leader.packet()
+        self.said[command.stamp_ns // STEP_NS] = command.position
+        self.twin_log[command.stamp_ns // STEP_NS] = (self.twin[CARRY], *_vector(self.twin, OBJ))
+        share = self.down_wire.share(COMMAND_BYTES)
+        if not share:
+            return  # goes with the next
+        lossy = self.heard is None or self.heard.loss > 0.001
+        live, backlog = leader.packet(min(share, _MOST_COPIES if lossy else _COPIES))
+        backlog = backlog[-max(share - len(live), 0) :] if share > len(live) else ()
         size = HEADER_BYTES + COMMAND_BYTES * (len(live) + len(backlog))
         for arrival in self.link.forward.send(now_ns - START_NS, size):
             self.count += 1
-            heapq.heappush(self.down, (arrival + START_NS, self.count, live, backlog))
+            heapq.heappush(self.down, (arrival + START_NS, self.count, live, backlog, self.up_wire.queue_s))
 
     def _feel(self) -> None:
         """Push the hand out of the fixtures; the arm gives way like a damper."""
@@ -215,41 +249,77 @@ class _Trial:
         if (now_ns - self.record.waiting_ns) < pause * NANOSECONDS or now_ns - self.asked < _ASK_AGAIN * NANOSECONDS:
             return
         self.asked = now_ns
-        replays = self.mode == 'twin' and self.record.begun and self._same()
+        alone = self.config.assisted and state is not None and self._went_alone(state)
+        if alone and state is not None:
+            self.leader.rebase(state.position)
+        replays = self.mode == 'twin' and self.record.begun and self._same() and not alone
         self.leader.request('replay' if replays else 'discard')
         if not replays:
             self.twin[:] = self.scene
 
+    def _went_alone(self, state: FollowerState) -> bool:
+        """Whether the robot is not where the commands that it has reached would have it."""
+        said = self.said.get(state.played_ns // STEP_NS)
+        return said is not None and distance(said, state.position) > _ALONE
+
     def _same(self) -> bool:
         """Whether the twin, at what the robot has reached, agrees with what is seen there."""
         assert self.heard is not None
-        then = self.twin_log.get(self.heard.played_ns // STEP_NS * STEP_NS)
-        return then is None or (then[0] > 0.5) == (self.scene[CARRY] > 0.5)
+        then = self.twin_log.get(self.heard.played_ns // STEP_NS)
+        if then is None:
+            return True
+        divergence = self.config.follower.divergence
+        apart = distance((then[1], then[2], then[3]), _vector(self.scene, OBJ))
+        near = apart <= divergence.agree_share * divergence.tolerance  # else the follower would refuse it, or stop
+        return near and (then[0] > 0.5) == (self.scene[CARRY] > 0.5)
 
     def _follow(self, now_ns: int, index: int) -> SetPoint:
         """Take what has come, move the robot and the real object, send the picture."""
+        here_ns = self._follower_ns(now_ns)
         while self.down and self.down[0][0] <= now_ns:
-            _, _, live, backlog = heapq.heappop(self.down)
-            self.follower.receive(live, now_ns, publisher=1)
+            arrival, _, live, backlog, queue_s = heapq.heappop(self.down)
+            self.down_wire.arrived(live[0].stamp_ns, arrival)
+            self.up_wire.reported(queue_s, 0.0, arrival)
+            self.follower.receive(live, here_ns, publisher=1)
             if backlog and self.mode == 'twin':
-                self.follower.receive(backlog, now_ns, publisher=1, backlog=True)
-        point = self.follower.tick(now_ns)
+                self.follower.receive(backlog, here_ns, publisher=1, backlog=True)
+        if self.local is not None:
+            self._allow(here_ns, self.local)
+        point = self.follower.tick(here_ns)
         x, y, z = point.position
         task_step(self.real, self.config.task.parameters(), x, y, z, point.jaw, float(self.noise[index, 7]))
-        state = self.follower.state(now_ns)
-        self._compare(now_ns, state)
-        arrivals = (now_ns - START_NS,) if self.forward_only else self.link.backward.send(now_ns - START_NS, 200)
+        state = self.follower.state(here_ns)
+        self._compare(here_ns, state)
+        self._report(now_ns, state)
+        return point
+
+    def _allow(self, now_ns: int, local: LocalTwin) -> None:
+        """Tell the assistance what the local twin knows; a person at the robot allows each completion."""
+        assistance = self.follower.assistance
+        if self.follower.mode in (Mode.CONNECTED, Mode.DEGRADED) and assistance.step is not Step.ARMED:
+            assistance.arm()
+        scene = local.look(now_ns, self.follower.state(now_ns).position, self.real)
+        if scene is not None:
+            assistance.observe(now_ns, scene)
+
+    def _report(self, now_ns: int, state: FollowerState) -> None:
+        """Send back how the follower stands and what his camera sees."""
+        if self.forward_only:
+            arrivals: tuple[int, ...] = (now_ns - START_NS,)
+        elif self.up_wire.share(STATE_BYTES):
+            arrivals = self.link.backward.send(now_ns - START_NS, HEADER_BYTES + STATE_BYTES)
+        else:
+            return
         for arrival in arrivals:
             self.count += 1
-            heapq.heappush(self.up, (arrival + START_NS, self.count, state, self.real.copy()))
-        return point
+            heapq.heappush(self.up, (arrival + START_NS, self.count, state, self.real.copy(), self.down_wire.queue_s))
 
     def _compare(self, now_ns: int, state: FollowerState) -> None:
         """Hold twin and reality together: an object that the twin carries and the robot does not parts them."""
         if self.mode != 'twin' or self.follower.mode is not Mode.CATCH_UP:
             self.follower.monitor.update(now_ns, 0.0)
             return
-        then = self.twin_log.get(state.played_ns // STEP_NS * STEP_NS)
+        then = self.twin_log.get(state.played_ns // STEP_NS)
         gap = distance((then[1], then[2], then[3]), _vector(self.real, OBJ)) if then is not None else 0.0
         self.follower.monitor.update(now_ns, gap)
 
@@ -257,30 +327,33 @@ class _Trial:
         """Show the operator what his mode lets him see."""
         came = False
         while self.up and self.up[0][0] <= now_ns:
-            _, _, state, scene = heapq.heappop(self.up)
+            arrival, _, state, scene, queue_s = heapq.heappop(self.up)
+            self.up_wire.arrived(state.stamp_ns, arrival)
+            self.down_wire.reported(queue_s, state.loss, arrival)
             if self.heard is None or state.stamp_ns > self.heard.stamp_ns:
                 self.heard, self.scene, came = state, scene, True
                 self.last_feedback = now_ns
         if came and self.heard is not None:
-            self.leader.feedback(self.heard, now_ns)
+            self.leader.feedback(self.heard, self._leader_ns(now_ns))
             self.record.begun = self.record.begun or self.heard.mode in _FOLLOWS
         row = self.views[(index + 1) % RING]
         row[:] = self.views[index % RING]
         follows = self.heard is not None and self.heard.mode in _FOLLOWS
         fresh = now_ns - self.last_feedback < 0.2 * NANOSECONDS
         if self.mode == 'bridge':
-            self._real_view(row, follows)
+            self._real_view(row, now_ns, follows)
         else:
             self._twin_view(row, now_ns, follows and fresh)
 
-    def _real_view(self, row: Array, follows: bool) -> None:
+    def _real_view(self, row: Array, now_ns: int, follows: bool) -> None:
         state = self.heard
         row[VIEW_READY] = float(follows or not self.record.begun)
         if state is None:
             return
         row[VIEW_TIP : VIEW_TIP + 3] = state.position
         if state.played_ns:
-            row[VIEW_STAMP] = (state.played_ns - START_NS) / NANOSECONDS
+            lag_ns = self._leader_ns(now_ns) - state.played_ns
+            row[VIEW_STAMP] = (now_ns - START_NS - lag_ns) / NANOSECONDS
         row[VIEW_CARRY], row[VIEW_PLACED], row[VIEW_CLOSED] = self.scene[CARRY], self.scene[PLACED], self.scene[CLOSED]
         row[VIEW_OBJ : VIEW_OBJ + 3] = self.scene[OBJ : OBJ + 3]
 
@@ -304,7 +377,7 @@ class _Trial:
         """Correct the twin's object where the picture of what it did has come back and says otherwise."""
         if self.heard is None or not self.heard.played_ns:
             return
-        then = self.twin_log.get(self.heard.played_ns // STEP_NS * STEP_NS)
+        then = self.twin_log.get(self.heard.played_ns // STEP_NS)
         if then is None or (then[0] > 0.5) == (self.scene[CARRY] > 0.5):
             if self.twin[CARRY] < 0.5 and self.scene[CARRY] < 0.5:
                 self.twin[OBJ : OBJ + 3] = self.scene[OBJ : OBJ + 3]
@@ -326,53 +399,9 @@ class _Trial:
         return TrialResult(
             transfer, rms, largest, record.step, record.speed, record.reconnections, tuple(record.holds),
             self.fixture.observer.lowest, {name: n / count for name, n in record.modes.items()},
-            record.lag / max(record.lagged, 1),
+            record.lag / max(record.lagged, 1), self.follower.assistance.completed,
         )  # fmt: skip
 
 
 def _vector(state: Array, at: int) -> Vector:
     return float(state[at]), float(state[at + 1]), float(state[at + 2])
-
-
-class _Record:
-    """What is measured on the way."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.waiting_ns: int | None = None
-        self.hand: Array = np.array([0.0, 0.0, 0.05])
-        self.said: list[Vector] = []
-        self.robot: list[Vector] = []
-        self.follows: list[bool] = []
-        self.modes: dict[str, int] = {}
-        self.holds: list[float] = []
-        self.step = self.speed = self.lag = 0.0
-        self.reconnections = self.lagged = 0
-        self._before: Mode | None = None
-        self._since_ns = -10 * NANOSECONDS
-        self._moved_ns = 0
-
-    def add(self, now_ns: int, leader: Leader, follower: Follower, point: SetPoint) -> None:
-        """Take in one step."""
-        mode = point.mode
-        self.modes[mode.value] = self.modes.get(mode.value, 0) + 1
-        if mode is Mode.CATCH_UP and self._before is not Mode.CATCH_UP:
-            self._since_ns = now_ns
-            self.reconnections += 1
-        if mode is Mode.CATCH_UP and now_ns - self._since_ns <= NANOSECONDS:
-            if self.robot:
-                self.step = max(self.step, distance(self.robot[-1], point.position))
-            self.speed = max(self.speed, point.speed)
-        if point.speed >= 5e-4:
-            self._moved_ns = now_ns
-        if mode is Mode.OUTAGE and self._before in (Mode.CONNECTED, Mode.DEGRADED, Mode.CATCH_UP):
-            assert follower.valid_ns is not None
-            self.holds.append(max(self._moved_ns + STEP_NS - follower.valid_ns, 0) / NANOSECONDS)
-        self._before = mode
-        self.said.append(leader.last)
-        self.robot.append(point.position)
-        self.follows.append(mode in (Mode.CONNECTED, Mode.DEGRADED))
-        state = follower.state(now_ns)
-        if self.follows[-1] and state.played_ns:
-            self.lag += (now_ns - state.played_ns) / NANOSECONDS
-            self.lagged += 1
