@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from twin_nodes.core.anatomy.distance_grid import DistanceGrid
     from twin_nodes.core.guidance.clearance import ClearanceMonitor
 
 
@@ -35,6 +36,7 @@ def warm() -> None:
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_guidance(monitor)
+    _warm_planning(grid, room.centre)
     _warm_elastic()
     _warm_nonrigid()
     _warm_carving()
@@ -77,6 +79,20 @@ def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
         'moving': ForbiddenRegion(moving, 0.002),
     })  # fmt: skip
     mixer.update(np.array([0.01, 0.0, -0.01]), np.zeros(3), 0.001)
+
+
+def _warm_planning(grid: 'DistanceGrid', centre: np.ndarray) -> None:
+    """Plan a straight and a bent way beside a structure, and learn one step of a breath."""
+    from twin_nodes.core.guidance.respiration.lag_regression import LagRegression
+    from twin_nodes.core.guidance.routes.config import RouteConfig
+    from twin_nodes.core.guidance.routes.entry import entry_region
+    from twin_nodes.core.guidance.routes.planner import RoutePlanner
+
+    target = centre + [0.2, 0.0, 0.0]
+    region = entry_region(target + [[0.0, 0.0, 0.05], [0.005, 0.0, 0.05]], fine=0.001, coarse=0.006)
+    for bend_radius in (0.0, 0.2):
+        RoutePlanner(RouteConfig(bend_radius=bend_radius), (grid,), (grid,)).plan(region, target)
+    LagRegression(2, 3, prior=1.0, forgetting=0.999).learn(np.zeros(2), np.zeros(3))
 
 
 def _warm_building() -> None:
