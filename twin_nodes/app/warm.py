@@ -88,8 +88,8 @@ def _warm_planning(grid: 'DistanceGrid', centre: np.ndarray) -> None:
     from twin_nodes.core.guidance.routes.entry import entry_region
     from twin_nodes.core.guidance.routes.planner import RoutePlanner
 
-    target = centre + [0.2, 0.0, 0.0]
-    region = entry_region(target + [[0.0, 0.0, 0.05], [0.005, 0.0, 0.05]], fine=0.001, coarse=0.006)
+    target = np.add(centre, [0.2, 0.0, 0.0])
+    region = entry_region(np.add(target, [[0.0, 0.0, 0.05], [0.005, 0.0, 0.05]]), fine=0.001, coarse=0.006)
     for bend_radius in (0.0, 0.2):
         RoutePlanner(RouteConfig(bend_radius=bend_radius), (grid,), (grid,)).plan(region, target)
     LagRegression(2, 3, prior=1.0, forgetting=0.999).learn(np.zeros(2), np.zeros(3))
@@ -204,7 +204,7 @@ def _warm_visual() -> None:
 
 
 def _warm_operator() -> None:
-    """Let the simulated operator of telesurgery begin a transfer, on a console as it is and through the compensation."""
+    """Let the simulated operator of telesurgery begin a transfer, as it is and through the compensation."""
     from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
     from twin_nodes.core.telesurgery.operator.direct import operator_noise
     from twin_nodes.core.telesurgery.operator.trial import TrialConfig, run_trial
