@@ -1,24 +1,35 @@
 """Bench `telesurgery_live`: chosen links in real time, through the real nodes, bridges and emulator over UDP.
 
 A simulated hand goes round at 200 Hz; each link runs for some time. Where the link is lost, the surgeon goes on in his
-twin, or asks for the robot to come to him when it is back. On the first link a flood of forged datagrams then meets the
-follower's bridge while commands go on.
+twin, or asks for the robot to come to him when it is back. Then, on a good link, a flood of forged datagrams meets the
+follower's bridge, and meshes cross by the bulk flow, one end of which is killed, while commands go on.
 """
 
+import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import yaml
+from rclpy.publisher import Publisher
+from visualization_msgs.msg import MarkerArray
 
+from twin_nodes.app.demo_session import free_port
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.telesurgery_judge import begun_ns, holds, path_error, residual_loss, returns
 from twin_nodes.app.telesurgery_sites import WITHOUT_ANATOMY, TelesurgerySites
 from twin_nodes.app.telesurgery_watch import TelesurgeryWatch
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.simulate.shapes import superellipsoid
+from twin_nodes.ros.clouds import surface_marker
+from twin_nodes.ros.marker_bytes import marker_array_bytes
+from twin_nodes.ros.qos import LATCHED
 
 BURST = {
     'name': 'burst', 'title': 'burst', 'both': {
@@ -47,18 +58,21 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
         Figures as mappings.
     """
     names = ('geo', 'jhu') if quick else LINKS
-    for figure in live_figures(names, 10.0 if quick else 60.0):
+    seconds = 10.0 if quick else 60.0
+    for figure in live_figures(names, seconds):
+        yield vars(figure)
+    for figure in beside_figures(min(seconds, 20.0)):
         yield vars(figure)
 
 
 def live_figures(names: tuple[str, ...], seconds: float) -> Iterator[Figure]:
-    """Yield the figures of each link, and those of the flood on the first."""
+    """Yield the figures of each link."""
     with tempfile.TemporaryDirectory(prefix='twin_live_') as name:
         burst = Path(name) / 'burst.yaml'
         burst.write_text(yaml.safe_dump(BURST), encoding='utf-8')
-        for number, link in enumerate(names):
+        for link in names:
             try:
-                yield from _one(link, str(burst) if link == 'burst' else link, seconds, flood=number == 0)
+                yield from _one(link, str(burst) if link == 'burst' else link, seconds)
             except ConfigError as error:
                 yield judge(f'live_{_word(link)}_followed', 0.0, '', at_least=1.0, peer=str(error).splitlines()[0])
 
@@ -67,14 +81,12 @@ def _word(link: str) -> str:
     return link.replace('-', '_')
 
 
-def _one(link: str, scenario: str, seconds: float, *, flood: bool) -> Iterator[Figure]:
+def _one(link: str, scenario: str, seconds: float) -> Iterator[Figure]:
     with TelesurgerySites(scenario, SETTINGS, ARGUMENTS) as sites:
         sites.connect()
         sites.spin(seconds)
         watch = sites.watch
-        yield from _judged(link, watch)
-        if flood:
-            yield from _flooded(sites, min(seconds, 20.0))
+    yield from _judged(link, watch)
 
 
 def _judged(link: str, watch: TelesurgeryWatch) -> Iterator[Figure]:
@@ -111,23 +123,71 @@ def crept(watch: TelesurgeryWatch) -> float:
     return worst
 
 
-def _flooded(sites: TelesurgerySites, seconds: float) -> Iterator[Figure]:
-    """Send forged datagrams to the follower's bridge and look at the age of the commands beside it."""
-    watch = sites.watch
-    calm = np.array(watch.transits)[-2000:]
-    first = len(watch.transits)
-    flood = _Flood(sites.follower_port)
-    sites.spin(seconds)
-    sent = flood.stop()
-    loud = np.array(watch.transits)[first:]
-    rise = float(np.percentile(loud, 99) - np.median(calm)) if len(loud) and len(calm) else float('nan')
-    yield judge('live_flood_command_p99_ms', 1e3 * rise, 'ms', at_most=10.0, peer='median without a flood')
-    yield judge('live_calm_command_p99_ms', 1e3 * float(np.percentile(calm, 99) - np.median(calm)), 'ms')
-    yield judge('live_flood_hz', sent / seconds, 'Hz')
-    refused = sites.watch.checks.get('follower/wan_bridge: counters')
-    if refused is not None:
-        total = sum(float(value) for key, value in refused.values.items() if value.isdigit())
-        yield judge('live_flood_refused', total, '', at_least=1.0)
+def beside_figures(seconds: float) -> Iterator[Figure]:
+    """Look at the age of commands on a good link alone, under a flood, beside bulk, and while bulk is killed."""
+    has_bulk = find_spec('zenoh') is not None
+    arguments = {**ARGUMENTS, 'bulk': str(has_bulk).lower(), 'bulk_port': str(free_port())}
+    with TelesurgerySites('lan', SETTINGS, arguments) as sites:
+        sites.connect()
+        sites.spin(1.0)
+        calm = _ages(sites, lambda: sites.spin(seconds))
+        flood = _Flood(sites.follower_port)
+        flooded = _ages(sites, lambda: sites.spin(seconds))
+        sent = flood.stop() / seconds
+        refused = sites.watch.checks.get('follower/wan_bridge: counters')
+        if has_bulk:
+            got, loud, cut, back = _bulk(sites, seconds)
+    middle = float(np.median(calm))
+    yield judge('live_command_p99_alone_ms', _late(calm, middle), 'ms')
+    yield judge('live_flood_command_p99_ms', _late(flooded, middle), 'ms', at_most=10.0, peer='median alone')
+    yield judge('live_flood_hz', sent, 'Hz')
+    total = sum(float(value) for value in refused.values.values() if value.isdigit()) if refused else 0.0
+    yield judge('live_flood_refused', total, '', at_least=1.0)
+    if not has_bulk:
+        yield judge('live_bulk_received', None, '', peer='the extra `wan` is not installed')
+        return
+    yield judge('live_bulk_received', float(got), '', at_least=1.0)
+    yield judge('live_command_p99_beside_bulk_ms', _late(loud, middle), 'ms', at_most=10.0, peer='median alone')
+    yield judge('live_command_p99_bulk_killed_ms', _late(cut, middle), 'ms', at_most=10.0, peer='median alone')
+    yield judge('live_bulk_came_back', float(back), '', at_least=1.0)
+
+
+def _late(ages: Array, middle: float) -> float:
+    return 1e3 * (float(np.percentile(ages, 99)) - middle) if len(ages) else float('nan')
+
+
+def _ages(sites: TelesurgerySites, act: Callable[[], None]) -> Array:
+    """Return the ages of the commands [s] (n,) that came while something was done."""
+    first = len(sites.watch.transits)
+    act()
+    return np.array(sites.watch.transits)[first:]
+
+
+def _bulk(sites: TelesurgerySites, seconds: float) -> tuple[int, Array, Array, bool]:
+    """Send meshes beside the commands, kill the receiving process, and wait for what it gets when it is back."""
+    watch, got = sites.watch, []
+    out = watch.create_publisher(MarkerArray, '/follower/anatomy/surface', LATCHED)
+    topic = '/leader/anatomy/surface'
+    heard = watch.create_subscription(MarkerArray, topic, lambda data: got.append(len(data)), LATCHED, raw=True)
+    loud = _ages(sites, lambda: _send(sites, out, seconds))
+    sites.spin_until(lambda: bool(got), 30.0)
+    before = len(got)
+    receiver = next(one for one in sites.launch.processes if one.plan.node == '/leader/wan_bulk')
+    sites.signal(receiver, signal.SIGKILL)
+    cut = _ages(sites, lambda: _send(sites, out, 0.5 * seconds))
+    back = sites.spin_until(lambda: len(got) > before, 60.0)
+    watch.destroy_subscription(heard)
+    return before, loud, cut, back
+
+
+def _send(sites: TelesurgerySites, out: Publisher, seconds: float) -> None:
+    vertices, triangles = superellipsoid(np.zeros(3), np.full(3, 0.05), exponent=1.0, rings=48)
+    marker = surface_marker(1, 'anatomy', 'organ', 0, vertices[:0], triangles[:0], (1.0, 1.0, 1.0, 1.0))
+    corners = vertices[triangles.ravel()]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        out.publish(marker_array_bytes([(marker, corners * (1.0 + 1e-6 * (end - time.monotonic())))]))
+        sites.spin(0.5)
 
 
 class _Flood:
@@ -141,9 +201,10 @@ class _Flood:
     def _run(self, port: int) -> None:
         rng = np.random.default_rng(0)
         garbage = [(b'TW1\x03' if number % 2 else b'') + rng.bytes(200) for number in range(64)]
+        start = time.monotonic()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             while not self._stopped.wait(0.01):
-                for _ in range(FLOOD_HZ // 100):
+                while self._sent < FLOOD_HZ * (time.monotonic() - start) and not self._stopped.is_set():
                     out.sendto(garbage[self._sent % 64], ('127.0.0.1', port))
                     self._sent += 1
 
