@@ -1,7 +1,8 @@
 """Bench `routes`: is the best route the best there is, and how soon is it there.
 
 Random scenes of five vessels; about 3,000 entries. The peer is an exhaustive search in numpy over the same entries at
-400 points a way, by clearance alone. Planning again is timed as the guidance does it: the whole plan, nothing kept.
+400 points a way, by clearance alone. Planning again is timed as the guidance does it: the whole plan, nothing kept; its
+cpu time tells what a machine that does other work as well makes of it.
 """
 
 import time
@@ -31,14 +32,16 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         Figures as mappings of figure, value, unit, goal, peer, ratio, ok.
     """
     straight, bent = RouteConfig(), RouteConfig(bend_radius=0.2)
-    ratios, times, bent_times, peer_times, unreached = [], [], [], [], 0
+    ratios, times, bent_times, bent_work, peer_times, unreached = [], [], [], [], [], 0
     for seed in range(12 if quick else 100):
         scene = route_scene(np.random.default_rng(seed))
         region = entry_region(scene.skin, fine=straight.fine, coarse=straight.coarse)
         if seed == 0:  # the kernels are loaded here and not in what is timed
             _plan(straight, scene, region)
         routes, seconds = _plan(straight, scene, region)
+        worked = time.process_time()
         bent_times.append(_plan(bent, scene, region)[1])
+        bent_work.append(time.process_time() - worked)
         started = time.perf_counter()
         best = _exhaustive(scene, region.points, straight.tool_radius)
         peer_times.append(time.perf_counter() - started)
@@ -56,7 +59,8 @@ def run(quick: bool = False) -> list[dict[str, object]]:
               ratio=float(np.median(times) / np.median(peer_times))),
         judge('route_plan_p99_ms', 1e3 * worst, 'ms', at_most=100.0),
         judge('route_plan_bent_p50_ms', 1e3 * float(np.median(bent_times)), 'ms'),
-        judge('route_plan_bent_p99_ms', 1e3 * float(np.percentile(bent_times, 99)), 'ms'),
+        judge('route_plan_bent_p99_ms', 1e3 * float(np.percentile(bent_times, 99)), 'ms', at_most=100.0),
+        judge('route_plan_bent_cpu_p99_ms', 1e3 * float(np.percentile(bent_work, 99)), 'ms'),
     ]  # fmt: skip
     return [vars(figure) for figure in figures]
 
