@@ -418,7 +418,8 @@ def test_a_deforming_surface_that_is_only_shown_is_followed_too(start, probe, ca
     guided.ready(outside)
     for shift in (0.002, 0.005):
         shown = anatomy()
-        shown.markers[0].text = DEFORMED
+        for marker in shown.markers:
+            marker.text = DEFORMED
         for point in shown.markers[0].points:
             point.y += shift
         probe.say_latched('anatomy/surface', shown)
@@ -427,6 +428,9 @@ def test_a_deforming_surface_that_is_only_shown_is_followed_too(start, probe, ca
             outside, 'the nerve where it is shown',
         )  # fmt: skip
     assert probe.code('guidance: moved nerve') in ('', 'OK')
+    field = guided.node._guarded._shown[0].surface  # it was moved, not made anew
+    assert any(structure.grid is field for structure in guided.node._advisor._monitor.structures)
+    assert guided.node._guarded._others == {0: 1, 1: 1}
 
 
 def test_the_depth_to_a_planned_surface_and_what_was_cut_beyond_it_are_told(start, probe, cache):

@@ -90,6 +90,7 @@ class GuardedStructures:
         self._surface: MarkerArray | None = None
         self._watched: list[tuple[object, ...]] = []
         self._shown: dict[int, _Shown] = {}
+        self._others: dict[int, int] = {}  # how often a shown surface came with other triangles
         frame = config.anatomy_frame
         self.carved = CarvedStructures(node, health, frame, on_field, self._look_again, changes)
         self.moved = MovedStructures(node, health, frame, changes, self._look_again)
@@ -131,17 +132,23 @@ class GuardedStructures:
             self._on_structures(structures)
 
     def _guards(self, name: str) -> bool:
-        return name != self._config.plan.structure and (not self._config.guard or name in self._config.guard)
+        return not self._is_plan(name) and (not self._config.guard or name in self._config.guard)
+
+    def _is_plan(self, name: str) -> bool:
+        return bool(self._config.plan.structure) and name == self._config.plan.structure
 
     def _look_at_plan(self, message: MarkerArray) -> None:
         """Take the planned surface as scanned, however it is carved."""
         for marker in message.markers:
-            first = self._as_it_was(marker) if marker.ns == self._config.plan.structure else None
-            if first is None or self._key(first) == self._planned:
+            first = self._as_it_was(marker) if self._is_plan(marker.ns) else None
+            if first is None:
+                continue
+            key = self._key(first)
+            if key == self._planned:
                 continue
             try:
                 self._on_plan(self._field(first))
-                self._planned = self._key(first)
+                self._planned = key
                 self._health.set('plan', OK, 'OK', f'depths are to {marker.ns}')
             except (InputError, ConfigError) as error:
                 self._health.set('plan', ERROR, 'ANATOMY_REFUSED', str(error))
@@ -157,8 +164,10 @@ class GuardedStructures:
     def _key(self, marker: Marker) -> tuple[object, ...]:
         """Return by what a structure is known to be the one that is watched; one that is shown anew moves here."""
         deforms = self.moved.deforms(marker.id)
-        if not deforms and marker.text == DEFORMED and self._move_shown(marker):
-            return (marker.ns, marker.id, marker.header.frame_id, DEFORMED, id(self._shown[marker.id]))
+        if not deforms and marker.text == DEFORMED:
+            if not self._move_shown(marker):
+                self._others[marker.id] = self._others.get(marker.id, 0) + 1
+            return (marker.ns, marker.id, marker.header.frame_id, DEFORMED, self._others[marker.id])
         return (marker.ns, marker.id, marker.header.frame_id, deforms, corners_of(marker).tobytes())
 
     def _move_shown(self, marker: Marker) -> bool:
@@ -181,7 +190,6 @@ class GuardedStructures:
     def _structures(self, watched: list[Marker]) -> list[Structure]:
         limits = dict(zip(self._config.guard, self._config.near_distances, strict=False))
         structures = []
-        self.moved.forget()
         for marker in watched:
             try:
                 field = self._field(marker)

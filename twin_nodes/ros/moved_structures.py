@@ -93,10 +93,6 @@ class MovedStructures:
         self._surfaces[number] = surface
         return surface
 
-    def forget(self) -> None:
-        """Keep no surface up to date any more; what was heard stays."""
-        self._surfaces.clear()
-
     def reset(self) -> None:
         """Forget what was half said, after a jump of the clock; the maker begins anew from the scan."""
         self._gathering.clear()
