@@ -89,6 +89,7 @@ def test_a_ghost_says_how_far_ahead_it_is_and_goes_when_it_is_old():
     np.testing.assert_allclose(ghost.fixed_T_tip[:3, 3], [0.01, 0.1, 0.0])
     assert ghost.ahead_s == pytest.approx(0.14), 'from the pose that is shown, which is 20 ms old'
     assert state.picture(poses, tips, later(0.6)).ghosts == ()
+    assert state.picture(poses, {'drill': (None, 0.02)}, NOW).ghosts == (), 'a lost tool has no future'
 
 
 def test_a_force_is_drawn_at_the_tip_in_the_axes_of_the_page_and_goes_when_it_is_old():
@@ -137,7 +138,7 @@ def test_the_page_draws_what_comes_and_removes_what_goes():
         assert set(nodes) == {'/targets/0', '/routes/0', '/ghosts/drill', '/fixture/force'}
         assert nodes['/targets/0']['label'].handle.text == '◎ lesion ± 2.8 mm'
         assert nodes['/ghosts/drill']['label'].handle.text == '◌ drill in 100 ms'
-        assert '2.0 N' in nodes['/fixture/force']['label'].handle.text
+        assert view._scene._tools['drill']._label.handle.text == 'drill · fixture 2.0 N'
         assert 'lesion' in view._errors.content
         state.overlays.on_targets('anatomy', [])
         state.overlays.on_routes([])

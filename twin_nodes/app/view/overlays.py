@@ -103,9 +103,9 @@ class OverlayState:
         self, poses: Poses, tips: Mapping[str, tuple[Array | None, float | None]], moment: Moment
     ) -> Iterable[GhostPicture]:
         for tool, (frame, frame_T_tip, stamp_ns, heard_ns) in self._ghosts.items():
-            if frame not in poses or moment.steady_ns - heard_ns > self._stale_after_ns:
+            tip, age_s = tips.get(tool, (None, None))
+            if tip is None or frame not in poses or moment.steady_ns - heard_ns > self._stale_after_ns:
                 continue
-            age_s = tips.get(tool, (None, None))[1]
             newest_ns = moment.ros_ns - round(1e9 * (age_s or 0.0))
             yield GhostPicture(tool, poses[frame] @ frame_T_tip, (stamp_ns - newest_ns) / 1e9)
 

@@ -12,7 +12,7 @@ from twin_nodes.app.view.records import Picture, ToolPicture, Zone
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
-from twin_nodes.app.view.scene_overlays import OverlayScene
+from twin_nodes.app.view.scene_overlays import OverlayScene, force_text
 from twin_nodes.app.view.scene_sites import SitesScene
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 
@@ -46,13 +46,13 @@ class ToolScene:
         self._label = Node(add_label(scene, f'{tip}/label', name, neck))
         self._body_label = Node(add_label(scene, f'{body}/label', name, _ORIGIN))
 
-    def show(self, tool: ToolPicture) -> None:
-        """Bring the tool up to date; a lost one is grey where it was last seen, and named lost."""
+    def show(self, tool: ToolPicture, note: str = '') -> None:
+        """Bring the tool up to date; a lost one is grey where it was last seen, and named lost; note stands after."""
         self._body.place(tool.fixed_T_tool)
         self._tip.place(tool.fixed_T_tip)
         for node, colour in self._parts:
             node.set(color=colour if tool.live else style.TOOL_LOST)
-        text = tool.name if tool.live else f'✕ {tool.name} LOST'
+        text = ' '.join(part for part in (tool.name, note) if part) if tool.live else f'✕ {tool.name} LOST'
         self._label.set(text=text)
         self._body_label.set(text=text, visible=tool.fixed_T_tip is None)
 
@@ -116,9 +116,9 @@ class RoomScene:
         self._patient.place(picture.fixed_T_patient)
         self._patient_struts.set(color=style.PATIENT_BODY if picture.patient.live else style.TOOL_LOST)
         self._patient_label.set(text='patient reference' if picture.patient.live else '✕ patient reference LOST')
-        for tool in picture.tools:
+        for index, tool in enumerate(picture.tools):
             if tool.name in self._tools:
-                self._tools[tool.name].show(tool)
+                self._tools[tool.name].show(tool, force_text(picture.overlays.fixture) if index == 0 else '')
         self._sites.show(picture.sites)
         self._models.show(picture.models)
         self._overlays.show(picture.overlays)

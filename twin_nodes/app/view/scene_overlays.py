@@ -110,7 +110,7 @@ class OverlayScene:
             nodes = self._nodes[path] = {
                 'shaft': Node(mesh),
                 'tip': Node(add_mesh(self._scene, f'{path}/tip', tip, style.GHOST, opacity=0.5)),
-                'label': Node(add_label(self._scene, f'{path}/label', '', _ORIGIN)),
+                'label': Node(add_label(self._scene, f'{path}/label', '', _ORIGIN, below=True)),
             }
         for name in ('shaft', 'tip'):
             nodes[name].place(ghost.fixed_T_tip)
@@ -132,8 +132,11 @@ class OverlayScene:
                 '/fixture/force', np.array([[fixture.point, end]]), style.FIXTURE,
                 shaft_radius=0.0005, head_radius=0.0012, head_length=0.003,
             )  # fmt: skip
-            label = Node(add_label(self._scene, '/fixture/label', '', _ORIGIN))
-            nodes = self._nodes['/fixture/force'] = {'arrow': Node(arrow), 'label': label}
+            nodes = self._nodes['/fixture/force'] = {'arrow': Node(arrow)}
         nodes['arrow'].handle.points = np.array([[fixture.point, end]], np.float32)
-        nodes['label'].place(make_transform(np.eye(3), end))
-        nodes['label'].set(text=f'➙ fixture {size:.1f} N')
+
+
+def force_text(fixture: FixturePicture | None) -> str:
+    """Write the force of the fixture, '' where there is none to feel."""
+    size = 0.0 if fixture is None else float(np.linalg.norm(fixture.force))
+    return f'· fixture {size:.1f} N' if size >= LEAST_FORCE else ''
