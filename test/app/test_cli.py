@@ -68,6 +68,16 @@ def test_without_a_command_it_says_where_you_stand(capsys):
     assert 'Next: ' in out
 
 
+def test_it_names_the_newest_output_and_what_to_do_with_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(standing, 'running_nodes', list)
+    for name in ('demo_2026-01-02_10-00-00', 'robot_2026-03-01_09-00-00', 'demo_2026-02-01_10-00-00'):
+        (tmp_path / 'output' / name).mkdir(parents=True)
+        (tmp_path / 'output' / name / 'README.txt').touch()
+    (tmp_path / 'output' / 'demo_2027-01-01_00-00-00').mkdir()  # nothing was finished in it
+    assert 'twin report output/robot_2026-03-01_09-00-00' in run(capsys)[1]
+
+
 def test_version(capsys):
     assert run(capsys, '--version') == (0, standing.version() + '\n', '')
 

@@ -1,10 +1,13 @@
 """The demo of the simulated room: every figure is held against the room's own truth."""
 
+import datetime
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.app import standing
 from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
 from twin_nodes.app.figures import Figure, json_lines, judge, print_figures
 from twin_nodes.app.observer import Observations, Said
@@ -61,6 +64,10 @@ def write_readme(folder: Path, figures: list[Figure]) -> None:
     """Say in the folder what it holds."""
     lines = [
         'What `twin demo` wrote: config/ as it was run, log.txt of all nodes, bag/ (play with `twin play bag`).',
+        '',
+        f'command  twin {shlex.join(sys.argv[1:])}',
+        f'version  {standing.version()}',
+        f'ended    {datetime.datetime.now().astimezone().isoformat(timespec="seconds")}',
         '',
     ]
     lines += [f'{figure.figure}: {figure.value} {figure.unit} {figure.goal}' for figure in figures]

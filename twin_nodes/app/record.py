@@ -4,6 +4,7 @@ import datetime
 import functools
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
+from twin_nodes.app import standing
 from twin_nodes.app.launch.environment import complete_environment
 from twin_nodes.core.errors import ConfigError, InputError, TwinError
 from twin_nodes.io.bags.fields import message_class
@@ -42,6 +44,8 @@ README = """A recording of ROS 2 topics by twin_nodes (rosbag2 format, MCAP stor
 
 begun    {begun}
 topics   {topics}
+command  twin {command}
+version  {version}
 
 Play it       twin play {name}            or  ros2 bag play {name}
 Look inside   twin check {name}           or  ros2 bag info {name}
@@ -296,7 +300,13 @@ def _close(writer: BagWriter, *, quiet: bool) -> int:
 
 def _write_readme(directory: Path, topics: Sequence[str] | None) -> None:
     begun = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
-    text = README.format(begun=begun, topics=' '.join(topics) if topics else 'all', name=directory.name)
+    text = README.format(
+        begun=begun,
+        topics=' '.join(topics) if topics else 'all',
+        name=directory.name,
+        command=shlex.join(sys.argv[1:]),
+        version=standing.version(),
+    )
     (directory / 'README.txt').write_text(text, encoding='utf-8')
 
 

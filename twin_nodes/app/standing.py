@@ -49,6 +49,12 @@ def running_nodes() -> list[str]:
     return sorted(found)
 
 
+def newest_output(folder: Path = Path('output')) -> Path | None:
+    """Return the newest dated folder that a command wrote below the current one, or None."""
+    found = [path for path in folder.glob('*_20??-??-??_*') if (path / 'README.txt').is_file()]
+    return max(found, key=lambda path: path.name.split('_', 1)[1], default=None)
+
+
 def show() -> int:
     """Print version, ROS, running nodes and the next step."""
     source = ros()
@@ -57,11 +63,16 @@ def show() -> int:
     print(f'  Python  {sys.version.split()[0]} in {sys.prefix}')
     print(f'  ROS 2   {source}')
     print(f'  nodes   {", ".join(nodes) if nodes else "none running"}')
+    newest = newest_output()
+    if newest is not None:
+        print(f'  newest  {newest}')
     print()
     if source == 'none':
         print('Next: `make` installs ROS 2 from wheels; or source yours (source /opt/ros/<distro>/setup.bash).')
     elif nodes:
         print('Next: `twin frames` draws the frames, `twin why TOPIC` explains a silent topic.')
+    elif newest is not None:
+        print(f'Next: `twin report {newest}` makes a page of what was done; `twin demo` starts anew.')
     else:
         print('Next: `twin demo` starts the twin of an operating room; `twin doctor` checks this machine.')
     print('All commands: `twin --help`')
