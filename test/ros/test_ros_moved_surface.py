@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.guidance.moving_surface import MovingSurface
 from twin_nodes.core.simulate.organ import organ
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker, surface_marker
 from twin_nodes.ros.moved_surface import MAX_ROWS, moved_clouds, moved_from, numbering
+from twin_nodes.ros.moved_vertices import MovedVertices
 
 
 def test_both_sides_number_the_vertices_alike():
@@ -67,3 +70,27 @@ def test_another_frame_and_fields_that_are_missing_are_refused():
     bare = cloud_from_array(1, 'anatomy', np.zeros(3, [(name, np.float32) for name in 'xyz']))
     with pytest.raises(InputError, match='no field count, sigma, structure, vertex'):
         list(moved_from(bare, frame='anatomy'))
+
+
+def test_the_vertices_of_what_rides_on_a_body_go_with_it_and_guidance_reads_them():
+    liver = make_surface('liver', *organ(1200))
+    bone = make_surface('bone', liver.vertices * 0.1 + [0.3, 0.0, 0.0], liver.triangles)
+    mesh, _ = mesh_surface(liver, tets=500)
+    markers = [surface_marker(0, 'anatomy', one.name, at, one.vertices, one.triangles, (1.0, 1.0, 1.0, 1.0))
+               for at, one in enumerate((bone, liver))]  # fmt: skip
+    riding = MovedVertices(mesh, [bone, liver], markers)
+    heard = MovingSurface(make_surface('liver', *surface_from_marker(markers[1])))
+    rest = heard.vertices.copy()
+    shift = np.array([0.0, 0.004, -0.002])
+    for by in (0.0, shift):
+        clouds = riding.clouds(7, 'anatomy', mesh.nodes + by, np.full(len(mesh.nodes), 3e-3))
+        assert len(clouds) == riding.messages
+        parts = [part for cloud in clouds for part in moved_from(cloud, frame='anatomy')]
+        assert {part.structure for part in parts} == {1}  # the bone is no part of the body
+        places, sigma = np.full((parts[0].count, 3), np.nan), np.empty(parts[0].count)
+        for part in parts:
+            places[part.vertices], sigma[part.vertices] = part.places, part.sigma
+        np.testing.assert_allclose(places, rest + by, atol=1e-6)
+        np.testing.assert_allclose(sigma, 3e-3 / np.sqrt(3.0), rtol=1e-5)
+        heard.move(places, sigma)
+    assert riding.moved(mesh.nodes + shift) == 0.0 and riding.moved(mesh.nodes) > 0.004
