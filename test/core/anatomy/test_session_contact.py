@@ -11,7 +11,7 @@ from twin_nodes.core.anatomy.session import AnatomySession
 from twin_nodes.core.anatomy.session_config import ContactConfig
 from twin_nodes.core.errors import ConfigError, InputError
 
-RADIUS = 0.005
+RADIUS = 0.008  # not below 0.4 of the edge of a tetrahedron of these bodies
 PUSHING = replace(CONFIG, contact=ContactConfig(radius=RADIUS, shaft_length=0.03))
 DOWN = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # the shaft points away from the front
 
@@ -96,6 +96,17 @@ def test_a_tool_slides_along_the_surface_without_friction(body, session):
     assert frame.pushed['probe'].places and push[1] > 0.6 * np.linalg.norm(push)
     session.lose('probe')
     assert np.abs(session.step().solution.displacement).max() < 1e-4
+
+
+def test_a_tool_that_rests_leaves_the_tissue_at_rest(body, session):
+    press(session, body, np.arange(-0.002, 0.0121, 0.001))
+    places = []
+    for step in range(1, 31):
+        session.add_tip('probe', (1000 + 33 * step) * MS, at(beside(body, 0.012)), 1e-8)
+        frame = session.step()
+        places.append(frame.solution.positions)
+    assert frame.solution.is_converged
+    assert np.abs(places[-1] - places[-8]).max() < 1e-5  # it does not tilt to and fro
 
 
 def test_a_tool_that_does_not_push_or_holds_moves_nothing_by_contact(body):

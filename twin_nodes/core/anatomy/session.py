@@ -23,7 +23,7 @@ from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
 from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
-from twin_nodes.core.anatomy.session_contact import Contacts, ContactState
+from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts, ContactState
 from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
 from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.session_rest import at_rest
@@ -118,7 +118,8 @@ class AnatomySession:
 
     def _clear(self, *, keep_cuts: bool) -> None:
         config, model = self.config, self.body.model
-        self._tools = Tools(model, self.body.held, config.grasp, config.contact, self._pushers)
+        blunt = replace(config.contact, radius=max(config.contact.radius, LEAST_RADIUS * edge_of(model)))
+        self._tools = Tools(model, self.body.held, config.grasp, blunt, self._pushers)
         if not keep_cuts:
             self._resected = np.ones(len(model.tets))
         self._pressure = self._pressure_seen = 0.0

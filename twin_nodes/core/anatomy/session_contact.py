@@ -1,8 +1,9 @@
 """Tools that push: tissue may touch a tool's tip and shaft and slide along them, but neither enter nor stick.
 
-A tool is a capsule. Each outer triangle that it meets bears a spring along the direction in which the tool pushes; the
-spring is kept as long as it pushes, and let go when it would pull (active set, Wriggers 2006, section 6.3). Contact is
-free of friction. A direction is kept while it turns little, as each new one costs the factor an update.
+A tool is a capsule. Where it meets an outer triangle, that place of the tissue bears a spring along the direction in
+which the tool pushes; the spring is kept while it pushes, and let go when it would pull (active set, Wriggers 2006,
+section 6.3). A triangle may be touched in several places: with one that wanders, it would tilt to and fro for ever.
+Contact is free of friction. A direction is kept while it turns little, as each new one costs the factor an update.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from twin_nodes.core.anatomy.elastic.loads import Springs
 from twin_nodes.core.anatomy.session_config import ContactConfig
 from twin_nodes.core.geometry.se3 import Array
 
+_Key = tuple[str, int, int]  # tool, triangle, number of the place
+
+LEAST_RADIUS = 0.4  # of the edge of a tetrahedron: a thinner tool would slip through a triangle
 _SAME_WAY = np.cos(0.08)
-_SAME_PLACE = 0.05  # of a triangle
+_SAME_PLACE = 0.15  # of a triangle
+_MOST_PLACES = 4  # of one triangle
 _FACING = 0.2  # least share of the push that goes inward
 _STILL = 1e-4  # a tool's surface that moved less against the tissue is where it was [m]
 _ENTERED = 1e-5  # a place that is not touched yet may be so far inside the tool [m]
@@ -44,11 +49,11 @@ class Capsule:
 
 @dataclass(eq=False)
 class _Touch:
-    """A triangle that a tool touches.
+    """A place of a triangle that a tool touches.
 
     Args:
-        nodes: Its nodes, shape (3,).
-        weights: Of the place of it that is touched, shape (3,).
+        nodes: Nodes of the triangle, shape (3,).
+        weights: Their shares in the place, shape (3,).
         push: Unit vector in which the tool pushes, shape (3,).
         target: Where the place would just touch the tool [m], shape (3,).
     """
@@ -68,7 +73,7 @@ class ContactState:
     """What a tool does to the tissue.
 
     Args:
-        places: Number of triangles that it touches.
+        places: Number of places that it touches.
         force: On the tissue [N], shape (3,).
     """
 
@@ -89,7 +94,7 @@ class Contacts:
 
     def __init__(self, faces: NDArray[np.int32], stiffness: float) -> None:
         self._faces, self._stiffness = np.ascontiguousarray(faces, np.int64), stiffness
-        self._touches: dict[tuple[str, int], _Touch] = {}
+        self._touches: dict[_Key, _Touch] = {}
         self.states: Mapping[str, ContactState] = {}
 
     def __len__(self) -> int:
@@ -113,7 +118,7 @@ class Contacts:
             x: Nodes [m], shape (n, 3).
             held: Nodes that are held; tools do not push them.
         """
-        found: dict[tuple[str, int], _Touch] = {}
+        found: dict[_Key, _Touch] = {}
         usable = np.isin(self._faces, held, invert=True).min(axis=1)
         for capsule in capsules:
             self._touch(capsule, x, usable, found)
@@ -147,44 +152,61 @@ class Contacts:
     def _states(self, x: Array) -> Mapping[str, ContactState]:
         forces: dict[str, Array] = {}
         counts: dict[str, int] = {}
-        for (tool, _), touch in self._touches.items():
+        for (tool, _, _), touch in self._touches.items():
             pressed = self._stiffness * max(-touch.gap(x), 0.0) * touch.push
             forces[tool] = forces.get(tool, np.zeros(3)) + pressed
             counts[tool] = counts.get(tool, 0) + 1
         return {tool: ContactState(counts[tool], tuple(force.tolist())) for tool, force in forces.items()}
 
-    def _touch(
-        self, capsule: Capsule, x: Array, usable: NDArray[np.bool_], found: dict[tuple[str, int], _Touch]
-    ) -> None:
+    def _touch(self, capsule: Capsule, x: Array, usable: NDArray[np.bool_], found: dict[_Key, _Touch]) -> None:
         radius, faces = capsule.radius, self._faces
         axis, places = np.empty((len(faces), 3)), np.empty((len(faces), 3))
         away = near_capsule(capsule.tip, capsule.end, 2.0 * radius, x, faces, axis, places)
         for face in np.flatnonzero(np.isfinite(away) & usable).tolist():
-            known = self._touches.get((capsule.tool, face))
-            touch = _met(faces[face], x, axis[face], places[face], float(away[face]), radius, known)
-            if touch is not None:
-                found[capsule.tool, face] = touch
+            kept = {}
+            for number in range(_MOST_PLACES):
+                known = self._touches.get((capsule.tool, face, number))
+                touch = _pushed(faces[face], known.weights, x, capsule, known) if known is not None else None
+                if touch is not None:
+                    kept[number] = touch
+            new = _met(faces[face], x, places[face], float(away[face]), capsule)
+            if new is not None and len(kept) < _MOST_PLACES and not _is_known(new, kept):
+                kept[next(number for number in range(_MOST_PLACES) if number not in kept)] = new
+            found |= {(capsule.tool, face, number): touch for number, touch in kept.items()}
 
 
-def _met(
-    nodes: NDArray[np.int64], x: Array, axis: Array, place: Array, away: float, radius: float, known: _Touch | None
+def _is_known(new: _Touch, kept: Mapping[int, _Touch]) -> bool:
+    return any(np.abs(touch.weights - new.weights).max() < _SAME_PLACE for touch in kept.values())
+
+
+def _met(nodes: NDArray[np.int64], x: Array, place: Array, away: float, capsule: Capsule) -> _Touch | None:
+    """Return how a capsule meets the nearest place of a triangle that it did not touch there, or None."""
+    if away > capsule.radius - _ENTERED:
+        return None  # beyond the tool, or the far side of the organ
+    return _pushed(nodes, _shares(x[nodes], place), x, capsule, None)
+
+
+def _pushed(
+    nodes: NDArray[np.int64], weights: Array, x: Array, capsule: Capsule, known: _Touch | None
 ) -> _Touch | None:
-    """Return how a capsule meets a triangle, or None where it does not."""
+    """Return how a capsule pushes a place of a triangle, or None where it does not push inward."""
     corners = x[nodes]
+    place = weights @ corners
     normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
     normal /= max(float(np.linalg.norm(normal)), 1e-300)
-    outside = float((axis - place) @ normal) >= 0.0
-    if known is None and away > radius - (_ENTERED if outside else 0.0):
-        return None  # beyond the tool, or the far side of the organ
+    way = capsule.end - capsule.tip
+    share = float((place - capsule.tip) @ way) / max(float(way @ way), 1e-300)
+    axis = capsule.tip + min(max(share, 0.0), 1.0) * way
+    away = float(np.linalg.norm(place - axis))
+    if away > 2.0 * capsule.radius:
+        return None
     push = (place - axis) / away if away > 1e-9 else -normal
-    push = push if outside or away <= 1e-9 else -push
+    if (axis - place) @ normal < 0.0 and away > 1e-9:
+        push = -push  # the axis is inside the tissue
     if push @ normal > -_FACING:
         return None
-    weights = _shares(corners, place)
-    if known is not None and np.abs(known.weights - weights).max() < _SAME_PLACE:
-        weights = known.weights
-    way = known.push if known is not None and known.push @ push > _SAME_WAY else push
-    return _Touch(nodes, weights, way, axis + radius * push)
+    kept = known.push if known is not None and known.push @ push > _SAME_WAY else push
+    return _Touch(nodes, weights, kept, axis + capsule.radius * push)
 
 
 def _shares(corners: Array, place: Array) -> Array:
