@@ -19,7 +19,15 @@ from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputEr
 from twin_nodes.core.geometry.se3 import make_transform, random_transform, rotation_exp, transform_points
 
 HONEST = NonrigidConfig(
-    inflation=1.0, model_error=0.0, motion_error=0.0, discrepancy=0.0, bare_load=1.0, turn_sigma=0.5, pose_sigma=0.1
+    inflation=1.0,
+    model_error=0.0,
+    motion_error=0.0,
+    discrepancy=0.0,
+    bare_load=1.0,
+    turn_sigma=0.5,
+    pose_sigma=0.1,
+    slip_sigma=0.1,
+    slip_turn_sigma=0.5,
 )
 VIEW = np.array([0.3, 0.2, 0.93])
 

@@ -16,7 +16,13 @@ class NonrigidConfig:
     coarse_steps: int = setting('first steps at most, with these points', 14, minimum=1, maximum=200)
     fine_steps: int = setting('steps with all points, at most', 8, minimum=1, maximum=200)
     tolerance: float = setting('movement in a step, RMS over the organ, that ends it', 5e-5, unit='m', minimum=1e-9)
-    pose_sigma: float = setting('error of the rigid registration at the start', 0.005, unit='m', minimum=1e-5)
+    slip_sigma: float = setting(
+        'error of the rigid registration at the start, in the middle of what is seen', 0.002, unit='m', minimum=1e-5
+    )
+    slip_turn_sigma: float = setting('the same, of its rotation', 0.04, unit='rad', minimum=1e-4)
+    pose_sigma: float = setting(
+        'the error at the centre of mass, where no surface is seen', 0.005, unit='m', minimum=1e-5
+    )
     turn_sigma: float = setting('the same, of its rotation', 0.06, unit='rad', minimum=1e-4)
     tuning: float = setting('a point so many sigmas off has a quarter of its weight', 4.0, minimum=1.0)
     normal_limit: float = setting(

@@ -17,6 +17,7 @@ from twin_nodes.core.anatomy.nonrigid import nearest_kernels, row_kernels
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
 from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
+from twin_nodes.core.anatomy.nonrigid.seen_part import motion_of_part, outer_area
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, rotation_log, transform_points
 
 _GROSS = 2.5  # spreads beyond which the spread itself is not asked
@@ -38,6 +39,7 @@ class State:
         residuals: Of all points along the normal [m], shape (n,).
         weights: Of all points over what each deserves by its noise, 0 … 1, shape (n,).
         precision: Of the amounts at amplitude 1, by what is seen to be free of loads, shape (r, r).
+        part: How what is seen moves as a whole, shape (6, 6 + r); of no rows where that says nothing.
     """
 
     patient_T_anatomy: Array
@@ -51,6 +53,7 @@ class State:
     residuals: Array = field(default_factory=lambda: np.zeros(0))
     weights: Array = field(default_factory=lambda: np.zeros(0))
     precision: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    part: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 class Fitter:
@@ -68,6 +71,7 @@ class Fitter:
         self._flat = self.modes.reshape(-1, compliance.count)
         self._face_of = nearest_kernels.face_of_vertex(compliance.faces, len(self.rest))
         self._normals = np.empty_like(self.rest)
+        self._area = outer_area(compliance)
 
     def vertices(self, amounts: Array) -> Array:
         """Return where the outer nodes are in the anatomy [m], shape (b, 3)."""
@@ -83,7 +87,7 @@ class Fitter:
             tracked: Points whose correspondence is known.
         """
         config = self.config
-        state.precision = self._precision(state, seen, tracked)
+        self._look(state, seen, tracked)
         stride = max(1, len(seen) // config.coarse_points)
         if stride > 1 and not len(state.seeds):
             few = SurfacePoints(
@@ -124,10 +128,11 @@ class Fitter:
         state.residuals, state.weights = residuals, weights * variance
         return state
 
-    def _precision(self, state: State, seen: SurfacePoints, tracked: Tracked) -> Array:
-        """Return the precision of the amounts when what is seen bears little: nothing stands between it and the eye.
+    def _look(self, state: State, seen: SurfacePoints, tracked: Tracked) -> None:
+        """Find which part of the outside is seen, and what that says beforehand of pose and amounts.
 
-        Tools do, however: around tracked points loads are as expected.
+        What is seen bears little, as nothing stands between it and the eye; tools do, however: around tracked points
+        loads are as expected. The rigid registration was made on what is seen and holds there.
         """
         config, compliance = self.config, self.compliance
         anatomy_T_patient = inverse(state.patient_T_anatomy)
@@ -139,7 +144,8 @@ class Fitter:
             vertices, transform_points(anatomy_T_patient, tracked.places_patient), config.touch_reach
         )
         scales = 1.0 - (1.0 - config.bare_load) * (compliance.places @ (bare & ~touched))
-        return np.asarray(np.linalg.inv(compliance.spread(scales) + 1e-6 * np.eye(compliance.count)))
+        state.precision = np.asarray(np.linalg.inv(compliance.spread(scales) + 1e-6 * np.eye(compliance.count)))
+        state.part = motion_of_part(compliance, self._area, bare)
 
     def _variance(self, seen: SurfacePoints) -> Array:
         """Return σ² of each point with its part of the error that its neighbours share, as if it were its own."""
@@ -206,9 +212,13 @@ class Fitter:
         shift = transform_points(moved, compliance.centre[None])[0] - compliance.centre
         turn = rotation_log(moved[:3, :3]) * compliance.radius
         prior = np.zeros((6 + compliance.count, 6 + compliance.count))
-        prior[[0, 1, 2], [0, 1, 2]] = config.pose_sigma**-2
-        prior[[3, 4, 5], [3, 4, 5]] = (config.turn_sigma * compliance.radius) ** -2
-        prior[6:, 6:] = state.precision / state.amplitude**2
+        if len(state.part):
+            shifts, turns = config.slip_sigma**-2, (config.slip_turn_sigma * compliance.radius) ** -2
+            prior += state.part.T @ (np.repeat([shifts, turns], 3)[:, None] * state.part)
+        else:
+            prior[[0, 1, 2], [0, 1, 2]] = config.pose_sigma**-2
+            prior[[3, 4, 5], [3, 4, 5]] = (config.turn_sigma * compliance.radius) ** -2
+        prior[6:, 6:] += state.precision / state.amplitude**2
         return prior, -prior @ np.concatenate([shift, turn, state.amounts])
 
     def _amplitude(self, state: State, step: Array, factor: tuple[Array, bool]) -> None:
