@@ -16,20 +16,30 @@ _LEAST_STEP = 0.5  # of the spacing of the grid: a smooth least between two step
 @njit(cache=True)
 def point_on(way: Any, share: float) -> Any:
     """Point at a share of a way: start (3), end (3), unit bulge (3), curvature."""
-    dx, dy, dz = way[3] - way[0], way[4] - way[1], way[5] - way[2]
-    curvature = way[9]
-    if curvature == 0.0:
-        return way[0] + share * dx, way[1] + share * dy, way[2] + share * dz
-    chord = math.sqrt(dx * dx + dy * dy + dz * dz)
-    radius = 1.0 / curvature
-    half = math.asin(min(0.5 * chord * curvature, 1.0))
-    angle = (2.0 * share - 1.0) * half
-    along = 0.5 + radius * math.sin(angle) / chord
-    aside = radius * (math.cos(angle) - math.cos(half))
+    return _point(way, share, *_arc(way))
+
+
+@njit(cache=True)
+def _arc(way: Any) -> Any:
+    """Chord [m], half the angle and its cosine of a way; 0, 0, 1 for a straight one."""
+    if way[9] == 0.0:
+        return 0.0, 0.0, 1.0
+    chord = math.sqrt((way[3] - way[0]) ** 2 + (way[4] - way[1]) ** 2 + (way[5] - way[2]) ** 2)
+    half = math.asin(min(0.5 * chord * way[9], 1.0))
+    return chord, half, math.cos(half)
+
+
+@njit(cache=True)
+def _point(way: Any, share: float, chord: float, half: float, cosine: float) -> Any:
+    along, aside = share, 0.0
+    if chord > 0.0:
+        angle = (2.0 * share - 1.0) * half
+        along = 0.5 + math.sin(angle) / (way[9] * chord)
+        aside = (math.cos(angle) - cosine) / way[9]
     return (
-        way[0] + along * dx + aside * way[6],
-        way[1] + along * dy + aside * way[7],
-        way[2] + along * dz + aside * way[8],
+        way[0] + along * (way[3] - way[0]) + aside * way[6],
+        way[1] + along * (way[4] - way[1]) + aside * way[7],
+        way[2] + along * (way[5] - way[2]) + aside * way[8],
     )
 
 
@@ -72,9 +82,10 @@ def lower_margins(
         sigma = math.sqrt(_variance(covariance, way[3], way[4], way[5], gx, gy, gz) + grid_variance)
         least = min(margins[index], distance - radius - sigmas * sigma)
         taken = radius + sigmas * (spread + turning * _farthest(way))
+        chord, half, cosine = _arc(way)
         at = 0.0
         while at < length and least >= floors[index]:
-            px, py, pz = point_on(way, at / length)
+            px, py, pz = _point(way, at / length, chord, half, cosine)
             sure = _distance(values, origin[0], origin[1], origin[2], spacing, px, py, pz) - taken
             if sure <= least:
                 distance, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, px, py, pz)
