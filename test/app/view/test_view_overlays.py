@@ -64,6 +64,15 @@ def test_targets_of_the_registration_are_read_by_their_other_names():
     assert messages.target_names(check) == {0: 'lesion', 1: 'duct'}
 
 
+def test_names_that_are_told_later_are_taken():
+    state = OverlayState(500_000_000)
+    message = targets_cloud(STAMP, 'anatomy', np.zeros((2, 3)), np.stack([COVARIANCE, COVARIANCE]))
+    state.on_targets('anatomy', messages.targets_of(message, {}))
+    state.rename('anatomy', {1: 'cyst'})
+    state.rename('registration', {0: 'nobody'})
+    assert [target.name for target in state.picture({'anatomy': np.eye(4)}, {}, NOW).targets] == ['target 0', 'cyst']
+
+
 def test_targets_without_covariance_or_with_nan_are_refused():
     message = targets_cloud(STAMP, 'anatomy', np.array([[0.01, np.nan, 0.03]]), COVARIANCE[None])
     with pytest.raises(InputError, match='NaN'):

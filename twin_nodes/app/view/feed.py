@@ -191,8 +191,10 @@ class ViewFeed:
         checks = messages.checks_of(message)
         for check in checks:
             names = messages.target_names(check)
-            if names:
-                self._target_names[check.node.removesuffix('_node')] = names
+            source = check.node.removesuffix('_node')
+            if names and names != self._target_names.get(source):
+                self._target_names[source] = names
+                self.state.overlays.rename(source, names)
         self.state.on_checks(checks, moment)
 
     def _fixed_frame(self) -> tuple[str, str]:

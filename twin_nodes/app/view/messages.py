@@ -160,7 +160,7 @@ def targets_of(message: Any, names: dict[int, str]) -> list[Target]:
         raise InputError('targets: NaN or Inf', code='NOT_FINITE')
     frame = message.header.frame_id
     return [
-        Target(names.get(int(index), f'target {int(index)}'), frame, place, covariance)
+        Target(names.get(int(index), f'target {int(index)}'), frame, place, covariance, int(index))
         for index, place, covariance in zip(rows['id'], places, covariances, strict=True)
     ]
 

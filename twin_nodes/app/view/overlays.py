@@ -1,5 +1,6 @@
 """What the view knows of targets, routes, fixtures and predictions. No ROS, no clock of its own."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -43,6 +44,13 @@ class OverlayState:
     def on_targets(self, source: str, targets: Iterable[Target]) -> None:
         """Take all targets of a source in place of those that it had."""
         self._targets[source] = tuple(targets)[:MAX_TARGETS]
+
+    def rename(self, source: str, names: Mapping[int, str]) -> None:
+        """Give the targets of a source names by id, which may be told after the targets were."""
+        self._targets[source] = tuple(
+            dataclasses.replace(target, name=names.get(target.index, target.name))
+            for target in self._targets.get(source, ())
+        )
 
     def on_routes(self, routes: Iterable[Route]) -> None:
         """Take all routes in place of those before."""

@@ -245,12 +245,13 @@ class ModelPicture:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A hidden target: its name, place [m], shape (3,), and covariance [m²], shape (3, 3), in a frame."""
+    """A hidden target: its name, place [m], shape (3,), and covariance [m²], shape (3, 3), in a frame; its id."""
 
     name: str
     frame: str
     place: Array
     covariance: Array
+    index: int = 0
 
 
 @dataclass(frozen=True, eq=False)

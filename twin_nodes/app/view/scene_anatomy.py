@@ -44,6 +44,9 @@ class AnatomyScene:
         for row in picture.distances:
             if row.index in self._meshes:
                 self._show_row(row)
+        named = {target.name for target in picture.overlays.targets}  # have a label of their own
+        for index, label in self._labels.items():
+            label.set(visible=index not in self._hidden and self._surfaces[index].name not in named)
         return renewed
 
     def shape(self, surfaces: tuple[Surface, ...], version: int) -> bool:
@@ -68,8 +71,6 @@ class AnatomyScene:
         (self._hidden.discard if visible else self._hidden.add)(index)
         self._meshes[index].set(visible=visible, opacity=None if opacity >= 0.995 else opacity)
         self._show_rim(index)
-        if index in self._labels:
-            self._labels[index].set(visible=visible)
 
     def clip(self, plane: ClipPlane | None) -> None:
         """Cut all structures along a plane, or none."""

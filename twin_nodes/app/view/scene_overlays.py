@@ -10,6 +10,7 @@ import viser
 
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.framing import up_axis
 from twin_nodes.app.view.overlays import ellipsoid
 from twin_nodes.app.view.records import FixturePicture, GhostPicture, Overlays, Route, TargetPicture
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
@@ -28,11 +29,11 @@ class OverlayScene:
 
     Args:
         scene: The viser scene.
-        config: Sizes of the tools.
+        config: Sizes of the tools, and which way is up.
     """
 
     def __init__(self, scene: viser.SceneApi, config: ViewConfig) -> None:
-        self._scene, self._config = scene, config
+        self._scene, self._config, self._up = scene, config, up_axis(config.up)
         self._nodes: dict[str, dict[str, Node]] = {}
         self._routes: tuple[Route, ...] = ()
 
@@ -62,13 +63,13 @@ class OverlayScene:
             nodes = self._nodes[path] = {
                 'ellipsoid': Node(add_mesh(self._scene, f'{path}/error', ball, style.TARGET, opacity=0.3)),
                 'core': Node(add_mesh(self._scene, f'{path}/core', geometry.sphere(_ORIGIN, CORE), style.TARGET)),
-                'label': Node(add_label(self._scene, f'{path}/label', '', _ORIGIN)),
+                'label': Node(add_label(self._scene, f'{path}/label', '', _ORIGIN, below=True)),
             }
         rotation, axes = ellipsoid(target.covariance, REACH_95)
         nodes['ellipsoid'].place(make_transform(rotation, target.place))
         nodes['ellipsoid'].set(scale=tuple(np.maximum(axes, LEAST_AXIS).round(6).tolist()))
         nodes['core'].place(make_transform(np.eye(3), target.place))
-        nodes['label'].place(make_transform(np.eye(3), target.place + np.array([0.0, 0.0, axes.max()])))
+        nodes['label'].place(make_transform(np.eye(3), target.place - axes.max() * self._up))
         nodes['label'].set(text=f'{style.TARGET_SIGN} {target.name} ± {1e3 * target.sigma:.1f} mm')
 
     def _show_routes(self, routes: tuple[tuple[Route, Array], ...]) -> None:
