@@ -368,6 +368,9 @@ def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, ca
         return marker.text == DEFORMED and hole.sum() > 20 and corners[hole, 1].max() > there[1] + 0.003
 
     deformed.until(shown, there, 'the hole in the surface that moved')
+    carving = deformed.node.carving
+    away = there - [0.0, 0.06, 0.0]  # else poses that are still under way would carve again after the reset
+    deformed.until(lambda: carving._newest.tip.start_T_end[1, 3] < there[1] - 0.03, away, 'the drill away')
     client = probe.create_client(Trigger, 'anatomy/reset_carving')
     probe.until(client.service_is_ready, deformed.node, what='the service')
     future = client.call_async(Trigger.Request())
