@@ -53,7 +53,7 @@ def _row(parameter: Any) -> tuple[str, str, str] | None:
     else:
         name = ', '.join(f'`{word}`' for word in (*parameter.opts, *parameter.secondary_opts))
     default = parameter.default
-    shown = '' if default is None or default in (False, ()) or callable(default) else f'`{default}`'
+    shown = '' if default is None or default in (False, (), '') or callable(default) else f'`{default}`'
     if parameter.required:
         shown = '**required**'
     return name, _plain(getattr(parameter, 'help', None) or ''), shown

@@ -7,7 +7,7 @@ from pathlib import Path
 from pages import ROOT, heading, table
 
 # Horn (1987), Kabsch 1976, Smith, Self and Cheeseman (1990), Sparse Data Challenge (Heiselman et al. 2024)
-NAME = r"(?:[Vv]an )?[A-ZÀ-Ý][\w'’À-ÿ-]+"
+NAME = r"(?:[Vv]an |[Dd]e )?[A-ZÀ-Ý][\w'’À-ÿ-]+"
 SOURCE = re.compile(rf'(?:{NAME}(?:, | and | et al\.? ?))*{NAME}(?: and others| et al\.)?,? \(?(?:19|20)\d\d\)?')
 
 
