@@ -142,7 +142,7 @@ def _tool(quick: bool) -> Iterator[Figure]:
         exact = exact_distances(surface, axis) - np.where(along > 0.0, 0.0005, 0.001)
         found = monitor.survey(pose, np.eye(6) * 1e-10)[0, 0]
         if inside and abs(exact.min()) < 0.005:
-            errors.append(abs(float(exact.min()) - found))
+            errors.append(abs(float(exact.min()) - float(found)))
     yield judge('tool_distance_error_mm', 1e3 * max(errors), 'mm', at_most=0.05, peer='brute force')
 
 
