@@ -1,9 +1,15 @@
 """The pages of the documentation: each in the table of contents, each link to something that is there."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from twin_nodes.core.config import settings_of
+from twin_nodes.ros.registry import CONFIGS, config_type
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PAGES = sorted(path for path in DOCS.rglob('*.md') if 'reference' not in path.parts)
@@ -28,3 +34,39 @@ def test_links_lead_somewhere(page):
             continue
         place = (page.parent / target).resolve()
         assert place.exists() or place.relative_to(DOCS).as_posix() in GENERATED, f'{page.name}: {target}'
+
+
+OURS = ('how_to', 'tutorials', 'concepts')
+FENCE = re.compile(r'^ *```(python|yaml)\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
+CODE = [(path, language, text) for path in PAGES if path.parent.name in OURS
+        for language, text in FENCE.findall(path.read_text())]  # fmt: skip
+
+
+def code(language):
+    found = [(path, text) for path, of, text in CODE if of == language]
+    return pytest.mark.parametrize(('page', 'text'), found, ids=[path.stem for path, _ in found])
+
+
+@code('python')
+def test_python_on_the_pages_names_what_there_is(page, text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith('twin_nodes'):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), f'{page.name}: {ast.unparse(node)}'
+
+
+def keys_of(values, prefix=''):
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from keys_of(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}'
+
+
+@code('yaml')
+def test_settings_on_the_pages_exist(page, text):
+    values = yaml.safe_load(text)
+    if 'interface' in values:
+        return  # of AMBF, not ours
+    known = {item.key for executable in CONFIGS for item in settings_of(config_type(executable))}
+    assert not set(keys_of(values)) - known, page.name
