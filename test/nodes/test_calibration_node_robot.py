@@ -24,7 +24,7 @@ from twin_nodes.ros.qos import LATCHED
 from twin_nodes.ros.ties import tie_from, withdrawal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'core' / 'robot'))
-from robot_motion import reported, smooth_motion  # noqa: E402
+from robot_motion import reported, smooth_motion
 
 CHAIN = SerialChain(published_model('psm_classic'))
 COVARIANCE = np.diag([4e-8] * 3 + [4e-6] * 3)
