@@ -7,8 +7,7 @@ replays what he did when he asks for it.
 """
 
 import heapq
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,13 +15,12 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.assistance import Step
 from twin_nodes.core.telesurgery.command import Command, FollowerState, Vector, distance
-from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
 from twin_nodes.core.telesurgery.follower import Follower, SetPoint
 from twin_nodes.core.telesurgery.geofence import Geofence, HalfSpace
 from twin_nodes.core.telesurgery.leader import Leader
 from twin_nodes.core.telesurgery.link.scenario import Link
 from twin_nodes.core.telesurgery.modes import Mode
-from twin_nodes.core.telesurgery.operator.config import STEP, OperatorConfig, TaskConfig
+from twin_nodes.core.telesurgery.operator.config import STEP
 from twin_nodes.core.telesurgery.operator.direct import STEP_NS, Transfer, arrival_steps, direct_transfer
 from twin_nodes.core.telesurgery.operator.hand_kernels import (
     COMMAND,
@@ -56,11 +54,13 @@ from twin_nodes.core.telesurgery.operator.task_kernels import (
     new_task,
     task_step,
 )
+from twin_nodes.core.telesurgery.operator.trial_config import MODES, TrialConfig, TrialResult
 from twin_nodes.core.telesurgery.operator.trial_record import TrialRecord
 from twin_nodes.core.telesurgery.operator.wire import Wire
-from twin_nodes.core.telesurgery.passivity import FixtureConfig, FixtureRenderer
+from twin_nodes.core.telesurgery.passivity import FixtureRenderer
 
-MODES = ('direct', 'bridge', 'prediction', 'twin')
+__all__ = ['MODES', 'TrialConfig', 'TrialResult', 'run_trial']
+
 START_NS = NANOSECONDS
 HEADER_BYTES, COMMAND_BYTES, STATE_BYTES = 64, 56, 136
 _MOST_COPIES, _COPIES = 20, 8  # in each datagram, on a link that loses and on one that does not
@@ -70,55 +70,6 @@ _ASK_AGAIN = 0.5
 _ALONE = 0.002  # farther from what was commanded than losses and prediction explain [m]
 Packet = tuple[Command, ...]
 _FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """Everything of a trial but its link and its seed."""
-
-    operator: OperatorConfig = field(default_factory=OperatorConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
-    leader: LeaderConfig = field(default_factory=LeaderConfig)
-    follower: FollowerConfig = field(default_factory=FollowerConfig)
-    fixture: FixtureConfig = field(default_factory=FixtureConfig)
-    registration: float = 3e-4  # error of the twin's anatomy per axis [m]
-    assisted: bool = False  # whether the robot completes in outages what it carries
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """How a trial went.
-
-    Args:
-        transfer: The task.
-        path_rms: Distance of the robot from the path of the commands, time left out [m].
-        path_max: The largest [m].
-        reconnect_step: Largest step of the set point in one tick in the first second after a reconnection [m].
-        reconnect_speed: Largest speed then [m/s].
-        reconnections: How often.
-        hold_seconds: Times from the last valid command to standstill (below 0.5 mm/s) of each outage [s].
-        lowest_energy: Lowest energy that the passivity observer saw [J].
-        modes: Share of time in each mode.
-        lag: Mean lag of the robot behind the hand [s].
-        completed: How often the robot completed by itself what it carried.
-    """
-
-    transfer: Transfer
-    path_rms: float = math.nan
-    path_max: float = math.nan
-    reconnect_step: float = 0.0
-    reconnect_speed: float = 0.0
-    reconnections: int = 0
-    hold_seconds: tuple[float, ...] = ()
-    lowest_energy: float = 0.0
-    modes: dict[str, float] = field(default_factory=dict)
-    lag: float = 0.0
-    completed: int = 0
-
-    @property
-    def moved(self) -> bool:
-        """Whether the robot followed commands at all, so that its path can be judged."""
-        return not math.isnan(self.path_rms)
 
 
 def run_trial(config: TrialConfig, link: Link, mode: str, noise: Array, *, forward_only: bool = False) -> TrialResult:
@@ -154,10 +105,11 @@ class _Trial:
         self.leader = Leader(config.leader, start)
         assistance = replace(config.follower.assistance, enabled=config.assisted)
         self.local = LocalTwin(config.task.handover_time) if config.assisted else None
+        self.fence = Geofence([HalfSpace((0.0, 0.0, _FLOOR), (0.0, 0.0, 1.0))])
         self.follower = Follower(
             replace(config.follower, assistance=assistance),
             start,
-            fence=Geofence([HalfSpace((0.0, 0.0, _FLOOR), (0.0, 0.0, 1.0))]),
+            fence=self.fence,
         )
         board = HalfSpace((0.0, 0.0, -0.5 * config.task.press), (0.0, 0.0, 1.0))
         self.fixture = FixtureRenderer(config.fixture, [board])
@@ -183,7 +135,8 @@ class _Trial:
             done = hand_step(self.hand, *parameters, self.views, index, self.noise[index])
             self._lead(now_ns, index)
             point = self._follow(now_ns, index)
-            self.record.add(self._follower_ns(now_ns), self._leader_ns(now_ns), self.leader, self.follower, point)
+            clocks = self._follower_ns(now_ns), self._leader_ns(now_ns)
+            self.record.add(*clocks, self.leader, self.follower, point, self.fence.touches)
             self._see(now_ns, index)
             if done and self.real[PLACED] > 0.5:
                 last = index

@@ -28,8 +28,11 @@ class TrialRecord:
         self._before: Mode | None = None
         self._since_ns = -10 * NANOSECONDS
         self._moved_ns = 0
+        self._touches = 0
 
-    def add(self, now_ns: int, leader_ns: int, leader: Leader, follower: Follower, point: SetPoint) -> None:
+    def add(
+        self, now_ns: int, leader_ns: int, leader: Leader, follower: Follower, point: SetPoint, touches: int
+    ) -> None:
         """Take in one step.
 
         Args:
@@ -38,6 +41,7 @@ class TrialRecord:
             leader: The leader's side.
             follower: The follower's side.
             point: What the robot was told.
+            touches: How often the geofence has kept it out; then it is not on the path, as it should not be.
         """
         mode = point.mode
         self.modes[mode.value] = self.modes.get(mode.value, 0) + 1
@@ -56,7 +60,8 @@ class TrialRecord:
         self._before = mode
         self.said.append(leader.last)
         self.robot.append(point.position)
-        self.follows.append(mode in (Mode.CONNECTED, Mode.DEGRADED))
+        free, self._touches = touches == self._touches, touches
+        self.follows.append(mode in (Mode.CONNECTED, Mode.DEGRADED) and free)
         state = follower.state(now_ns)
         if self.follows[-1] and state.played_ns:
             self.lag += (leader_ns - state.played_ns) / NANOSECONDS
