@@ -42,9 +42,7 @@ class CompensationNodeConfig:
         'Follower: a robot this far from where it was told to be gets no more commands.', 0.01, unit='m', minimum=1e-4,
         maximum=0.5,
     )  # fmt: skip
-    realtime: bool = setting(
-        'Run with SCHED_FIFO where the system allows it: other work does not delay it.', True
-    )
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
     anatomy: AnatomyFeedConfig = group(AnatomyFeedConfig)
     fixture: FixtureConfig = group(FixtureConfig)
     leader: LeaderConfig = group(LeaderConfig)

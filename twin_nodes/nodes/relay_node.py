@@ -31,9 +31,7 @@ class RelayNodeConfig:
     follower_port: int = setting('UDP port towards the follower; 0 for any.', 0, minimum=0, maximum=65535)
     to_host: str = setting('Address of the follower.', '127.0.0.1')
     to_port: int = setting('UDP port of the follower.', 47800, minimum=1, maximum=65535)
-    realtime: bool = setting(
-        'Run with SCHED_FIFO where the system allows it: other work does not delay it.', True
-    )
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
 
     def __post_init__(self) -> None:
         if self.leader_port and self.leader_port == self.to_port and self.host == self.to_host:

@@ -40,9 +40,7 @@ class WanBridgeConfig:
     peer_port: int = setting('UDP port of the other site.', 47800, minimum=1, maximum=65535)
     state_period: float = setting('Period of link/state; changes are said at once.', 0.1, unit='s', minimum=0.01,
                                   maximum=10.0)  # fmt: skip
-    realtime: bool = setting(
-        'Run with SCHED_FIFO where the system allows it: other work does not delay it.', True
-    )
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
     bridge: BridgeConfig = group(BridgeConfig)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,9 @@ RADIUS, MARGIN, SPACING = 0.01, 0.002, 0.0005
 
 @pytest.fixture(scope='module')
 def grid():
-    return DistanceGrid.from_surface(make_surface('ball', *superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0)), SPACING, 0.02)
+    return DistanceGrid.from_surface(
+        make_surface('ball', *superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0)), SPACING, 0.02
+    )
 
 
 def fences_at(grid, pose):
