@@ -80,7 +80,7 @@ class Run:
         """Return the figures of all cases; those that were refused count like all others."""
         errors, predicted, organ = np.array(self.errors), np.array(self.predicted), np.array(self.organ)
         inside = np.array(self.distances) <= CHI2_95
-        share, half = float(inside.mean()), 1.96 * float(inside.mean(axis=1).std(ddof=1)) / np.sqrt(len(inside))
+        share, half = float(inside.mean()), 1.96 * float(inside.mean(axis=1).std(ddof=1) / np.sqrt(len(inside)))
         low, high = _fisher(_correlation(organ[:, 0], organ[:, 1]), len(organ))
         scale = organ[:, 0].mean() / organ[:, 1].mean()  # a root mean square is above a mean
         return [
