@@ -35,7 +35,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     'registration_node': ('`structure: bone`', {'structure': 'bone'}),
 }
 # settings that would take a port that may be in use
-FREE_PORT = {'room_node': 'port', 'wan_bridge_node': 'bind_port', 'view_node': 'port'}
+FREE_PORT = {'room_node': 'port', 'relay_node': 'leader_port', 'wan_bridge_node': 'bind_port', 'view_node': 'port'}
 
 
 @dataclass(frozen=True)

@@ -534,7 +534,7 @@ CODES: dict[str, CodeEntry] = {
     ),
     'GEOFENCE_MISSING': CodeEntry(
         'what must not be touched is not known',
-        'A guarded structure has not come, or nobody says where the anatomy is. No command passes until both are known.',
+        'A guarded structure has not come, or nobody says where the anatomy is. No command passes till both are known.',
         'Is anatomy_node running at the robot, and anatomy_pose_node? `twin why anatomy/measured_cp`, `anatomy.guard`.',
     ),
     'ROBOT_DEVIATES': CodeEntry(
