@@ -537,6 +537,11 @@ CODES: dict[str, CodeEntry] = {
         'A guarded structure has not come, or nobody says where the anatomy is. No command passes till both are known.',
         'Is anatomy_node running at the robot, and anatomy_pose_node? `twin why anatomy/measured_cp`, `anatomy.guard`.',
     ),
+    'COMPLETION': CodeEntry(
+        'the robot brings what it holds to its place by itself, or has stopped doing so',
+        'The link is lost, and a person at the robot had allowed one completion. The reason says why it stopped.',
+        'Watch it. `<ARM>/compensation/allow_completion` with false stops it; the link coming back does as well.',
+    ),
     'ROBOT_DEVIATES': CodeEntry(
         'the robot is not where it was told to be',
         'It is further from its set point than `max_deviation`. Commands are refused until it is back.',

@@ -21,6 +21,7 @@ from twin_nodes.core.telesurgery.follower import Follower, SetPoint
 from twin_nodes.core.telesurgery.geofence import Fence, Geofence, HalfSpace
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
+from twin_nodes.nodes.compensation_task import TaskFeed
 from twin_nodes.ros.compensation_messages import commands_from, pose_message, state_message
 from twin_nodes.ros.conversions import pose_from, quat_of
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
@@ -60,6 +61,8 @@ class FollowerSide:
             for i in range(0, len(planes), 6)
         ]
         self._fence = Geofence([*fences, self.anatomy.fences])
+        assists = config.follower.assistance.enabled
+        self._task = TaskFeed(node, self._health, config) if assists else None
         self.follower: Follower | None = None
         self._heard_ns: int | None = None
         self._told = (0, 0.0)
@@ -179,6 +182,8 @@ class FollowerSide:
             self._let_go()
             return
         self._diverge(now_ns)
+        if self._task is not None:
+            self._task.look(self.follower, self._robot)
         point = self._point = self.follower.tick(now_ns)
         self._setpoint.publish(pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw))
         jaw = JointState(name=['jaw'], position=[point.jaw])

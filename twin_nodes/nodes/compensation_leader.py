@@ -43,6 +43,7 @@ _SILENT_NS = 300_000_000
 _STILL: Vector = (0.0, 0.0, 0.0)
 _SAY_S = 1.0
 _DRAW_NS = 18_000_000  # of tf
+_MOVED_ALONE = 0.002  # m; farther from what was commanded than losses and prediction explain
 _FIRST_MS = 1_577_836_800_000  # 2020-01-01
 
 
@@ -156,6 +157,9 @@ class LeaderSide:
             text = f'{message.data!r} is none of {", ".join(ACTIONS[1:])}, or the follower is not there yet'
             self._health.warn('PROTOCOL', text)
             return
+        state = self.leader.state
+        if message.data == 'discard' and state is not None and self.leader.apart() > _MOVED_ALONE:
+            self.leader.rebase(state.position)  # what the robot did by itself is not undone
         self.leader.request(message.data)
 
     def tick(self) -> None:

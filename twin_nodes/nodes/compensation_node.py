@@ -9,6 +9,7 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
 from twin_nodes.core.telesurgery.passivity import FixtureConfig
+from twin_nodes.core.telesurgery.task_scene import TaskSceneConfig
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeedConfig
 from twin_nodes.nodes.compensation_follower import FollowerSide
 from twin_nodes.nodes.compensation_leader import LeaderSide
@@ -47,6 +48,7 @@ class CompensationNodeConfig:
     fixture: FixtureConfig = group(FixtureConfig)
     leader: LeaderConfig = group(LeaderConfig)
     follower: FollowerConfig = group(FollowerConfig)
+    task: TaskSceneConfig = group(TaskSceneConfig)
 
     def __post_init__(self) -> None:
         if not self.arm or not self.base_frame:

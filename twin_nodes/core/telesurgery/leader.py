@@ -66,6 +66,13 @@ class Leader:
         """
         self._goal = self._inside(position)
 
+    def apart(self) -> float:
+        """Return how far the robot is from where the commands that it has reached would have it [m]; 0 if not known."""
+        if self.state is None or not self.state.played_ns:
+            return 0.0
+        said = self._said(self.state.played_ns)
+        return math.dist(said, self.state.position) if said is not None else 0.0
+
     def request(self, action: str) -> None:
         """Ask the follower for 'replay', 'discard' or 'stop', with the next command."""
         self._request += 1
