@@ -185,13 +185,13 @@ class FollowerSide:
         if self._task is not None:
             self._task.look(self.follower, self._robot)
         point = self._point = self.follower.tick(now_ns)
+        self._say(point)  # before it moves: who watches must never see motion under an old mode
         self._setpoint.publish(pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw))
         jaw = JointState(name=['jaw'], position=[point.jaw])
         state = state_message(self.follower.state(now_ns), ros_ns)
         jaw.header.stamp = state.header.stamp
         self._jaw.publish(jaw)
         self._state.publish(state)
-        self._say(point)
 
     def _let_go(self) -> None:
         """Tell a silent robot nothing: it begins anew, in hold, where it will say that it stands."""

@@ -33,7 +33,9 @@ svg { width: 100%; height: auto; } nav a { margin-right: 1rem; }
 <th{% if table.figures and table.figures[loop.index0] %} class="number"{% endif %}>{{ heading }}</th>{% endfor %}</tr>
 {% for row in table.rows %}{% set r = loop.index0 %}<tr>{% for cell in row %}
 {% set name = table.figure_of(r, loop.index0) %}
-{% if name %}<td class="number" data-fact="{{ name }}">{{ cell }}</td>{% else %}<td>{{ cell }}</td>{% endif %}
+{% if name %}<td class="number" data-fact="{{ name }}">{{ cell }}</td>
+{% elif cell|string|length >= 40 and ' ' not in cell|string %}<td><code>{{ cell }}</code></td>
+{% else %}<td>{{ cell }}</td>{% endif %}
 {% endfor %}</tr>{% endfor %}</table>{% endfor %}
 {% for drawing in drawings[loop.index0] %}<figure>{{ drawing | safe }}</figure>{% endfor %}
 </section>{% endfor %}
