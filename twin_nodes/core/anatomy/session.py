@@ -219,6 +219,12 @@ class AnatomySession:
         Raises:
             InputError: RESECTION_REFUSED.
         """
+        if self._pressure != self._pressure_seen:
+            raise InputError(
+                f'{self._pressure:g} Pa press on the organ, which a cut would leave out of balance: let the pressure '
+                'off first',
+                code='RESECTION_REFUSED',
+            )
         before = self.left
         after = before.beyond(np.asarray(normal, float), offset, self.positions)
         self._resected = np.where(before.alive & ~after.alive, 0.0, self._resected)
@@ -296,13 +302,13 @@ class AnatomySession:
         )  # fmt: skip
 
     def _pressing(self) -> Pressure | None:
-        """Return the pressure that has come since the shape was seen."""
+        """Return the pressure that has come since the shape was seen; none once tissue is gone.
+
+        On what is left of the outside it is no longer in balance, and pushes the body out of its place.
+        """
         pascal, faces = self._pressure - self._pressure_seen, self.body.pressed
-        if not pascal:
+        if not pascal or not self.left.is_whole:
             return None
-        if not self.left.is_whole:
-            there = np.isin(_face_keys(faces), _face_keys(self.left.faces))
-            faces = faces[there]
         return Pressure(faces, np.full(len(faces), pascal)) if len(faces) else None
 
     def _since_scan(self, solution: Solution) -> Solution:
@@ -382,9 +388,3 @@ class AnatomySession:
         if self._uncertainty is None or (not self.seen_ns and by != self._known_by):
             self._uncertainty, self._known_by = self._errors.known_by(self._tracked(by_tools=True), self.positions), by
         return self._uncertainty
-
-
-def _face_keys(faces: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return one number for each triangle, whatever its first corner, shape (k,)."""
-    a, b, c = np.sort(faces.astype(np.int64), axis=1).T
-    return np.asarray((a << 42) | (b << 21) | c)

@@ -27,6 +27,7 @@ from twin_nodes.core.errors import ConfigError, DegenerateGeometryError
 from twin_nodes.core.geometry.se3 import Array
 
 REFUSED = 'CALIBRATION_REFUSED'
+_NOTHING = 1e-4  # px; corners without noise are off by rounding alone, whose tail is long
 _ROUNDS = 5
 _MAD = 1.4826
 
@@ -235,7 +236,7 @@ def leave_out(
     limit = config.view_ratio * float(np.median(typical)) + 0.05
     found, thinned, keep = [], [], np.ones(len(views), dtype=bool)
     for index, (view, length) in enumerate(zip(views, lengths, strict=True)):
-        off = length > config.corner_ratio * max(typical[index], float(np.median(typical)))
+        off = length > config.corner_ratio * max(typical[index], float(np.median(typical))) + _NOTHING
         thinned.append(view.chosen(~off))
         if typical[index] > limit:
             keep[index] = False
