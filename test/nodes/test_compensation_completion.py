@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Point, Pose, PoseArray, PoseStamped
+from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.nodes.compensation_node import CompensationNode
-from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped
+from twin_nodes.ros.conversions import pose_array, pose_stamped
 
 ARM = 'PSM1'
 GRIP = np.array([0.006, 0.0, 0.0])
@@ -45,9 +45,7 @@ class Robot:
         jaw = JointState(name=['jaw'], position=[0.6 if self.lets_go else 0.0])
         self.probe.say(f'{ARM}/jaw/measured_js', jaw)
         for topic, places in (('task/objects', [self.ring]), ('task/targets', [PEG])):
-            message = PoseArray(poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in np.array(places).tolist()])
-            message.header.frame_id, message.header.stamp = 'base', ns_to_stamp(now_ns)
-            self.probe.say(topic, message)
+            self.probe.say(topic, pose_array(now_ns, 'base', np.array(places)))
         if self.linked:
             self.probe.say('MTM/measured_cp', pose_stamped(now_ns, 'base', make_transform(np.eye(3), self.hand)))
             self.probe.say('MTM/gripper/measured_js', JointState(name=['jaw'], position=[0.0]))

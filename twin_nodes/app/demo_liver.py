@@ -1,7 +1,6 @@
 """The demo of the liver: deformed, grasped, pushed and looked at; its hidden lesions are held against the truth."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from twin_nodes.app.demo_room import CHI2_3_95, write_readme
+from twin_nodes.app.demo_end import conclude
+from twin_nodes.app.demo_room import CHI2_3_95
 from twin_nodes.app.demo_session import DemoSession, new_folder, view_port
-from twin_nodes.app.figures import Figure, judge, print_figures
+from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.observer import Observer
 from twin_nodes.app.scenes import LIVER, files_of
 from twin_nodes.core.geometry.se3 import Array, transform_points
@@ -130,13 +130,7 @@ def run_liver(
         seen = LiverObserver(session.observer)
         session.spin_until(lambda: (headless or seconds is not None) and seen.done(), seconds=seconds)
         failures = session.failures()
-    for failure in failures:
-        print(f'twin demo: {failure}', file=sys.stderr)
-    figures = score_liver(seen, session.seen.latest)
-    kept = print_figures(figures, as_json=json)
-    write_readme(folder, figures)
-    print(f'written to {folder}', file=sys.stderr)
-    return 0 if kept and not failures else 1
+    return conclude(folder, failures, lambda: score_liver(seen, session.seen.latest), as_json=json)
 
 
 def score_liver(seen: LiverObserver, latest: Any) -> list[Figure]:

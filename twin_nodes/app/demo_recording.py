@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.demo_room import write_readme
+from twin_nodes.app.demo_end import conclude
 from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
-from twin_nodes.app.figures import Figure, judge, print_figures
+from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.igtl import rising_frames
 from twin_nodes.app.launch.environment import child_environment
 from twin_nodes.app.observer import Observations, positions
@@ -204,15 +204,13 @@ def run_recording(
             server.wait()
         elif server.returncode:
             failures.append(f'the server ended with {server.returncode}: {(folder / "server.txt").read_text()[-400:]}')
-    for failure in failures:
-        print(f'twin demo: {failure}', file=sys.stderr)
-    cut_short = not ended_at
-    figures = score_recording(session.seen, scene, rate=rate, whole=not cut_short)
-    kept = print_figures(figures, as_json=json)
-    _say_lost(session.seen, tools)
-    write_readme(folder, figures)
-    print(f'written to {folder}', file=sys.stderr)
-    return 0 if kept and not failures else 1
+
+    def score() -> list[Figure]:
+        figures = score_recording(session.seen, scene, rate=rate, whole=bool(ended_at))
+        _say_lost(session.seen, tools)
+        return figures
+
+    return conclude(folder, failures, score, as_json=json)
 
 
 def _start_server(recording: Path, port: int, rate: float, folder: Path) -> subprocess.Popen[bytes]:

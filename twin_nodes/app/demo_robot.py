@@ -1,6 +1,5 @@
 """The demo of the robot: two simulated arms move pegs, the twin mirrors them, and truth judges every figure."""
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from std_msgs.msg import Float64, Header
 
-from twin_nodes.app.demo_room import write_readme
+from twin_nodes.app.demo_end import conclude
 from twin_nodes.app.demo_session import DemoSession, new_folder, view_port
-from twin_nodes.app.figures import Figure, judge, print_figures
+from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.observer import Observer
 from twin_nodes.app.scenes import PEG_BASES, ROBOT, files_of
 from twin_nodes.core.geometry.se3 import Array, make_transform
@@ -101,13 +100,7 @@ def run_robot(
         # a live view stays until Ctrl-C; without one, or without a terminal, the end of the task is the end
         session.spin_until(lambda: (headless or seconds is not None) and seen.done(duration), seconds=seconds)
         failures = session.failures()
-    for failure in failures:
-        print(f'twin demo: {failure}', file=sys.stderr)
-    figures = score_robot(seen, session.seen.latest)
-    kept = print_figures(figures, as_json=json)
-    write_readme(folder, figures)
-    print(f'written to {folder}', file=sys.stderr)
-    return 0 if kept and not failures else 1
+    return conclude(folder, failures, lambda: score_robot(seen, session.seen.latest), as_json=json)
 
 
 def score_robot(seen: RobotObserver, latest: Any) -> list[Figure]:

@@ -1,15 +1,12 @@
 """The demo of the simulated room: every figure is held against the room's own truth."""
 
-import datetime
-import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app import standing
+from twin_nodes.app.demo_end import conclude
 from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
-from twin_nodes.app.figures import Figure, json_lines, judge, print_figures
+from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.observer import Observations, Said
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
 from twin_nodes.core.geometry.covariance import point_covariance
@@ -51,29 +48,7 @@ def run_room(
     with session:
         session.spin_until(lambda: False, seconds=seconds)
         failures = session.failures()
-    for failure in failures:
-        print(f'twin demo: {failure}', file=sys.stderr)
-    figures = score_room(session.seen, Room(RoomConfig(seed=seed)))
-    kept = print_figures(figures, as_json=json)
-    write_readme(folder, figures)
-    print(f'written to {folder}', file=sys.stderr)
-    return 0 if kept and not failures else 1
-
-
-def write_readme(folder: Path, figures: list[Figure]) -> None:
-    """Say in the folder what it holds."""
-    lines = [
-        'What `twin demo` wrote: config/ as it was run, log.txt of all nodes, bag/ (play with `twin play bag`).',
-        '',
-        f'command  twin {shlex.join(sys.argv[1:])}',
-        f'version  {standing.version()}',
-        f'ended    {datetime.datetime.now().astimezone().isoformat(timespec="seconds")}',
-        '',
-    ]
-    lines += [f'{figure.figure}: {figure.value} {figure.unit} {figure.goal}' for figure in figures]
-    lines += ['', 'figures.jsonl holds the same for machines; `twin report` makes a page of all of it.']
-    (folder / 'README.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    (folder / 'figures.jsonl').write_text(json_lines(figures), encoding='utf-8')
+    return conclude(folder, failures, lambda: score_room(session.seen, Room(RoomConfig(seed=seed))), as_json=json)
 
 
 def score_room(seen: Observations, room: Room) -> list[Figure]:

@@ -1,15 +1,14 @@
 """The demo of telesurgery: two sites on this machine, a bad network between them, and what came of each command."""
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.demo_room import write_readme
+from twin_nodes.app.demo_end import conclude
 from twin_nodes.app.demo_session import DemoSession, free_port, new_folder, view_port
-from twin_nodes.app.figures import Figure, judge, print_figures
+from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.observer import Said
 from twin_nodes.app.scenes import TELESURGERY, files_of
 from twin_nodes.app.telesurgery_judge import begun_ns, holds, path_error, residual_loss, returns
@@ -59,16 +58,15 @@ def run_telesurgery(
             favour_process()  # what judges must not be late itself
             session.spin_until(lambda: False, seconds=seconds)
             failures = session.failures()
-    for failure in failures:
-        print(f'twin demo: {failure}', file=sys.stderr)
-    base = 1e3 * scenario.config.forward.delay.base
-    figures = [judge('link_delay_ms', base, 'ms', peer=scenario.config.title)]
-    figures += score_telesurgery(watch, watch.checks)
-    watch.destroy_node()
-    kept = print_figures(figures, as_json=json)
-    write_readme(folder, figures)
-    print(f'written to {folder}', file=sys.stderr)
-    return 0 if kept and not failures else 1
+
+    def score() -> list[Figure]:
+        base = 1e3 * scenario.config.forward.delay.base
+        figures = [judge('link_delay_ms', base, 'ms', peer=scenario.config.title)]
+        figures += score_telesurgery(watch, watch.checks)
+        watch.destroy_node()
+        return figures
+
+    return conclude(folder, failures, score, as_json=json)
 
 
 def _has_bulk() -> bool:

@@ -18,7 +18,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.command import Quaternion, Vector
-from twin_nodes.core.telesurgery.leader import Leader
+from twin_nodes.core.telesurgery.leader import MOVED_ALONE, Leader
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.core.telesurgery.passivity import FixtureRenderer
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
@@ -43,7 +43,6 @@ _SILENT_NS = 300_000_000
 _STILL: Vector = (0.0, 0.0, 0.0)
 _SAY_S = 1.0
 _DRAW_NS = 18_000_000  # of tf
-_MOVED_ALONE = 0.002  # m; farther from what was commanded than losses and prediction explain
 _FIRST_MS = 1_577_836_800_000  # 2020-01-01
 
 
@@ -158,7 +157,7 @@ class LeaderSide:
             self._health.warn('PROTOCOL', text)
             return
         state = self.leader.state
-        if message.data == 'discard' and state is not None and self.leader.apart() > _MOVED_ALONE:
+        if message.data == 'discard' and state is not None and self.leader.apart() > MOVED_ALONE:
             self.leader.rebase(state.position)  # what the robot did by itself is not undone
         self.leader.request(message.data)
 

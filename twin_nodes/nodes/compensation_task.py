@@ -11,13 +11,12 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.assistance import Step
 from twin_nodes.core.telesurgery.command import Vector
 from twin_nodes.core.telesurgery.follower import Follower
 from twin_nodes.core.telesurgery.task_scene import TaskScene
-from twin_nodes.ros.conversions import check_header
+from twin_nodes.ros.conversions import places_from
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.qos import MEASUREMENT_SUBSCRIPTION
 
@@ -99,16 +98,8 @@ class TaskFeed:
 
     def _on_places(self, topic: str, message: PoseArray) -> None:
         try:
-            check_header(message.header, frame=self._frame, name=topic)
-            self._places[topic] = _positions(topic, message)
+            _, self._places[topic] = places_from(message, frame=self._frame, name=topic)
         except InputError as error:
             self._health.warn(error.code or 'PROTOCOL', str(error))
             return
         self._heard[topic] = time.monotonic_ns()
-
-
-def _positions(topic: str, message: PoseArray) -> Array:
-    places = np.array([(one.position.x, one.position.y, one.position.z) for one in message.poses], float).reshape(-1, 3)
-    if not np.isfinite(places).all():
-        raise InputError(f'{topic} has NaN or Inf', code='NOT_FINITE')
-    return places

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseArray
+from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 from tf2_ros import TransformBroadcaster
@@ -12,13 +12,13 @@ from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
+from twin_nodes.core.geometry.se3 import inverse, make_transform
 from twin_nodes.core.simulate.peg_transfer import LEFT, RIGHT, RING_HEIGHT, Board, Operator, pegs
 from twin_nodes.core.simulate.psm import SimulatedArmConfig
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.urdf import open_robot, rotation_from_rpy
 from twin_nodes.nodes.simulated_arm import SimulatedArmTopics
-from twin_nodes.ros.conversions import ns_to_stamp, transform_stamped
+from twin_nodes.ros.conversions import ns_to_stamp, pose_array, transform_stamped
 from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.peg_markers import board_markers
@@ -160,17 +160,13 @@ class SimulatedRobotNode(Node):
         )
         if now_ns - self._told_ns >= _TELL_NS:
             self._told_ns = now_ns
-            self._objects.publish(self._places(now_ns, np.array([ring.pose[:3, 3] for ring in self.board.rings])))
-            self._targets.publish(self._places(now_ns, pegs(RIGHT) + np.array([0.0, 0.0, 0.5 * RING_HEIGHT])))
+            rings = np.array([ring.pose[:3, 3] for ring in self.board.rings])
+            self._objects.publish(pose_array(now_ns, frame, rings))
+            self._targets.publish(pose_array(now_ns, frame, pegs(RIGHT) + np.array([0.0, 0.0, 0.5 * RING_HEIGHT])))
         done = self.board.transferred()
         if self._started_ns is not None or self.config.task == 'board':
             values: dict[str, object] = {'rings_transferred': done, 'rings_dropped': self.board.dropped}
             self.health.set('task', OK, 'OK', f'{done} of {self.config.rings} rings transferred', values)
-
-    def _places(self, now_ns: int, points: Array) -> PoseArray:
-        message = PoseArray(poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in points.tolist()])
-        message.header = Header(stamp=ns_to_stamp(now_ns), frame_id=self.config.reference_frame)
-        return message
 
 
 def main() -> None:

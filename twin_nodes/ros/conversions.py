@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import Point, Pose, PoseArray, PoseStamped, PoseWithCovarianceStamped, TransformStamped
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
@@ -141,6 +141,24 @@ def pose_from(
     return StampedPose(stamp_ns, message.header.frame_id, pose, check_covariance(covariance, name=name))
 
 
+def places_from(message: PoseArray, *, frame: str, name: str) -> tuple[int, Array]:
+    """Return stamp [ns] and positions [m] (n, 3) of poses whose orientation does not count.
+
+    Args:
+        message: The message.
+        frame: The frame that it must name.
+        name: What the message is, for the error.
+
+    Raises:
+        InputError: STAMP_ZERO, FRAME_MISMATCH or NOT_FINITE.
+    """
+    stamp_ns = check_header(message.header, frame=frame, name=name)
+    places = np.array([(one.position.x, one.position.y, one.position.z) for one in message.poses], float).reshape(-1, 3)
+    if not np.isfinite(places).all():
+        raise InputError(f'{name} has NaN or Inf', code='NOT_FINITE')
+    return stamp_ns, places
+
+
 def check_covariance(covariance: Array, *, name: str) -> Array:
     """Check that a covariance (6, 6) is finite, symmetric and without a negative variance in any direction.
 
@@ -173,6 +191,13 @@ def _fill_pose(pose: Any, a_T_b: Array) -> None:
     position, orientation = pose.position, pose.orientation
     position.x, position.y, position.z = a_T_b[0, 3].item(), a_T_b[1, 3].item(), a_T_b[2, 3].item()
     orientation.x, orientation.y, orientation.z, orientation.w = quat_of(a_T_b)
+
+
+def pose_array(stamp_ns: int, frame: str, places: Array) -> PoseArray:
+    """Make a message of positions [m] (n, 3) that have no orientation of their own."""
+    message = PoseArray(poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in places.tolist()])
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
+    return message
 
 
 def pose_stamped(stamp_ns: int, frame: str, frame_T_child: Array) -> PoseStamped:

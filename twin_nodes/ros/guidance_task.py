@@ -12,12 +12,11 @@ from sensor_msgs.msg import JointState
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.advisor import Advice
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
-from twin_nodes.core.guidance.task_state import TaskConfig, TaskEstimate, TaskRecogniser, TaskView
+from twin_nodes.core.guidance.task_state import TaskConfig, TaskEstimate, TaskRecogniser, TaskView, nearest_distance
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.conversions import check_header, ns_to_stamp
+from twin_nodes.ros.conversions import check_header, ns_to_stamp, places_from
 from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.qos import measurement, measurement_subscription
@@ -85,16 +84,13 @@ class GuidanceTask:
 
     def _on_places(self, topic: str, message: PoseArray) -> None:
         try:
-            stamp_ns = check_header(message.header, frame=self._frame, name=topic)
-            places = np.array([(one.position.x, one.position.y, one.position.z) for one in message.poses], float)
-            if not np.isfinite(places).all():
-                raise InputError(f'{topic} has NaN or Inf', code='NOT_FINITE')
+            stamp_ns, places = places_from(message, frame=self._frame, name=topic)
         except InputError as error:
             self._health.warn(error.code or 'PROTOCOL', str(error))
             return
 
         def take() -> None:
-            self._places[topic] = places.reshape(-1, 3)
+            self._places[topic] = places
 
         self._changes.add(topic, stamp_ns, take)
 
@@ -105,7 +101,7 @@ class GuidanceTask:
             The step; None for a stamp that does not follow the last.
         """
         tip = advice.tip.start_T_end[:3, 3]
-        objects, targets = (_nearest(tip, self._places[topic]) for topic in PLACES)
+        objects, targets = (nearest_distance(tip, self._places[topic]) for topic in PLACES)
         closed = self._jaw < self._config.jaw_closed
         view = TaskView(objects, self._jaw, closed and objects < self._config.near_object, targets, path_distance)
         try:
@@ -126,7 +122,3 @@ class GuidanceTask:
         message = DiagnosticArray(status=[status])
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), self._frame
         return message
-
-
-def _nearest(tip: Array, places: Array) -> float:
-    return float(np.linalg.norm(places - tip, axis=1).min()) if len(places) else math.inf

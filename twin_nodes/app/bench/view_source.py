@@ -15,7 +15,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
 from sensor_msgs.msg import PointCloud2
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from visualization_msgs.msg import MarkerArray
@@ -89,11 +88,6 @@ class Room(Node):
         array = DiagnosticArray(status=[DiagnosticStatus(name='anatomy: deforming', message='at rest', values=values)])
         array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp, 10**9)
         return array
-
-
-def surface_bytes() -> int:
-    """Size of one message with a surface."""
-    return len(serialize_message(MarkerArray())) + len(liver_phases(phases=1)[0])
 
 
 def main() -> None:

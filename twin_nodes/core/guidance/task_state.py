@@ -112,6 +112,11 @@ class TaskEstimate:
         return min(sum(self.probabilities[state] for state in states), 1.0)
 
 
+def nearest_distance(point: Array, places: Array) -> float:
+    """Return the distance [m] from a point (3,) to the nearest of places (n, 3); infinite where there is none."""
+    return float(np.linalg.norm(places - point, axis=1).min()) if len(places) else math.inf
+
+
 class TaskRecogniser:
     """Follows one tool through its task.
 

@@ -17,6 +17,7 @@ from twin_nodes.core.telesurgery.scaling import MotionScaler
 
 _CORRECTS = ('connected', 'degraded')
 _MAX_STEP = 0.02
+MOVED_ALONE = 0.002  # farther from what was commanded than losses and prediction explain [m]
 
 
 class Leader:

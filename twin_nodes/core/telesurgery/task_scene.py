@@ -8,7 +8,7 @@ import numpy as np
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.task_state import TaskConfig, TaskRecogniser, TaskView
+from twin_nodes.core.guidance.task_state import TaskConfig, TaskRecogniser, TaskView, nearest_distance
 from twin_nodes.core.telesurgery.assistance import Goal, Scene
 from twin_nodes.core.telesurgery.command import Vector
 
@@ -63,7 +63,7 @@ class TaskScene:
         held = self._hold(tip, jaw, objects)
         goal = self._goal(tip, objects, targets)
         away = math.dist(tip, goal.position) if goal is not None else math.inf
-        view = TaskView(_nearest(tip, objects), jaw, held, away, math.inf)
+        view = TaskView(nearest_distance(tip, objects), jaw, held, away, math.inf)
         return Scene(self._recogniser.update(now_ns, view), held, goal if held else None)
 
     def _hold(self, tip: Array, jaw: float, objects: Array) -> bool:
@@ -72,12 +72,12 @@ class TaskScene:
         if not jaw < limits.jaw_closed:
             self._offset, self._carried = None, False
             return False
-        if self._offset is None and _nearest(tip, objects) < limits.near_object:
+        if self._offset is None and nearest_distance(tip, objects) < limits.near_object:
             self._offset = objects[int(np.linalg.norm(objects - tip, axis=1).argmin())] - tip
             self._gripped_at = tip.copy()
         if self._offset is None or self._gripped_at is None:
             return False
-        if not _nearest(tip + self._offset, objects) <= self._config.slip:
+        if not nearest_distance(tip + self._offset, objects) <= self._config.slip:
             self._offset, self._carried = None, False
             return False
         self._carried = self._carried or float(np.linalg.norm(tip - self._gripped_at)) > self._config.slip
@@ -88,12 +88,8 @@ class TaskScene:
         offset = self._offset if self._offset is not None else np.zeros(3)
         here = tip + offset
         others = objects[np.linalg.norm(objects - here, axis=1) > self._config.slip] if len(objects) else objects
-        free = [target for target in targets if _nearest(target, others) > self._config.taken]
+        free = [target for target in targets if nearest_distance(target, others) > self._config.taken]
         if not free:
             return None
         x, y, z = (min(free, key=lambda target: float(np.linalg.norm(target - here))) - offset).tolist()
         return Goal((x, y, z), up=self._up)
-
-
-def _nearest(point: Array, places: Array) -> float:
-    return float(np.linalg.norm(places - point, axis=1).min()) if len(places) else math.inf

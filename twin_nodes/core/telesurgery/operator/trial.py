@@ -17,7 +17,7 @@ from twin_nodes.core.telesurgery.assistance import Step
 from twin_nodes.core.telesurgery.command import Command, FollowerState, Vector, distance
 from twin_nodes.core.telesurgery.follower import Follower, SetPoint
 from twin_nodes.core.telesurgery.geofence import Geofence, HalfSpace
-from twin_nodes.core.telesurgery.leader import Leader
+from twin_nodes.core.telesurgery.leader import MOVED_ALONE, Leader
 from twin_nodes.core.telesurgery.link.scenario import Link
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.core.telesurgery.operator.config import STEP
@@ -67,7 +67,6 @@ _MOST_COPIES, _COPIES = 20, 8  # in each datagram, on a link that loses and on o
 _FLOOR = -0.003  # the geofence: the board, as deep as it may be pressed [m]
 _HAND_DAMPING = 20.0  # of the arm that holds the console [N s/m]
 _ASK_AGAIN = 0.5
-_ALONE = 0.002  # farther from what was commanded than losses and prediction explain [m]
 Packet = tuple[Command, ...]
 _FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
 
@@ -213,7 +212,7 @@ class _Trial:
     def _went_alone(self, state: FollowerState) -> bool:
         """Whether the robot is not where the commands that it has reached would have it."""
         said = self.said.get(state.played_ns // STEP_NS)
-        return said is not None and distance(said, state.position) > _ALONE
+        return said is not None and distance(said, state.position) > MOVED_ALONE
 
     def _same(self) -> bool:
         """Whether the twin, at what the robot has reached, agrees with what is seen there."""
