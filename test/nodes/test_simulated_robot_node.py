@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped, WrenchStamped
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Empty, Float64, Float64MultiArray
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.errors import ConfigError
@@ -15,7 +16,7 @@ from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import published_model
 from twin_nodes.nodes.simulated_robot_node import SimulatedRobotNode
 from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns, transform_stamped
-from twin_nodes.ros.crtk import joint_state
+from twin_nodes.ros.crtk import joint_state, six_stamped
 from twin_nodes.ros.qos import MEASUREMENT
 
 CHAIN = SerialChain(published_model('psm_classic'))
@@ -39,7 +40,7 @@ def test_speaks_crtk(start, probe):
     stamps = {stamp_to_ns(message.header.stamp): message for message in joints}
     pose = next(message for message in reversed(local) if stamp_to_ns(message.header.stamp) in stamps)
     said = stamps[stamp_to_ns(pose.header.stamp)]
-    assert tuple(said.name) == CHAIN.names and not said.effort and len(said.velocity) == 6
+    assert tuple(said.name) == CHAIN.names and len(said.effort) == len(said.velocity) == 6
     record = pose_from(pose, frame='PSM1_base')
     assert record.pose == pytest.approx(CHAIN.forward(np.array(said.position)), abs=1e-9)
     assert world[-1].header.frame_id == 'world' and list(jaw[-1].name) == ['jaw']
@@ -88,6 +89,96 @@ def test_follows_poses_of_older_stacks_in_the_base_and_moves_far(start, probe):
     assert max(speeds) > 0.01 and twists[-1].header.frame_id == 'world'
 
 
+RATES = [0.05, -0.05, 0.004, 0.0, 0.0, 0.0]
+BENT = np.array([0.3, -0.2, 0.12, 0.7, 0.4, -0.3])
+
+
+def bent(start, **settings):
+    node = lone(start, **settings)
+    arm = node.arms[0].simulated
+    arm.servo_jp(BENT)
+    for _ in range(200):
+        arm.step(0.02)
+    return node, arm
+
+
+@pytest.mark.parametrize(
+    ('topic', 'make', 'wanted'),
+    [
+        ('servo_jv', lambda now: joint_state(now, '', (), (), RATES), [0.05, -0.05, 0.004, 0.0, 0.0, 0.0]),
+        ('servo_jf', lambda now: joint_state(now, '', (), (), (), [0.01, 0.0, 0.2, 0.0, 0.0, 0.0]), None),
+        ('servo_cv', lambda now: six_stamped(TwistStamped, now, 'world', np.array([0.01, 0, 0, 0, 0, 0])), None),
+        ('body/servo_cv', lambda now: six_stamped(TwistStamped, now, '', np.array([0.01, 0, 0, 0, 0, 0])), None),
+        ('spatial/servo_cf', lambda now: six_stamped(WrenchStamped, now, 'PSM1_base', np.full(6, 0.02)), None),
+        ('servo_jr', lambda now: joint_state(now, '', (), [0.002, 0.0, 0.0, 0.0, 0.0, 0.0]), None),
+        ('local/servo_cr', lambda now: pose_stamped(now, 'PSM1_base', make_transform(np.eye(3), [0, 0, 5e-4])), None),
+    ],
+)
+def test_takes_velocities_forces_and_steps(start, probe, topic, make, wanted):
+    setpoints = probe.listen(JointState, 'PSM1/setpoint_js', DEEP)
+    node, _ = bent(start)
+
+    def moves():
+        probe.say(f'PSM1/{topic}', make(node.get_clock().now().nanoseconds))
+        now = setpoints and np.array(setpoints[-1].velocity)
+        return len(setpoints) > 5 and (np.abs(now).max() > 1e-3 if wanted is None else np.allclose(now, wanted))
+
+    probe.until(moves, node, what=topic)
+    probe.say('PSM1/hold', Empty())
+    probe.until(lambda: np.abs(setpoints[-1].velocity).max() < 1e-9, node, what='standing')
+    assert not node.health.counters
+
+
+def test_tells_velocity_force_and_jacobian_of_the_tip_in_each_space(start, probe):
+    twists = {
+        space: probe.listen(TwistStamped, f'PSM1/{space}measured_cv', DEEP) for space in ('', 'body/', 'spatial/')
+    }
+    forces = probe.listen(WrenchStamped, 'PSM1/body/measured_cf', DEEP)
+    jacobians = probe.listen(Float64MultiArray, 'PSM1/body/jacobian', DEEP)
+    joints = probe.listen(JointState, 'PSM1/measured_js', DEEP)
+    node, _ = bent(start, arm__lag=0.0, rate_hz=50.0)
+
+    def told():
+        probe.say('PSM1/servo_jv', joint_state(node.get_clock().now().nanoseconds, '', (), (), RATES))
+        moving = [
+            {stamp_to_ns(m.header.stamp) for m in heard if numbers(m).any()} for heard in (*twists.values(), forces)
+        ]
+        return jacobians and set.intersection(*moving, {stamp_to_ns(m.header.stamp) for m in joints})
+
+    probe.until(told, node, what='twists of one instant')
+    stamp_ns = max(told())
+    at = {space: next(m for m in heard if stamp_to_ns(m.header.stamp) == stamp_ns) for space, heard in twists.items()}
+    said = next(m for m in joints if stamp_to_ns(m.header.stamp) == stamp_ns)
+    shape = [dim.size for dim in jacobians[-1].layout.dim]
+    assert shape == [6, 6] and (at['body/'].header.frame_id, at[''].header.frame_id) == ('PSM1', 'world')
+    jacobian, pose = CHAIN.jacobian(np.array(said.position)), CHAIN.forward(np.array(said.position))
+    tip = jacobian @ np.array(said.velocity)
+    assert numbers(at['']) == pytest.approx(tip, abs=1e-9)
+    assert numbers(at['body/'])[:3] == pytest.approx(pose[:3, :3].T @ tip[:3], abs=1e-9)
+    assert numbers(at['spatial/'])[:3] == pytest.approx(tip[:3] - np.cross(tip[3:], pose[:3, 3]), abs=1e-9)
+    force = numbers(next(m for m in forces if stamp_to_ns(m.header.stamp) == stamp_ns))
+    turn = np.kron(np.eye(2), pose[:3, :3])
+    assert jacobian.T @ turn @ force == pytest.approx(np.array(said.effort), abs=1e-9)
+
+
+def numbers(message):
+    parts = [message.twist.linear, message.twist.angular] if isinstance(message, TwistStamped) else None
+    parts = parts or [message.wrench.force, message.wrench.torque]
+    return np.array([value for part in parts for value in (part.x, part.y, part.z)])
+
+
+def test_takes_commands_without_stamps_only_where_asked(start, probe):
+    node, arm = bent(start, unstamped_commands=True)
+    goal = BENT + np.array([0.05, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    def moved():
+        probe.say('PSM1/trajectory_j/set_ratio', Float64(data=0.5))
+        probe.say('PSM1/move_jp', JointState(position=goal.tolist()))
+        return np.abs(arm.setpoint - goal).max() < 1e-6 and arm.ratio == 0.5
+
+    probe.until(moved, node, what='a move without a stamp')
+
+
 @pytest.mark.parametrize(
     ('topic', 'make', 'code'),
     [
@@ -100,6 +191,14 @@ def test_follows_poses_of_older_stacks_in_the_base_and_moves_far(start, probe):
         ('servo_cp', lambda now: pose_stamped(now, 'world', np.eye(4)), 'UNREACHABLE'),
         ('servo_cp', lambda now: pose_stamped(now, 'ECM', np.eye(4)), 'FRAME_MISMATCH'),
         ('jaw/servo_jp', lambda now: joint_state(now, '', (), ()), 'JOINTS_WRONG'),
+        ('servo_jv', lambda now: joint_state(now, '', (), (), [0.1, 0.1]), 'JOINTS_WRONG'),
+        ('servo_jv', lambda now: joint_state(now, '', (), (), [90.0] * 6), 'COMMAND_SPEED'),
+        ('servo_cv', lambda now: six_stamped(TwistStamped, now, 'ECM', np.zeros(6)), 'FRAME_MISMATCH'),
+        ('body/servo_cf', lambda now: six_stamped(WrenchStamped, now, '', np.full(6, np.nan)), 'NOT_FINITE'),
+        ('local/servo_cv', lambda now: six_stamped(TwistStamped, now - 10**10, '', np.zeros(6)), 'STAMP_STALE'),
+        ('servo_cf', lambda now: six_stamped(WrenchStamped, 0, '', np.zeros(6)), 'STAMP_ZERO'),
+        ('servo_jr', lambda now: joint_state(now, '', (), [9.0] * 6), 'JOINT_LIMIT'),
+        ('trajectory_j/set_ratio', lambda now: Float64(data=2.0), 'COMMAND_SPEED'),
     ],
 )
 def test_refuses_commands_with_the_reason(start, probe, topic, make, code):

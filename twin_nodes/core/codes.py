@@ -377,6 +377,11 @@ CODES: dict[str, CodeEntry] = {
         'unstable.',
         'Fix some nodes, or give the body a soft support.',
     ),
+    'REDUCED_REFUSED': CodeEntry(
+        'a reduced model cannot be used',
+        'There is none of that name, its file is damaged, or it was learned from another mesh, law, support or gravity.',
+        'Learn it again with `twin reduce CASE --at X Y Z --settings FILE` and the settings of the node.',
+    ),
     'TRAINING_REFUSED': CodeEntry(
         'the reduced model cannot be learned from these states',
         'Too few solved states, some that did not converge, a contact that never moves, or loads it does not know.',
@@ -496,6 +501,17 @@ CODES: dict[str, CodeEntry] = {
         'the message is too old',
         'Its stamp lies further behind the clock than `max_age`. It was not used.',
         'Check the network and the clocks.',
+    ),
+    'CRTK_MSGS_ABSENT': CodeEntry(
+        'the messages of CRTK for states are not installed',
+        'Motion is spoken in standard messages; operating_state, state_command and the services of the kinematics are '
+        'not spoken.',
+        '`make crtk`, or source a ROS 2 workspace that has crtk_msgs.',
+    ),
+    'ROBOT_STATE': CodeEntry(
+        'the robot says that it is disabled, paused, at fault or not homed',
+        'CRTK operating_state. Joint positions of an arm that is not homed mean nothing.',
+        'Enable and home the arm at its console.',
     ),
     'ROBOT_SILENT': CodeEntry(
         'the robot sends nothing',

@@ -3,53 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64, Float64MultiArray
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, inverse
-from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.robot.model import RobotModel
-from twin_nodes.core.simulate.psm import OperatingState, SimulatedArm, SimulatedArmConfig
-from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped
-from twin_nodes.ros.crtk import CrtkPoseInput, crtk_messages, joint_state, read_joints
-from twin_nodes.ros.health import OK, WARN, Health
-from twin_nodes.ros.qos import LATCHED, MEASUREMENT
-
-# no deadline or lifespan is asked of the sender: one that states none would not be heard at all
-COMMAND_SUBSCRIPTION = QoSProfile(
-    reliability=ReliabilityPolicy.RELIABLE,
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    durability=DurabilityPolicy.VOLATILE,
+from twin_nodes.core.robot.statics import SPACES, tip_from_space, wrench_behind
+from twin_nodes.core.simulate.arm_drive import OperatingState
+from twin_nodes.core.simulate.psm import SimulatedArm, SimulatedArmConfig
+from twin_nodes.nodes.simulated_arm_commands import SimulatedArmCommands
+from twin_nodes.ros.conversions import matrix_of, pose_stamped
+from twin_nodes.ros.crtk import (
+    NO_CRTK_MSGS,
+    crtk_messages,
+    crtk_services,
+    joint_state,
+    matrix_message,
+    six_stamped,
 )
-
-
-def check_age(stamp_ns: int, now_ns: int, limit: float) -> None:
-    """Refuse a command that is not fresh, as that for joints: the arm would jump back to where a hand once was.
-
-    Raises:
-        InputError: STAMP_STALE.
-    """
-    age = (now_ns - stamp_ns) / NANOSECONDS
-    if age > limit:
-        raise InputError(f'stamp is {age:.3f} s old, limit {limit} s', code='STAMP_STALE')
+from twin_nodes.ros.health import OK, Health
+from twin_nodes.ros.qos import LATCHED, MEASUREMENT
 
 
 class SimulatedArmTopics:
     """Publishes the state of a simulated arm and takes its commands, with the names and types of CRTK.
 
-    Out: measured_js, setpoint_js, goal_js, measured_cp, setpoint_cp and measured_cv in the reference frame and below
-    local/ in the base, jaw/measured_js, jaw/setpoint_js, operating_state (with crtk_msgs), and truth/measured_cp, where
-    the tip really is in the base. In: servo_, interpolate_ and move_ of jp, cp, local/…_cp and jaw/…_jp, poses also as
-    TransformStamped of older stacks; state_command (with crtk_msgs).
+    Out: measured_js, setpoint_js, goal_js, jaw/measured_js, jaw/setpoint_js; measured_cp, setpoint_cp and goal_cp in
+    the reference frame and below local/ in the base; measured_cv, setpoint_cv and measured_cf in these two, below body/
+    along the axes of the tip and below spatial/ at the origin of the base; body/jacobian, spatial/jacobian;
+    trajectory_j/ratio; operating_state (with crtk_msgs); and truth/measured_cp, where the tip really is in the base.
+    In: see `SimulatedArmCommands`, and with crtk_msgs state_command and the services of the kinematics.
 
     Args:
         node: The node.
@@ -62,130 +51,140 @@ class SimulatedArmTopics:
         base: reference_T_base, shape (4, 4).
         takes_commands: Whether commands are taken; not while a script holds the arm.
         max_age: Older commands are refused [s].
+        unstamped: Whether a command with stamp 0 is taken as one of now.
     """
 
     def __init__(
         self, node: Node, health: Health, name: str, model: RobotModel, config: SimulatedArmConfig,
         rng: np.random.Generator, reference: str, base: Array, *, takes_commands: bool,
-        max_age: float,
+        max_age: float, unstamped: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.base, self.simulated = name, base, SimulatedArm(model, config, rng)
         self._node, self._health, self._reference = node, health, reference
         self._base_frame = f'{name}_base'
-        # joint limits are those of the controller, and a command is fresh or nothing
-        limits = JointsConfig(max_age=max_age, angle_margin=0.0, length_margin=0.0)
-        self._max_age = max_age
-        self._reader = JointReader(self.simulated.chain, limits, arm=name)
+        self._frames = {'': reference, 'body/': name, 'local/': self._base_frame, 'spatial/': self._base_frame}
         self._joints = self._publishers(
             JointState, 'measured_js', 'setpoint_js', 'goal_js', 'jaw/measured_js', 'jaw/setpoint_js'
         )
-        self._poses = self._publishers(
-            PoseStamped, 'measured_cp', 'setpoint_cp', 'local/measured_cp', 'local/setpoint_cp', 'truth/measured_cp'
-        )
-        self._twists = self._publishers(TwistStamped, 'measured_cv', 'local/measured_cv')
+        poses = [f'{space}{topic}_cp' for space in ('', 'local/') for topic in ('measured', 'setpoint', 'goal')]
+        self._poses = self._publishers(PoseStamped, *poses, 'truth/measured_cp')
+        self._twists = self._publishers(TwistStamped, *(f'{s}{t}_cv' for s in SPACES for t in ('measured', 'setpoint')))
+        self._wrenches = self._publishers(WrenchStamped, *(f'{space}measured_cf' for space in SPACES))
+        self._jacobians = self._publishers(Float64MultiArray, 'body/jacobian', 'spatial/jacobian')
+        self._ratio = node.create_publisher(Float64, f'{name}/trajectory_j/ratio', LATCHED)
+        self._said_ratio = 0.0
         self._messages = crtk_messages()
         self._said: tuple[OperatingState, bool, bool] | None = None
+        self._commands = SimulatedArmCommands(
+            node, health, name, self.simulated, reference=reference, base=base, max_age=max_age, unstamped=unstamped
+        )
         self._operating = self._operating_output()
-        self._poses_in: list[CrtkPoseInput] = []
         if takes_commands:
-            self._listen()
+            self._commands.listen()
 
     def _publishers(self, kind: Any, *topics: str) -> dict[str, Any]:
         return {topic: self._node.create_publisher(kind, f'{self.name}/{topic}', MEASUREMENT) for topic in topics}
 
     def _operating_output(self) -> Any:
-        if self._messages is None:
+        """Speak what needs crtk_msgs, or say that it is missing."""
+        services = crtk_services()
+        if self._messages is None or services is None:
+            self._health.set(f'operating state {self.name}', OK, 'CRTK_MSGS_ABSENT', NO_CRTK_MSGS)
             return None
         self._node.create_subscription(
             self._messages.StringStamped, f'{self.name}/state_command',
-            self._guarded(lambda message: self.simulated.command(message.string)), MEASUREMENT,
+            self._commands.guarded(lambda message: self.simulated.command(message.string)), MEASUREMENT,
         )  # fmt: skip
+        for space in ('', 'local/'):
+            base = self.base if space == '' else np.eye(4)
+            for topic in ('forward_kinematics', 'query_cp'):
+                kind, name = services.QueryForwardKinematics, f'{self.name}/{space}{topic}'
+                self._node.create_service(kind, name, self._forward(base))
+            kind, name = services.QueryInverseKinematics, f'{self.name}/{space}inverse_kinematics'
+            self._node.create_service(kind, name, self._inverse(base))
         return self._node.create_publisher(self._messages.OperatingState, f'{self.name}/operating_state', LATCHED)
 
-    def _listen(self) -> None:
-        node, qos = self._node, COMMAND_SUBSCRIPTION
-        for word in ('servo', 'interpolate', 'move'):
-            for topic, take in ((f'{word}_jp', self._servo_jp), (f'jaw/{word}_jp', self._servo_jaw)):
-                node.create_subscription(JointState, f'{self.name}/{topic}', self._guarded(take), qos)
-            for topic, local in ((f'{word}_cp', False), (f'local/{word}_cp', True)):
-                taken = self._guarded(partial(self._take_cp, local=local, far=word == 'move'))
-                self._poses_in.append(CrtkPoseInput(node, f'{self.name}/{topic}', taken, qos, at_once=True))
+    def _forward(self, base: Array) -> Callable[[Any, Any], Any]:
+        """Answer where joint positions put the tip, or fewer of them the frame of the last joint among them."""
 
-    def _guarded(self, take: Callable[[Any], None]) -> Callable[[Any], None]:
-        def on_message(message: Any) -> None:
+        def answer(request: Any, response: Any) -> Any:
+            chain, jp = self.simulated.chain, np.array(request.jp, float)
+            response.result = bool(0 < len(jp) <= len(chain) and np.isfinite(jp).all())
+            if not response.result:
+                response.message = f'{len(jp)} joint positions, expected 1 to {len(chain)}, and none of them NaN'
+                return response
+            whole = np.concatenate([jp, np.zeros(len(chain) - len(jp))])
+            pose = chain.forward(jp) if len(jp) == len(chain) else chain.frames(whole)[len(jp) - 1]
+            response.cp = pose_stamped(0, '', base @ pose).pose
+            return response
+
+        return answer
+
+    def _inverse(self, base: Array) -> Callable[[Any, Any], Any]:
+        """Answer the joint positions near the given ones that reach a pose."""
+
+        def answer(request: Any, response: Any) -> Any:
+            chain, start = self.simulated.chain, np.array(request.jp, float)
             try:
-                take(message)
+                pose = inverse(base) @ matrix_of(request.cp.position, request.cp.orientation)
+                found = chain.inverse(pose, start if len(start) else self.simulated.setpoint)
             except InputError as error:
-                self._health.warn(error.code or 'JOINTS_WRONG', f'{self.name}: {error}')
-                self._health.set(f'arm {self.name}', WARN, error.code or 'JOINTS_WRONG', str(error))
-            else:
-                self._health.set(f'arm {self.name}', OK, 'OK', 'follows commands')
+                response.message = str(error)
+                return response
+            response.jp, response.result = found.positions.tolist(), found.converged
+            if not found.converged:
+                response.message = f'out of reach: {found.position_error * 1e3:.2f} mm are left'
+            return response
 
-        return on_message
-
-    def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
-
-    def _servo_jp(self, message: JointState) -> None:
-        if not message.name:  # clients of CRTK send positions alone, in the order of measured_js
-            message.name = list(self.simulated.chain.names)
-        self.simulated.servo_jp(read_joints(message, self._reader, now_ns=self._now_ns()).positions)
-
-    def _take_cp(self, message: Any, *, local: bool, far: bool) -> None:
-        frame = self._base_frame if local else self._reference
-        said = bool(message.header.frame_id)  # clients of CRTK leave it out: the topic says the frame
-        now_ns = self._now_ns()
-        record = pose_from(message, frame=frame if said else None, now_ns=now_ns)
-        check_age(record.stamp_ns, now_ns, self._max_age)
-        self.simulated.servo_cp(record.pose if local else inverse(self.base) @ record.pose, far=far)
-
-    def _servo_jaw(self, message: JointState) -> None:
-        if len(message.position) != 1:
-            raise InputError(f'jaw/servo_jp has {len(message.position)} positions, expected 1', code='JOINTS_WRONG')
-        self.simulated.servo_jaw(float(message.position[0]))
+        return answer
 
     def publish(self, stamp_ns: int) -> None:
         """Publish the state at an instant; all stamps are the same, as CRTK asks."""
-        arm, names = self.simulated, self.simulated.chain.names
+        arm, names, reference = self.simulated, self.simulated.chain.names, self._reference
         measured = arm.measured_js()
+        effort, wanted = arm.efforts_at(arm.velocity), arm.efforts_at(arm.setpoint_velocity)
         local, setpoint = arm.measured_cp(measured), arm.chain.forward(arm.setpoint)
-        base, reference = self._base_frame, self._reference
         joints = {
-            'measured_js': joint_state(stamp_ns, reference, names, measured, arm.velocity),
-            'setpoint_js': joint_state(stamp_ns, reference, names, arm.setpoint),
+            'measured_js': joint_state(stamp_ns, reference, names, measured, arm.velocity, effort),
+            'setpoint_js': joint_state(stamp_ns, reference, names, arm.setpoint, arm.setpoint_velocity, wanted),
             'goal_js': joint_state(stamp_ns, reference, names, arm.goal),
             'jaw/measured_js': joint_state(stamp_ns, reference, ('jaw',), [arm.jaw]),
             'jaw/setpoint_js': joint_state(stamp_ns, reference, ('jaw',), [arm.jaw_goal]),
         }
-        poses = {
-            'local/measured_cp': pose_stamped(stamp_ns, base, local),
-            'local/setpoint_cp': pose_stamped(stamp_ns, base, setpoint),
-            'measured_cp': pose_stamped(stamp_ns, reference, self.base @ local),
-            'setpoint_cp': pose_stamped(stamp_ns, reference, self.base @ setpoint),
-            'truth/measured_cp': pose_stamped(stamp_ns, base, arm.true_tip()),
-        }
-        for publishers, messages in ((self._joints, joints), (self._poses, poses)):
-            for topic, message in messages.items():
-                publishers[topic].publish(message)
-        self._say_twist(stamp_ns, measured)
-        self._say_state(stamp_ns, base)
+        for topic, message in joints.items():
+            self._joints[topic].publish(message)
+        for kind, pose in (('measured', local), ('setpoint', setpoint), ('goal', arm.chain.forward(arm.goal))):
+            self._poses[f'{kind}_cp'].publish(pose_stamped(stamp_ns, reference, self.base @ pose))
+            self._poses[f'local/{kind}_cp'].publish(pose_stamped(stamp_ns, self._base_frame, pose))
+        self._poses['truth/measured_cp'].publish(pose_stamped(stamp_ns, self._base_frame, arm.true_tip()))
+        self._say_rates(stamp_ns, measured, local, effort)
+        self._say_state(stamp_ns, self._base_frame)
 
-    def _say_twist(self, stamp_ns: int, measured: Array) -> None:
-        """Publish the velocity of the tip, along the axes of the base and of the reference frame."""
-        twist = self.simulated.chain.jacobian(measured) @ self.simulated.velocity
-        turn = self.base[:3, :3]
-        for topic, frame, (linear, angular) in (
-            ('local/measured_cv', self._base_frame, (twist[:3], twist[3:])),
-            ('measured_cv', self._reference, (turn @ twist[:3], turn @ twist[3:])),
-        ):
-            message = TwistStamped()
-            message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
-            message.twist.linear.x, message.twist.linear.y, message.twist.linear.z = map(float, linear)
-            message.twist.angular.x, message.twist.angular.y, message.twist.angular.z = map(float, angular)
-            self._twists[topic].publish(message)
+    def _say_rates(self, stamp_ns: int, measured: Array, tip: Array, effort: Array) -> None:
+        """Publish velocity and force of the tip and the Jacobians, those that somebody listens to."""
+        arm = self.simulated
+        jacobian = arm.chain.jacobian(measured)
+        sixes = [
+            (TwistStamped, self._twists, 'measured_cv', jacobian @ arm.velocity),
+            (TwistStamped, self._twists, 'setpoint_cv', arm.chain.jacobian(arm.setpoint) @ arm.setpoint_velocity),
+            (WrenchStamped, self._wrenches, 'measured_cf', wrench_behind(jacobian, effort)),
+        ]
+        for space in SPACES:
+            matrix = tip_from_space(space, tip, self.base[:3, :3])
+            for kind, publishers, topic, values in sixes:
+                publisher = publishers[f'{space}{topic}']
+                if publisher.get_subscription_count():
+                    said = np.linalg.solve(matrix, values) if kind is TwistStamped else matrix.T @ values
+                    publisher.publish(six_stamped(kind, stamp_ns, self._frames[space], said))
+            output = self._jacobians.get(f'{space}jacobian')
+            if output is not None and output.get_subscription_count():
+                output.publish(matrix_message(np.asarray(np.linalg.solve(matrix, jacobian), float)))
 
     def _say_state(self, stamp_ns: int, frame: str) -> None:
         arm = self.simulated
+        if arm.ratio != self._said_ratio:
+            self._said_ratio = arm.ratio
+            self._ratio.publish(Float64(data=arm.ratio))
         now = (arm.state, arm.is_homed, arm.is_busy)
         if self._operating is None or self._messages is None or now == self._said:
             return

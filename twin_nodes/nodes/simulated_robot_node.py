@@ -53,6 +53,10 @@ class SimulatedRobotNodeConfig:
         'Older commands are refused: the arm would go back to where a hand once was.', 1.0, unit='s', minimum=0.01,
         maximum=10.0,
     )  # fmt: skip
+    unstamped_commands: bool = setting(
+        'Take commands with stamp 0, as clients of CRTK before 2026 send them; how old they are is then not known.',
+        False,
+    )  # fmt: skip
     arm: SimulatedArmConfig = group(SimulatedArmConfig)
 
     def __post_init__(self) -> None:
@@ -95,6 +99,7 @@ class SimulatedRobotNode(Node):
                     base,
                     takes_commands=config.task != 'peg_transfer',
                     max_age=config.command_age,
+                    unstamped=config.unstamped_commands,
                 )
             )
         self._tf = TransformBroadcaster(self)

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped, TransformStamped
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample
-from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, stamp_to_ns
+from twin_nodes.ros.conversions import check_header, ns_to_stamp, pose_stamped, stamp_to_ns
 
 POSE_TYPES: dict[str, Any] = {
     'geometry_msgs/msg/PoseStamped': PoseStamped,
@@ -155,9 +158,68 @@ def joint_state(
     return message
 
 
+def _parts(message: TwistStamped | WrenchStamped) -> tuple[Any, Any]:
+    if isinstance(message, TwistStamped):
+        return message.twist.linear, message.twist.angular
+    return message.wrench.force, message.wrench.torque
+
+
+def six_from(message: TwistStamped | WrenchStamped, *, frame: str | None, name: str) -> tuple[int, Array]:
+    """Return stamp and numbers of a twist (linear, angular) or a wrench (force, torque), shape (6,).
+
+    Args:
+        message: The message.
+        frame: The frame that it must name, or None for any.
+        name: What it is, for the error.
+
+    Raises:
+        InputError: STAMP_ZERO, FRAME_MISMATCH or NOT_FINITE.
+    """
+    stamp_ns = check_header(message.header, frame=frame, name=name)
+    values = np.array([value for part in _parts(message) for value in (part.x, part.y, part.z)])
+    if not np.isfinite(values).all():
+        raise InputError(f'{name} has NaN or Inf', code='NOT_FINITE')
+    return stamp_ns, values
+
+
+def six_stamped(kind: type, stamp_ns: int, frame: str, values: Array) -> Any:
+    """Make a TwistStamped or WrenchStamped of six numbers."""
+    message = kind()
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
+    for part, numbers in zip(_parts(message), (values[:3], values[3:]), strict=True):
+        part.x, part.y, part.z = (float(number) for number in numbers)
+    return message
+
+
+def matrix_message(values: Array) -> Float64MultiArray:
+    """Make a Float64MultiArray of a matrix, row after row, as the dVRK sends its Jacobians."""
+    rows, columns = values.shape
+    message = Float64MultiArray(data=values.ravel().tolist())
+    message.layout.dim = [
+        MultiArrayDimension(label='rows', size=rows, stride=rows * columns),
+        MultiArrayDimension(label='cols', size=columns, stride=columns),
+    ]
+    return message
+
+
+NO_CRTK_MSGS = (
+    'crtk_msgs is not installed: operating_state, state_command and the services of the kinematics are not spoken; '
+    '`make crtk` builds it into the environment, or source a ROS 2 workspace that has it'
+)
+
+
 def crtk_messages() -> Any | None:
     """Return the module crtk_msgs.msg where it is installed, else None."""
+    return _crtk('msg')
+
+
+def crtk_services() -> Any | None:
+    """Return the module crtk_msgs.srv where it is installed, else None."""
+    return _crtk('srv')
+
+
+def _crtk(part: str) -> Any | None:
     try:
-        return import_module('crtk_msgs.msg')
+        return import_module(f'crtk_msgs.{part}')
     except ImportError:
         return None

@@ -6,8 +6,9 @@ import pytest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import inverse, make_transform
 from twin_nodes.core.robot.published import published_model
+from twin_nodes.core.simulate.arm_drive import OperatingState
 from twin_nodes.core.simulate.peg_transfer import LEFT, RIGHT, Board, Operator
-from twin_nodes.core.simulate.psm import OperatingState, SimulatedArm, SimulatedArmConfig
+from twin_nodes.core.simulate.psm import SimulatedArm, SimulatedArmConfig
 
 QUIET = {'angle_noise': 0.0, 'length_noise': 0.0, 'wrist_slack': 0.0}
 

@@ -140,6 +140,34 @@ class JointReader:
         self._newest_ns = stamp_ns
         return JointSample(stamp_ns, sampled, arrays[1], arrays[2])
 
+    def read_values(
+        self, stamp_ns: int, names: Sequence[str], values: Sequence[float], *, what: str, frame: str, now_ns: int | None
+    ) -> Array:
+        """Check a message of velocities, efforts or steps and return these in the order of the chain, shape (m,).
+
+        Args:
+            stamp_ns: Its stamp.
+            names: Names of the joints, in any order.
+            values: As many as names.
+            what: What the values are, for the error.
+            frame: frame_id of the message.
+            now_ns: The clock; None in a replay.
+
+        Raises:
+            InputError: As `read`, but for limits.
+        """
+        self._check_stamp(stamp_ns, now_ns)
+        self.check_frame(frame)
+        order = self._ordered(tuple(names))
+        if len(values) != len(names):
+            raise InputError(f'{len(names)} names and {len(values)} {what}', code='JOINTS_WRONG')
+        taken = np.array(values, float)[order]
+        if not np.isfinite(taken).all():
+            bad = self._chain.names[int(np.argmin(np.isfinite(taken)))]
+            raise InputError(f'{what} of joint {bad!r} are NaN or Inf', code='NOT_FINITE')
+        self._newest_ns = stamp_ns
+        return taken
+
     def check_frame(self, frame: str) -> None:
         """Refuse a frame that is named after another arm, such as PSM2_base for PSM1.
 
