@@ -104,10 +104,17 @@ class LiveDeforming:
                 self._say_observed(item)
             elif isinstance(item, Resected):
                 self.output.leave(self.session.left)
-                cm3, whole = 1e6 * item.volume, 1e6 * self.session.left.volume
-                self._health.set('resection', OK, 'OK', f'{cm3:.2f} cm³ taken away', {'gone_cm3': whole})
+                self._say_resected(item)
             else:
                 self._say_refused(item)
+
+    def _say_resected(self, item: Resected) -> None:
+        left = self.session.left
+        text, values = f'{1e6 * item.volume:.2f} cm³ taken away', {'gone_cm3': 1e6 * left.volume}
+        for what, loose in (('went too, hanging by no face', item.crumbs), ('stay, fixed by nothing', left.loose)):
+            if loose.parts:
+                text += f'; {loose.parts} pieces of {1e6 * loose.volume:.2f} cm³ {what}'
+        self._health.set('resection', OK, 'OK', text, values)
 
     def _say_refused(self, item: Refused) -> None:
         self._health.warn(item.code or 'OBSERVED_REFUSED', f'{item.what}: {item.reason}')

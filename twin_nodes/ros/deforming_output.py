@@ -158,6 +158,8 @@ class DeformingOutput:
             values |= {'ms': took_ms, 'ms_median': float(np.median(self._took_ms)), 'ms_max': max(self._took_ms)}
         for tool, contact in frame.pushed.items():
             values |= {f'{tool}_contacts': contact.places, f'{tool}_newton': float(np.linalg.norm(contact.force))}
+        if frame.loose.parts:
+            values |= {'loose_pieces': frame.loose.parts, 'loose_cm3': 1e6 * frame.loose.volume}
         if frame.seen_ns:
             values['seen_before_s'] = (frame.stamp_ns - frame.seen_ns) / NANOSECONDS
         if self.surfaces.tolerance:

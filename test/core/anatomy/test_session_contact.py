@@ -181,12 +181,3 @@ def test_pressure_presses_and_is_refused_in_other_units(body, session):
 def test_a_shaft_without_direction_is_refused():
     with pytest.raises(ConfigError, match='unit vector'):
         ContactConfig(shaft_direction=(0.0, 0.0, 2.0))
-
-
-def test_a_cut_waits_until_no_pressure_acts(session):
-    session.set_pressure(MS, 1600.0)
-    with pytest.raises(InputError, match='let the pressure off first') as caught:
-        session.resect(np.array([1.0, 0.0, 0.0]), -0.02)
-    assert caught.value.code == 'RESECTION_REFUSED'
-    session.set_pressure(2 * MS, 0.0)
-    assert session.resect(np.array([1.0, 0.0, 0.0]), -0.02) > 0.0

@@ -25,7 +25,7 @@ from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
 from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts, ContactState
 from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
-from twin_nodes.core.anatomy.session_remaining import Remaining
+from twin_nodes.core.anatomy.session_remaining import Loose, Remaining
 from twin_nodes.core.anatomy.session_rest import at_rest
 from twin_nodes.core.anatomy.session_tools import Tools
 from twin_nodes.core.anatomy.session_uncertainty import ErrorModel, Uncertainty
@@ -55,6 +55,7 @@ class Frame:
         seen_ns: Stamp of the last cloud that was used; 0 for none.
         pushed: What tools do that push, by tool.
         left: Which targets are in tissue that is left, shape (t,).
+        loose: What cuts and the drill left hanging on the rest by no face, held by its surroundings alone.
     """
 
     stamp_ns: int
@@ -66,6 +67,7 @@ class Frame:
     seen_ns: int
     pushed: Mapping[str, ContactState]
     left: NDArray[np.bool_]
+    loose: Loose
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,10 @@ class AnatomySession:
         config: Settings.
         replay: Whether the same inputs must give the same bits, whatever the time they take.
         pushers: Names of the tools that push tissue which they do not hold.
+
+    Attributes:
+        left: What is left of the body.
+        crumbs: Loose pieces that went with the last cut.
 
     Raises:
         InputError: ANATOMY_REFUSED for a target or sensor outside the body.
@@ -114,6 +120,7 @@ class AnatomySession:
             model.mesh.outer_faces, self.config.contact.stiffness * float(model.shear.mean()) * edge_of(model)
         )
         self._resected = np.ones(len(model.tets))
+        self.crumbs = Loose()
         self._clear(keep_cuts=False)
 
     def _clear(self, *, keep_cuts: bool) -> None:
@@ -219,15 +226,10 @@ class AnatomySession:
         Raises:
             InputError: RESECTION_REFUSED.
         """
-        if self._pressure != self._pressure_seen:
-            raise InputError(
-                f'{self._pressure:g} Pa press on the organ, which a cut would leave out of balance: let the pressure '
-                'off first',
-                code='RESECTION_REFUSED',
-            )
         before = self.left
         after = before.beyond(np.asarray(normal, float), offset, self.positions)
         self._resected = np.where(before.alive & ~after.alive, 0.0, self._resected)
+        self.crumbs = after.crumbs
         self._leave()
         return after.volume - before.volume
 
@@ -238,7 +240,11 @@ class AnatomySession:
 
     def _leave(self) -> None:
         """Go on with what plane and drill have left."""
-        self.left = left = Remaining(self.body.model.mesh, np.minimum(self._resected, self._carved))
+        body = self.body
+        self.left = left = Remaining(
+            body.model.mesh, np.minimum(self._resected, self._carved), held=body.held, crumb=self.config.tissue.crumb
+        )
+        self._wetted = left.wetted(body.pressed)
         self._shape = self._shape.with_weight(left.share)
         self._solver.change(self._shape)
         self._contacts.change(left.faces)
@@ -298,18 +304,13 @@ class AnatomySession:
         return Frame(
             self.stamp_ns, solution, self.sigma, self.targets.at(x),
             known.targets(self.targets, x, unseen), len(held), self.seen_ns, self._contacts.states,
-            self.left.holds(self.targets),
+            self.left.holds(self.targets), self.left.loose,
         )  # fmt: skip
 
     def _pressing(self) -> Pressure | None:
-        """Return the pressure that has come since the shape was seen; none once tissue is gone.
-
-        On what is left of the outside it is no longer in balance, and pushes the body out of its place.
-        """
-        pascal, faces = self._pressure - self._pressure_seen, self.body.pressed
-        if not pascal or not self.left.is_whole:
-            return None
-        return Pressure(faces, np.full(len(faces), pascal)) if len(faces) else None
+        """Return the pressure that has come since the shape was seen; see `Remaining.wetted`."""
+        pascal, faces = self._pressure - self._pressure_seen, self._wetted
+        return Pressure(faces, np.full(len(faces), pascal)) if pascal and len(faces) else None
 
     def _since_scan(self, solution: Solution) -> Solution:
         """Return the solution with displacement and volumes told from the scan, not from the shape last seen."""

@@ -36,6 +36,11 @@ class TissueConfig:
     pressed: tuple[str, ...] = setting(
         'Regions of the case on which the pressure of `anatomy/pressure` acts; empty for all of the outside.', ()
     )
+    crumb: float = setting(
+        'A piece that a cut or the drill left hanging on the rest by no face, and that no fixed region holds, goes too '
+        'when it is smaller than this share of the volume of the body; a greater one stays and is told.', 0.01,
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if len(self.gravity) not in (0, 3):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
 from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.anatomy.session_remaining import Loose
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.tracking.stamp_order import StampOrder
@@ -88,10 +89,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Resected:
-    """What a plane took away: stamp, and its volume at rest [m³]."""
+    """What a plane took away: stamp, its volume at rest [m³], and loose pieces among it (`Remaining.crumbs`)."""
 
     stamp_ns: int
     volume: float
+    crumbs: Loose
 
 
 Sample = Tip | Place | Lost
@@ -190,7 +192,8 @@ class SessionFeed:
             elif isinstance(item, Pressed):
                 session.set_pressure(stamp_ns, item.pascal)
             elif isinstance(item, Cut):
-                return [Resected(stamp_ns, session.resect(item.normal, item.offset))]
+                volume = session.resect(item.normal, item.offset)
+                return [Resected(stamp_ns, volume, session.crumbs)]
             else:
                 return [self._observe(stamp_ns, item)]
         except InputError as error:

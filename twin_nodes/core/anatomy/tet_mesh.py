@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twin_nodes.core.anatomy import tet_kernels
 from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, MIN_DIAGONAL, Surface, make_surface
+from twin_nodes.core.anatomy.tet_neighbours import Neighbours, neighbours_of
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
@@ -69,6 +70,11 @@ class TetMesh:
     def outer_nodes(self) -> NDArray[np.int32]:
         """Indices of the nodes on the outside, ascending, shape (b,)."""
         return np.unique(self.outer_faces)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Which elements lie beside one another."""
+        return neighbours_of(self.tets)
 
     @cached_property
     def quality(self) -> TetQuality:

@@ -59,9 +59,7 @@ def solve(
             status = 'failed'
             break
         x, energy, gradient, step = found
-        if loads.pressure is not None:
-            objective.follow(x)
-            energy, gradient = objective(x)
+        energy, gradient = objective.follow(x, energy, gradient)
     return objective.solution(x, status, objective.residual(gradient), iteration, energy, step)
 
 
@@ -93,6 +91,8 @@ def factor_at(
         if project and not projected:
             continue
         blocks = model.blocks(x, project=projected, loads=loads)
+        if objective.pressure is not None and not projected:
+            model.add_couplings(*objective.pressure.couplings(x), blocks)
         stiff = hold(model, objective, blocks, penalty)
         try:
             return CholeskyFactor(model.pattern, blocks, dtype), stiff

@@ -166,6 +166,7 @@ class LiveSolver:
                 status = 'failed' if not is_there else 'not_converged'
                 break
             x, energy, gradient, moved = found
+            energy, gradient = objective.follow(x, energy, gradient)
             iteration += 1
         if status == 'failed':
             x = self.x

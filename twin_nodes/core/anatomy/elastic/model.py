@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twin_nodes.core.anatomy.elastic import assembly_kernels, load_kernels
+from twin_nodes.core.anatomy.elastic import assembly_kernels, load_kernels, pressure_kernels
 from twin_nodes.core.anatomy.elastic.laws import Material, per_tetrahedron
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.pattern import BlockPattern, make_pattern
@@ -212,6 +212,16 @@ class ElasticModel:
             ):  # fmt: skip
                 raise InputError('springs: the nodes of a point are not of one tetrahedron', code='LOADS_REFUSED')
         return blocks
+
+    def add_couplings(self, pairs: NDArray[np.int64], arms: Array, blocks: Array) -> None:
+        """Add to blocks (b, 3, 3) [N/m] the turning of a pressure; see `FollowedPressure.couplings`.
+
+        Raises:
+            InputError: LOADS_REFUSED where it acts on a triangle that is no face of a tetrahedron.
+        """
+        pattern = self.pattern
+        if pressure_kernels.cross_blocks(pairs, arms, self.number, pattern.indptr, pattern.indices, blocks):
+            raise InputError('pressure: a triangle is no face of a tetrahedron', code='LOADS_REFUSED')
 
     def hessian(self, x: Array, *, project: bool = False, loads: Loads | None = None) -> sparse.csr_matrix:
         """Return the stiffness of the free nodes [N/m] as a sparse matrix (3 f, 3 f); see `blocks`."""

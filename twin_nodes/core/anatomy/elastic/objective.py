@@ -7,11 +7,13 @@ import numpy as np
 from twin_nodes.core.anatomy.elastic import load_kernels
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
+from twin_nodes.core.anatomy.elastic.pressure import FollowedPressure
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 ROUNDING = 1e-14
 LEAST_FORCE = 1e-5  # of shear modulus times the area of the body: below this nothing acts
+BALANCED = 0.1  # what a pressure's forces count: a soft support bears what its solution leaves out of balance
 
 
 class Objective:
@@ -20,7 +22,11 @@ class Objective:
     Args:
         model: The body.
         loads: What acts, checked here.
-        x: Nodes [m] (n, 3), for the direction of pressure.
+        x: Nodes [m] (n, 3), for the direction of pressure at the rim of a patch.
+
+    Attributes:
+        forces: Those that stay as they are [N], gravity among them, shape (n, 3).
+        scale: The forces that act at the last call [N].
 
     Raises:
         InputError: LOADS_REFUSED.
@@ -41,18 +47,37 @@ class Objective:
         self.active[loads.held] = False
         self.rows = self.active[model.free]
         self._still = ~self.active
-        self._dead = np.zeros_like(x) if loads.forces is None else loads.forces.astype(float)
+        self.forces = np.zeros_like(x) if loads.forces is None else loads.forces.astype(float)
         if np.any(loads.gravity):
-            self._dead = self._dead + model.nodal_mass()[:, None] * loads.gravity
-        self.follow(x)
+            self.forces = self.forces + model.nodal_mass()[:, None] * loads.gravity
+        self.pressure = None if loads.pressure is None else FollowedPressure(loads.pressure, x)
+        self._acting = self._strength(x)
         self._floor = LEAST_FORCE * model.stiffness_scale
         self._sum = float(np.dot(model.shear, model.volume))
         self.scale = self._floor
 
-    def follow(self, x: Array) -> None:
-        """Turn the pressure with the faces."""
-        pressure = self.loads.pressure
-        self.forces = self._dead if pressure is None else self._dead + pressure.forces(x)
+    def _strength(self, x: Array) -> float:
+        """Return the forces that act [N]; pressure balances most of itself, and counts by a share."""
+        found = float(np.linalg.norm(self.forces))
+        return found if self.pressure is None else found + BALANCED * float(np.linalg.norm(self.pressure.forces(x)))
+
+    def follow(self, x: Array, energy: float, gradient: Array) -> tuple[float, Array]:
+        """Turn the rim of a pressure with the faces; return energy [J] and gradient (n, 3) [N] of the state as now.
+
+        Args:
+            x: The state [m], shape (n, 3).
+            energy: Its energy before [J].
+            gradient: Its gradient before [N], shape (n, 3).
+        """
+        if self.pressure is None or not len(self.pressure.rim):
+            return energy, gradient
+        before, after = np.zeros_like(x), np.zeros_like(x)
+        energy -= self.pressure.energy_gradient(x, before)
+        self.pressure.follow(x)
+        energy += self.pressure.energy_gradient(x, after)
+        gradient = gradient + (after - before)
+        gradient[self._still] = 0.0
+        return energy, gradient
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         """Return the energy [J], infinite where a law has no value, and its gradient (n, 3) [N], 0 where none moves."""
@@ -65,10 +90,12 @@ class Objective:
             )
         pulled = float(np.linalg.norm(gradient))
         total += self.model.energy_gradient(x, gradient)
+        if self.pressure is not None:
+            total += self.pressure.energy_gradient(x, gradient)
         gradient -= self.forces
         total -= float(np.vdot(self.forces, x - self.model.rest))
         reaction = float(np.linalg.norm(gradient[self._still]))
-        self.scale = max(reaction + pulled + float(np.linalg.norm(self.forces)), self._floor)
+        self.scale = max(reaction + pulled + self._acting, self._floor)
         gradient[self._still] = 0.0
         return total, gradient
 
