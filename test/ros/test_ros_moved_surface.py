@@ -80,7 +80,7 @@ def test_the_vertices_of_what_rides_on_a_body_go_with_it_and_guidance_reads_them
                for at, one in enumerate((bone, liver))]  # fmt: skip
     riding = MovedVertices(mesh, [bone, liver], markers)
     heard = MovingSurface(make_surface('liver', *surface_from_marker(markers[1])))
-    rest = heard.vertices.copy()
+    rest = heard.tree.vertices.copy()
     shift = np.array([0.0, 0.004, -0.002])
     for by in (0.0, shift):
         clouds = riding.clouds(7, 'anatomy', mesh.nodes + by, np.full(len(mesh.nodes), 3e-3))

@@ -54,6 +54,45 @@ def test_distances_are_those_to_the_moved_triangles(liver, amplitude, phase, see
     assert np.abs(exact_distances(moved, feet)).max() < 1e-9
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 6))
+def test_what_is_left_undone_of_many_motions_is_done_where_it_is_looked_at(liver, seed, motions):
+    """Searches between the motions look at some blocks only: the others must not stay of an earlier motion."""
+    rng = np.random.default_rng(seed)
+    moving = MovingSurface(liver)
+    for _ in range(motions):
+        vertices = bent(liver.vertices, 0.006, rng.uniform(0.0, 6.0)) + rng.normal(0.0, 0.01, 3)
+        moving.move(vertices)
+        points = near(liver, vertices, 0.009, rng.integers(1, 4), rng)
+        moved = Surface('moved', vertices, liver.triangles, liver.report)
+        np.testing.assert_allclose(moving.query(points).distances, exact_distances(moved, points), atol=1e-12)
+    points = near(liver, vertices, 0.009, 60, rng)
+    np.testing.assert_allclose(moving.query(points).distances, exact_distances(moved, points), atol=1e-12)
+
+
+def test_one_search_after_a_motion_looks_at_few_blocks(liver):
+    moving = MovingSurface(liver)
+    moving.query(near(liver, liver.vertices, 0.001, 1, np.random.default_rng(9)))
+    assert len(moving.tree.stale) == 16 and 0 < (moving.tree.stale == 0).sum() < 8
+
+
+def test_the_array_that_was_handed_over_may_be_written_to(liver):
+    moving, vertices = MovingSurface(liver), liver.vertices.copy()
+    points = near(liver, vertices, 0.009, 60, np.random.default_rng(8))
+    exact = moving.query(points).distances
+    moving.move(vertices)
+    vertices[:] = np.nan
+    np.testing.assert_array_equal(moving.query(points).distances, exact)
+
+
+def test_a_surface_that_turns_inside_out_in_many_small_steps_is_refused(liver):
+    moving, centre = MovingSurface(liver), liver.vertices.mean(axis=0)
+    with pytest.raises(InputError, match='volume'):
+        for share in np.linspace(1.0, -1.0, 400):
+            moving.move(centre + (liver.vertices - centre) * [1.0, 1.0, share])
+    assert np.ptp(moving.tree.vertices[:, 2]) < 0.05 * np.ptp(liver.vertices[:, 2])
+
+
 def test_far_away_a_distance_is_a_lower_bound_within_the_slack(liver):
     rng = np.random.default_rng(1)
     points = liver.vertices.mean(axis=0) + rng.normal(size=(200, 3)) * 0.15

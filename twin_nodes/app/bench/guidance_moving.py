@@ -27,7 +27,7 @@ _REACH = 0.04  # m, of the path about the middle
 
 def bent(vertices: Array, phase: float) -> Array:
     """Deform a surface smoothly by some millimetres, shape (n, 3) [m]."""
-    return np.asarray(vertices + 0.004 * np.sin(25.0 * vertices[:, [1, 2, 0]] + phase))
+    return np.ascontiguousarray(vertices + 0.004 * np.sin(25.0 * vertices[:, [1, 2, 0]] + phase))
 
 
 def motions(surface: Surface, points: Array, open3d: ModuleType | None, quick: bool) -> Iterator[Figure]:

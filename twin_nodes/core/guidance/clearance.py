@@ -150,14 +150,7 @@ class ClearanceMonitor:
             grid = structure.grid
             if isinstance(grid, MovingSurface):
                 moving_clearance_kernels.least_clearance_moving(
-                    grid.corners,
-                    grid.boxes,
-                    grid.levels,
-                    grid.across,
-                    grid.starts,
-                    grid.ring,
-                    grid.triangles,
-                    grid.sigma,
+                    grid.tree,
                     grid.seeds,
                     anatomy_T_tip,
                     covariance,

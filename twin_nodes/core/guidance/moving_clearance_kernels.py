@@ -17,9 +17,8 @@ _DEPTH = 32
 
 @njit(cache=True)
 def least_clearance_moving(
-    corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any,
-    seeds: Any, pose: Any, covariance: Any, ahead: Any, direction: Any, shape: Any, result: Any,
-) -> None:  # fmt: skip
+    tree: Any, seeds: Any, pose: Any, covariance: Any, ahead: Any, direction: Any, shape: Any, result: Any
+) -> None:
     """Find the least distance between the tool and a surface, at the tip and along the shaft.
 
     The distance d of a point s of the axis is that to the nearest of many points q, |p(s) − q|² − s² is linear in s,
@@ -27,14 +26,7 @@ def least_clearance_moving(
     1-Lipschitz bound (d1 + d2 − ds) / 2 it tells where nothing nearer can be; other intervals are halved.
 
     Args:
-        corners: As in `moving_kernels.signed`, as are the next six.
-        boxes: See there.
-        levels: See there.
-        across: See there.
-        starts: See there.
-        ring: See there.
-        triangles: See there.
-        spread: Standard deviation of the place of each vertex [m], shape (n,).
+        tree: The surface, see `moving_kernels.Tree`.
         seeds: Triangles to begin with at the tip and at the end of the shaft; written, shape (2,).
         pose: anatomy_T_tip, shape (4, 4).
         covariance: Of (δp, δφ) in anatomy axes without the prediction, shape (6, 6).
@@ -51,21 +43,12 @@ def least_clearance_moving(
     tip_radius, length, shaft_radius = shape[0], shape[1], shape[2]
     result[0] = np.inf
     result[9] = 0.0
-    start, seeds[0], sigma = _look(
-        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance, ahead,
-        tip_radius, nodes, gaps, result,
-    )  # fmt: skip
+    start, seeds[0], sigma = _look(tree, seeds[0], axis, 0.0, covariance, ahead, tip_radius, nodes, gaps, result)
     if length <= 0.0:
         return
     if shaft_radius > tip_radius:
-        start, seeds[0], sigma = _look(
-            corners, boxes, levels, across, starts, ring, triangles, spread, seeds[0], axis, 0.0, covariance,
-            ahead, shaft_radius, nodes, gaps, result,
-        )  # fmt: skip
-    end, seeds[1], last = _look(
-        corners, boxes, levels, across, starts, ring, triangles, spread, seeds[1], axis, length, covariance,
-        ahead, shaft_radius, nodes, gaps, result,
-    )  # fmt: skip
+        start, seeds[0], sigma = _look(tree, seeds[0], axis, 0.0, covariance, ahead, shaft_radius, nodes, gaps, result)
+    end, seeds[1], last = _look(tree, seeds[1], axis, length, covariance, ahead, shaft_radius, nodes, gaps, result)
     stack = np.empty((_DEPTH, 6))
     hints = np.empty(_DEPTH, np.int64)
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3], stack[0, 4], stack[0, 5] = 0.0, length, start, end, sigma, last
@@ -80,10 +63,7 @@ def least_clearance_moving(
         if b - a <= _SHORTEST or depth + 2 > _DEPTH or not (nearer or likely > result[9] + _LIKELIER):
             continue
         m = 0.5 * (a + b)
-        dm, hint, sm = _look(
-            corners, boxes, levels, across, starts, ring, triangles, spread, hints[depth], axis, m, covariance,
-            ahead, shaft_radius, nodes, gaps, result,
-        )  # fmt: skip
+        dm, hint, sm = _look(tree, hints[depth], axis, m, covariance, ahead, shaft_radius, nodes, gaps, result)
         stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = a, m, da, dm
         stack[depth, 4], stack[depth, 5] = sa, sm
         hints[depth] = hint
@@ -108,16 +88,14 @@ def _lower_bound(da: float, db: float, ds: float) -> float:
 
 @njit(cache=True)
 def _look(
-    corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any, spread: Any, seed: int,
-    axis: Any, along: float, covariance: Any, ahead: Any, radius: float, nodes: Any, gaps: Any, result: Any,
+    tree: Any, seed: int, axis: Any, along: float, covariance: Any, ahead: Any, radius: float, nodes: Any, gaps: Any,
+    result: Any,
 ) -> tuple[float, int, float]:  # fmt: skip
     """Look at one point of the axis, keep it if it is the nearest yet; return distance, triangle and σ."""
     rx, ry, rz = along * axis[1, 0], along * axis[1, 1], along * axis[1, 2]
-    distance, gx, gy, gz, t = signed(
-        axis[0, 0] + rx, axis[0, 1] + ry, axis[0, 2] + rz, seed, corners, boxes, levels, across, starts, ring,
-        triangles, nodes, gaps,
-    )  # fmt: skip
-    moved = max(spread[triangles[t, 0]], spread[triangles[t, 1]], spread[triangles[t, 2]])
+    distance, gx, gy, gz, t = signed(axis[0, 0] + rx, axis[0, 1] + ry, axis[0, 2] + rz, seed, tree, nodes, gaps)
+    a, b, c = tree.triangles[t]
+    moved = max(tree.sigma[a], tree.sigma[b], tree.sigma[c])
     own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), moved)
     predicted = deviation(gx, gy, gz, rx, ry, rz, ahead)
     sigma = math.hypot(own, predicted)

@@ -1,11 +1,13 @@
 """Compiled kernels of a surface that moves: a tree of boxes that is refitted, and exact signed distances from it.
 
 The tree is balanced: node i has the children 2i + 1 and 2i + 2, and its 2^levels leaves hold even runs of the
-triangles, which stand in the order of the tree. So a refit is one pass over vertices and boxes, without any sorting.
+triangles, which stand in the order of the tree. So a refit needs no sorting. A motion brings only the upper part of the
+tree up to date, down to its blocks of some hundred triangles; the inside of a block follows when a search first comes
+there, which near a tool are few of them.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -70,48 +72,143 @@ def _select(order: Any, centres: Any, axis: int, left: int, right: int, wanted: 
             return
 
 
-@njit(cache=True)
-def enclosed_volume(vertices: Any, triangles: Any) -> float:
-    """Return the volume inside [m³] by the divergence theorem; NaN when a vertex is."""
-    total = 0.0
-    for t in range(len(triangles)):
-        a, b, c = vertices[triangles[t, 0]], vertices[triangles[t, 1]], vertices[triangles[t, 2]]
-        total += a[0] * (b[1] * c[2] - b[2] * c[1])
-        total += a[1] * (b[2] * c[0] - b[0] * c[2])
-        total += a[2] * (b[0] * c[1] - b[1] * c[0])
-    return total / 6.0
+class Tree(NamedTuple):
+    """A surface and its tree; all arrays are written in place.
+
+    Args:
+        vertices: Where they are now [m], shape (n, 3).
+        sigma: Standard deviation of the place of each along any one axis [m], shape (n,).
+        triangles: Vertex indices in the order of the tree, int32, shape (m, 3).
+        across: Triangle beyond each edge ab bc ca, int32, shape (m, 3).
+        starts: Where the triangles around each vertex begin in `ring`, shape (n + 1,).
+        ring: Three times a triangle plus its corner, for each triangle around each vertex, shape (3 m,).
+        levels: The tree has 2^levels leaves.
+        top: There are 2^top blocks: the nodes of this level.
+        stale: Not 0 for a block whose inside is of an earlier motion, uint8, shape (2^top,).
+        corners: Triangles of the blocks that are not stale [m], shape (m, 3, 3).
+        boxes: Least and greatest corner of each node [m], float32, shape (2^(levels + 1) - 1, 6).
+    """
+
+    vertices: Any
+    sigma: Any
+    triangles: Any
+    across: Any
+    starts: Any
+    ring: Any
+    levels: int
+    top: int
+    stale: Any
+    corners: Any
+    boxes: Any
 
 
 @njit(cache=True)
-def refit(vertices: Any, triangles: Any, levels: int, corners: Any, boxes: Any) -> None:
-    """Bring corners and boxes to where the vertices are.
+def motion(vertices: Any, tree: Any) -> tuple[float, float]:
+    """Return how far the vertices (n, 3) are at most from where they were, and the diagonal of the box around them [m].
+
+    The first is NaN when any of them is not finite, also one that no triangle has.
+    """
+    own = tree.vertices
+    none, most = 0.0, 0.0
+    lx = ly = lz = math.inf
+    hx = hy = hz = -math.inf
+    for v in range(len(vertices)):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        none += (x - x) + (y - y) + (z - z)  # NaN for NaN and Inf
+        most = max(most, (x - own[v, 0]) ** 2 + (y - own[v, 1]) ** 2 + (z - own[v, 2]) ** 2)
+        lx, ly, lz = min(lx, x), min(ly, y), min(lz, z)
+        hx, hy, hz = max(hx, x), max(hy, y), max(hz, z)
+    return math.sqrt(most) + none, math.sqrt((hx - lx) ** 2 + (hy - ly) ** 2 + (hz - lz) ** 2)
+
+
+@njit(cache=True)
+def extent(vertices: Any, triangles: Any) -> tuple[float, float]:
+    """Return the volume inside [m³] by the divergence theorem, and the area [m²].
 
     Args:
         vertices: [m], shape (n, 3).
-        triangles: Vertex indices in the order of the tree, shape (m, 3).
-        levels: The tree has 2^levels leaves.
-        corners: Written: [m], shape (m, 3, 3).
-        boxes: Written: least and greatest corner of each node, float32, shape (2^(levels + 1) - 1, 6).
+        triangles: Vertex indices, shape (m, 3).
     """
-    m, leaves = len(triangles), 1 << levels
-    for leaf in range(leaves):
-        node = leaves - 1 + leaf
+    ox, oy, oz = vertices[0, 0], vertices[0, 1], vertices[0, 2]
+    volume = area = 0.0
+    for t in range(len(triangles)):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+        ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+        wx, wy, wz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+        nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
+        volume += (ax - ox) * nx + (ay - oy) * ny + (az - oz) * nz
+        area += math.sqrt(nx * nx + ny * ny + nz * nz)
+    return volume / 6.0, 0.5 * area
+
+
+@njit(cache=True)
+def place(vertices: Any, sigma: Any, tree: Any, starts: Any, members: Any) -> None:
+    """Take where the vertices are: the tree is exact down to its blocks, whose inside is stale from now on.
+
+    Args:
+        vertices: [m], shape (n, 3).
+        sigma: [m], shape (n,).
+        tree: Written.
+        starts: Where the vertices of each block begin in `members`, shape (2^top + 1,).
+        members: The vertices of the triangles of each block, each once, int32.
+    """
+    own, boxes = tree.vertices, tree.boxes
+    own[:], tree.sigma[:] = vertices, sigma
+    tree.stale[:] = 1
+    first = (1 << tree.top) - 1
+    for block in range(len(tree.stale)):
+        lx = ly = lz = math.inf
+        hx = hy = hz = -math.inf
+        for at in range(starts[block], starts[block + 1]):
+            v = members[at]
+            x, y, z = own[v, 0], own[v, 1], own[v, 2]
+            lx, ly, lz = min(lx, x), min(ly, y), min(lz, z)
+            hx, hy, hz = max(hx, x), max(hy, y), max(hz, z)
+        _enclose(boxes, first + block, lx, ly, lz, hx, hy, hz)
+    for node in range(first - 1, -1, -1):
+        _join(boxes, node)
+
+
+@njit(cache=True)
+def refit(block: int, tree: Any) -> None:
+    """Bring the corners and boxes inside a block to where the vertices are."""
+    own, triangles, corners, boxes, levels = tree.vertices, tree.triangles, tree.corners, tree.boxes, tree.levels
+    m, below = len(triangles), levels - tree.top
+    for leaf in range(block << below, (block + 1) << below):
         lx = ly = lz = math.inf
         hx = hy = hz = -math.inf
         for t in range((leaf * m) >> levels, ((leaf + 1) * m) >> levels):
             for corner in range(3):
                 v = triangles[t, corner]
-                x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+                x, y, z = own[v, 0], own[v, 1], own[v, 2]
                 corners[t, corner, 0], corners[t, corner, 1], corners[t, corner, 2] = x, y, z
                 lx, ly, lz = min(lx, x), min(ly, y), min(lz, z)
                 hx, hy, hz = max(hx, x), max(hy, y), max(hz, z)
-        boxes[node, 0], boxes[node, 1], boxes[node, 2] = _below(lx), _below(ly), _below(lz)
-        boxes[node, 3], boxes[node, 4], boxes[node, 5] = -_below(-hx), -_below(-hy), -_below(-hz)
-    for node in range(leaves - 2, -1, -1):
-        left, right = 2 * node + 1, 2 * node + 2
-        for side in range(3):
-            boxes[node, side] = min(boxes[left, side], boxes[right, side])
-            boxes[node, side + 3] = max(boxes[left, side + 3], boxes[right, side + 3])
+        _enclose(boxes, (1 << levels) - 1 + leaf, lx, ly, lz, hx, hy, hz)
+    for depth in range(below - 1, -1, -1):
+        start = (1 << (tree.top + depth)) - 1 + (block << depth)
+        for node in range(start, start + (1 << depth)):
+            _join(boxes, node)
+    tree.stale[block] = 0
+
+
+@njit(cache=True)
+def _enclose(
+    boxes: Any, node: int, lx: float, ly: float, lz: float, hx: float, hy: float, hz: float
+) -> None:  # fmt: skip
+    """Write a box, a little larger, for its numbers are float32."""
+    boxes[node, 0], boxes[node, 1], boxes[node, 2] = _below(lx), _below(ly), _below(lz)
+    boxes[node, 3], boxes[node, 4], boxes[node, 5] = -_below(-hx), -_below(-hy), -_below(-hz)
+
+
+@njit(cache=True)
+def _join(boxes: Any, node: int) -> None:
+    """Make a box of those of the two children."""
+    left, right = 2 * node + 1, 2 * node + 2
+    for side in range(3):
+        boxes[node, side] = min(boxes[left, side], boxes[right, side])
+        boxes[node, side + 3] = max(boxes[left, side + 3], boxes[right, side + 3])
 
 
 @njit(cache=True)
@@ -145,7 +242,7 @@ def _within(best: float) -> float:
 
 @njit(cache=True)
 def nearest(
-    px: float, py: float, pz: float, seed: int, corners: Any, boxes: Any, levels: int, nodes: Any, gaps: Any
+    px: float, py: float, pz: float, seed: int, tree: Any, nodes: Any, gaps: Any
 ) -> tuple[float, int, int, float, float, float]:
     """Find the triangle that is nearest to a point: exactly up to `FAR`, beyond it one that is farther by `slack`.
 
@@ -154,16 +251,18 @@ def nearest(
         py: Point [m].
         pz: Point [m].
         seed: A triangle that may be near, such as the last one found: the nearer, the less is looked at.
-        corners: Triangles in the order of the tree [m], shape (m, 3, 3).
-        boxes: As `refit` wrote them.
-        levels: The tree has 2^levels leaves.
+        tree: The surface; the blocks that are looked into are brought up to date.
         nodes: Room for the nodes that wait, int64, shape (STACK,).
         gaps: Room for their squared distances, shape (STACK,).
 
     Returns:
         Squared distance [m²], triangle, feature as in `triangle_kernels`, and the nearest point [m].
     """
-    m, first = len(corners), (1 << levels) - 1
+    corners, boxes, stale, levels = tree.corners, tree.boxes, tree.stale, tree.levels
+    m, first, blocks = len(corners), (1 << levels) - 1, (1 << tree.top) - 1
+    block = (((seed + 1) << tree.top) - 1) // m
+    if stale[block]:
+        refit(block, tree)
     found = seed
     best, feature, qx, qy, qz = closest_on_triangle(px, py, pz, corners[seed])
     limit = _within(best)
@@ -174,6 +273,8 @@ def nearest(
         if gaps[depth] >= limit:
             continue
         node = nodes[depth]
+        if blocks <= node <= 2 * blocks and stale[node - blocks]:
+            refit(node - blocks, tree)
         if node >= first:
             leaf = node - first
             for t in range((leaf * m) >> levels, ((leaf + 1) * m) >> levels):
@@ -198,11 +299,11 @@ def nearest(
 
 
 @njit(cache=True)
-def _unit_normal(corners: Any, t: int) -> tuple[float, float, float]:
+def _unit_normal(vertices: Any, triangles: Any, t: int) -> tuple[float, float, float]:
     """Return the unit normal of a triangle; zeros where it has no area."""
-    c = corners[t]
-    ux, uy, uz = c[1, 0] - c[0, 0], c[1, 1] - c[0, 1], c[1, 2] - c[0, 2]
-    wx, wy, wz = c[2, 0] - c[0, 0], c[2, 1] - c[0, 1], c[2, 2] - c[0, 2]
+    a, b, c = vertices[triangles[t, 0]], vertices[triangles[t, 1]], vertices[triangles[t, 2]]
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    wx, wy, wz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     x, y, z = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
     length = math.sqrt(x * x + y * y + z * z)
     if length == 0.0:
@@ -211,30 +312,29 @@ def _unit_normal(corners: Any, t: int) -> tuple[float, float, float]:
 
 
 @njit(cache=True)
-def pseudo_normal(t: int, feature: int, corners: Any, across: Any, starts: Any, ring: Any, triangles: Any) -> Any:
+def pseudo_normal(t: int, feature: int, tree: Any) -> Any:
     """Return a normal of a feature whose side tells inside from outside (Bærentzen and Aanæs 2005), not of length 1.
+
+    It is made from the vertices: a neighbour may lie in a stale block.
 
     Args:
         t: Triangle.
         feature: Its face, vertex or edge, as in `triangle_kernels`.
-        corners: Triangles [m], shape (m, 3, 3).
-        across: Triangle beyond each edge ab bc ca, shape (m, 3).
-        starts: Where the triangles around each vertex begin in `ring`, shape (n + 1,).
-        ring: Three times a triangle plus its corner, for each triangle around each vertex, shape (3 m,).
-        triangles: Vertex indices, shape (m, 3).
+        tree: The surface.
     """
-    x, y, z = _unit_normal(corners, t)
+    vertices, triangles, starts = tree.vertices, tree.triangles, tree.starts
+    x, y, z = _unit_normal(vertices, triangles, t)
     if feature >= 4:
-        ox, oy, oz = _unit_normal(corners, across[t, feature - 4])
+        ox, oy, oz = _unit_normal(vertices, triangles, tree.across[t, feature - 4])
         return x + ox, y + oy, z + oz
     if feature == 0:
         return x, y, z
     vertex = triangles[t, feature - 1]
     x = y = z = 0.0
     for at in range(starts[vertex], starts[vertex + 1]):
-        other, corner = ring[at] // 3, ring[at] % 3
-        c = corners[other]
-        p, q, r = c[corner], c[(corner + 1) % 3], c[(corner + 2) % 3]
+        other, corner = tree.ring[at] // 3, tree.ring[at] % 3
+        p = vertices[vertex]
+        q, r = vertices[triangles[other, (corner + 1) % 3]], vertices[triangles[other, (corner + 2) % 3]]
         ux, uy, uz = q[0] - p[0], q[1] - p[1], q[2] - p[2]
         wx, wy, wz = r[0] - p[0], r[1] - p[1], r[2] - p[2]
         nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
@@ -247,15 +347,14 @@ def pseudo_normal(t: int, feature: int, corners: Any, across: Any, starts: Any, 
 
 @njit(cache=True)
 def signed(
-    px: float, py: float, pz: float, seed: int, corners: Any, boxes: Any, levels: int, across: Any, starts: Any,
-    ring: Any, triangles: Any, nodes: Any, gaps: Any,
-) -> tuple[float, float, float, float, int]:  # fmt: skip
+    px: float, py: float, pz: float, seed: int, tree: Any, nodes: Any, gaps: Any
+) -> tuple[float, float, float, float, int]:
     """Return the signed distance [m], its gradient (three numbers, of length 1) and the nearest triangle.
 
     Beyond `FAR` the distance is the least that it can be; inside, the greatest depth.
     """
-    squared, t, feature, qx, qy, qz = nearest(px, py, pz, seed, corners, boxes, levels, nodes, gaps)
-    nx, ny, nz = pseudo_normal(t, feature, corners, across, starts, ring, triangles)
+    squared, t, feature, qx, qy, qz = nearest(px, py, pz, seed, tree, nodes, gaps)
+    nx, ny, nz = pseudo_normal(t, feature, tree)
     gx, gy, gz = px - qx, py - qy, pz - qz
     distance = math.sqrt(squared)
     if distance > 1e-9:
@@ -269,15 +368,11 @@ def signed(
 
 
 @njit(cache=True)
-def signed_many(
-    points: Any, corners: Any, boxes: Any, levels: int, across: Any, starts: Any, ring: Any, triangles: Any,
-    distances: Any, gradients: Any,
-) -> None:  # fmt: skip
+def signed_many(points: Any, tree: Any, distances: Any, gradients: Any) -> None:
     """Write distances (k,) and gradients (k, 3) of points (k, 3), each begun at the triangle of the one before."""
     nodes, gaps = np.empty(STACK, np.int64), np.empty(STACK)
     seed = 0
     for k in range(len(points)):
         distances[k], gradients[k, 0], gradients[k, 1], gradients[k, 2], seed = signed(
-            points[k, 0], points[k, 1], points[k, 2], seed, corners, boxes, levels, across, starts, ring, triangles,
-            nodes, gaps,
-        )  # fmt: skip
+            points[k, 0], points[k, 1], points[k, 2], seed, tree, nodes, gaps
+        )

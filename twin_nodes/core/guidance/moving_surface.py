@@ -1,4 +1,6 @@
-"""A surface that deforms, with exact signed distances at once after each motion: a tree of boxes is refitted."""
+"""A surface that deforms, with exact signed distances at once after each motion: a tree of boxes follows."""
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,15 +10,19 @@ from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, Surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance import moving_kernels
+from twin_nodes.core.guidance.moving_kernels import Tree
 
 _LEAF = 3.0  # triangles of a leaf, at most
+_BLOCK = 6  # levels of the tree inside a block
+_UNCHECKED = 0.2  # of volume over area
 
 
 class MovingSurface:
     """Distances to a watertight surface whose vertices move while its triangles stay.
 
     Distances are those to the triangles themselves, so there is no error of a grid; what is uncertain is where the
-    vertices are. A distance grid of 100,000 triangles takes seconds to make, a refit a millisecond or two.
+    vertices are. A distance grid of 100,000 triangles takes seconds to make, a motion half a millisecond; what it
+    leaves to do is done where a distance is asked for.
 
     Args:
         surface: As it is at rest.
@@ -33,17 +39,20 @@ class MovingSurface:
                 code='ANATOMY_REFUSED',
             )
         self.name = surface.name
-        count = len(surface.triangles)
-        self.levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
+        count, number = len(surface.triangles), len(surface.vertices)
+        levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
+        top = max(0, levels - _BLOCK)
         centres = surface.vertices[surface.triangles].mean(axis=1)
-        order = moving_kernels.order_triangles(centres, self.levels)
-        self.triangles = np.ascontiguousarray(surface.triangles[order], np.int32)
-        self.across, self.starts, self.ring = _neighbours(self.triangles, len(surface.vertices))
-        self.corners = np.empty((count, 3, 3))
-        self.boxes = np.empty(((2 << self.levels) - 1, 6), np.float32)
-        self.sigma = np.zeros(len(surface.vertices))
+        order = moving_kernels.order_triangles(centres, levels)
+        triangles = np.ascontiguousarray(surface.triangles[order], np.int32)
+        self.tree = Tree(
+            np.zeros((number, 3)), np.zeros(number), triangles, *_neighbours(triangles, number), levels, top,
+            np.ones(1 << top, np.uint8), np.empty((count, 3, 3)),
+            np.empty(((2 << levels) - 1, 6), np.float32),
+        )  # fmt: skip
+        self._blocks = _blocks(triangles, number, top)
         self.seeds = np.zeros(2, np.int64)  # triangles near the ends of the tool when it was last looked at
-        self.vertices = np.empty_like(surface.vertices)
+        self._may_move = -1.0  # m, before the volume is looked at
         self.move(surface.vertices)
 
     def move(self, vertices_anatomy: ArrayLike, sigma: ArrayLike | None = None) -> None:
@@ -57,24 +66,37 @@ class MovingSurface:
             InputError: another number of vertices; NOT_FINITE; ANATOMY_REFUSED for a surface that is inside out or
                 larger than any anatomy. Nothing is changed then.
         """
+        tree = self.tree
         vertices = np.ascontiguousarray(vertices_anatomy, np.float64)
-        if vertices.shape != self.vertices.shape:
-            raise InputError(f'{self.name}: expected vertices of shape {self.vertices.shape}, got {vertices.shape}')
+        if vertices.shape != tree.vertices.shape:
+            raise InputError(f'{self.name}: expected vertices of shape {tree.vertices.shape}, got {vertices.shape}')
         spread = np.zeros(len(vertices)) if sigma is None else np.ascontiguousarray(sigma, np.float64)
-        if spread.shape != self.sigma.shape:
-            raise InputError(f'{self.name}: expected sigma of shape {self.sigma.shape}, got {spread.shape}')
-        if not (np.isfinite(vertices).all() and np.isfinite(spread).all() and (spread >= 0.0).all()):
+        if spread.shape != tree.sigma.shape:
+            raise InputError(f'{self.name}: expected sigma of shape {tree.sigma.shape}, got {spread.shape}')
+        moved, diagonal = moving_kernels.motion(vertices, tree)
+        if not (math.isfinite(moved) and np.isfinite(spread).all() and (spread >= 0.0).all()):
             raise InputError(f'{self.name}: NaN, Inf or a negative sigma in where it is', code='NOT_FINITE')
-        diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
-        volume = moving_kernels.enclosed_volume(vertices - vertices[0], self.triangles)
-        if volume <= 0.0 or diagonal > MAX_DIAGONAL:
+        if diagonal > MAX_DIAGONAL:
             raise InputError(
-                f'{self.name}: a volume of {1e6 * volume:.3g} cm³ and a diagonal of {diagonal:.3g} m cannot be; the '
-                'surface stays where it was',
+                f'{self.name}: a diagonal of {diagonal:.3g} m, above {MAX_DIAGONAL:g} m, cannot be; the surface '
+                'stays where it was',
                 code='ANATOMY_REFUSED',
             )
-        self.vertices, self.sigma = vertices, spread
-        moving_kernels.refit(vertices, self.triangles, self.levels, self.corners, self.boxes)
+        self._may_move = self._checked_motion(vertices) if moved > self._may_move else self._may_move - moved
+        moving_kernels.place(vertices, spread, tree, *self._blocks)
+
+    def _checked_motion(self, vertices: Array) -> float:
+        """Return by how much the vertices may move before the volume is looked at again [m]; refuse one inside out.
+
+        A motion by s changes the volume by no more than s times the area, so that a share of volume over area is safe.
+        """
+        volume, area = moving_kernels.extent(vertices, self.tree.triangles)
+        if volume <= 0.0:
+            raise InputError(
+                f'{self.name}: a volume of {1e6 * volume:.3g} cm³ cannot be; the surface stays where it was',
+                code='ANATOMY_REFUSED',
+            )
+        return _UNCHECKED * volume / area
 
     def query(self, points_anatomy: ArrayLike) -> DistanceSamples:
         """Return distances, exact up to `moving_kernels.FAR`, lower bounds (`outside`) beyond, and unit gradients.
@@ -91,10 +113,7 @@ class MovingSurface:
         if not np.isfinite(points).all():
             raise InputError('points have NaN or Inf', code='NOT_FINITE')
         distances, gradients = np.empty(len(points)), np.empty((len(points), 3))
-        moving_kernels.signed_many(
-            points, self.corners, self.boxes, self.levels, self.across, self.starts, self.ring, self.triangles,
-            distances, gradients,
-        )  # fmt: skip
+        moving_kernels.signed_many(points, self.tree, distances, gradients)
         return DistanceSamples(distances, gradients, distances > moving_kernels.FAR)
 
 
@@ -107,3 +126,12 @@ def _neighbours(triangles: NDArray[np.int32], count: int) -> tuple[Array, Array,
     around = np.argsort(start, kind='stable')
     starts = np.concatenate([[0], np.cumsum(np.bincount(start, minlength=count))])
     return (twin // 3).reshape(-1, 3).astype(np.int32), starts.astype(np.int64), around.astype(np.int64)
+
+
+def _blocks(triangles: NDArray[np.int32], count: int, top: int) -> tuple[Array, Array]:
+    """Return the vertices of the triangles of each block, each once: where they begin (2^top + 1,), and which."""
+    edges = (np.arange((1 << top) + 1) * len(triangles)) >> top
+    block = np.repeat(np.arange(1 << top), np.diff(edges))
+    keys = np.unique(np.repeat(block, 3) * count + triangles.ravel())
+    starts = np.searchsorted(keys, np.arange((1 << top) + 1) * count)
+    return starts.astype(np.int64), (keys % count).astype(np.int32)
