@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.telesurgery.bridge.records import JOINTS, CommandFrame, decode, encode_commands
 from twin_nodes.core.telesurgery.bridge.records import Command as Carried
-from twin_nodes.core.telesurgery.command import Command, FollowerState
+from twin_nodes.core.telesurgery.command import ACTIONS, Command, FollowerState
 from twin_nodes.ros.compensation_messages import (
-    ACTIONS,
     BACKLOG_PER_MESSAGE,
     backlog_message,
     command_message,

@@ -142,12 +142,15 @@ class FollowerSide:
 
     def _allowed(self, item: Command, now_ns: int) -> Command:
         """Take the request for replay out of a command while nobody says how twin and reality stand."""
-        if item.action != 'replay' or self._config.replay_blind:
+        if item.action not in ('replay', 'follow') or self._knows(now_ns):
             return item
-        known = self._heard_ns is not None and now_ns - self._heard_ns < _DIVERGENCE_NS
-        if not known:
-            self._health.count('TWIN_DIVERGED')
-        return item if known else item._replace(action='')
+        self._health.count('TWIN_DIVERGED')
+        return item._replace(action='')
+
+    def _knows(self, now_ns: int) -> bool:
+        """Whether somebody says how twin and reality stand, or nobody needs to."""
+        heard = self._heard_ns is not None and now_ns - self._heard_ns < _DIVERGENCE_NS
+        return heard or self._config.replay_blind
 
     def on_divergence(self, message: Float64) -> None:
         """Take how far twin and reality are apart [m]."""
@@ -184,6 +187,8 @@ class FollowerSide:
         self._diverge(now_ns)
         if self._task is not None:
             self._task.look(self.follower, self._robot)
+        if not self._knows(now_ns):
+            self.follower.standing.lapse()
         point = self._point = self.follower.tick(now_ns)
         self._say(point)  # before it moves: who watches must never see motion under an old mode
         self._setpoint.publish(pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw))

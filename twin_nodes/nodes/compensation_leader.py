@@ -17,14 +17,13 @@ from tf2_ros import TransformBroadcaster
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.core.telesurgery.command import Quaternion, Vector
+from twin_nodes.core.telesurgery.command import ACTIONS, Quaternion, Vector
 from twin_nodes.core.telesurgery.leader import MOVED_ALONE, Leader
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.core.telesurgery.passivity import FixtureRenderer
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
 from twin_nodes.nodes.compensation_follower import SAID
 from twin_nodes.ros.compensation_messages import (
-    ACTIONS,
     BACKLOG_PER_MESSAGE,
     backlog_message,
     command_message,

@@ -45,7 +45,9 @@ class ConsoleNodeConfig:
     rings: int = setting('Rings to move from the left pegs to the right ones.', 6, minimum=0, maximum=6)
     rounds: int = setting('How often all of it, one after the other.', 1, minimum=1, maximum=100000)
     touch: tuple[float, ...] = setting('A point that he tries to reach after each ring; none when empty.', (), unit='m')
-    resume: str = setting('What he asks for when the link is back.', 'replay', choices=('replay', 'discard', 'none'))
+    resume: str = setting(
+        'What he asks for when the link is back.', 'replay', choices=('replay', 'follow', 'discard', 'none')
+    )
     decide: float = setting('How long he takes to ask.', 0.5, unit='s', minimum=0.0, maximum=60.0)
     through_outages: bool = setting('Whether he goes on in the twin while the link is lost.', True)
     seed: int = setting('Seed of the tremor.', 1, minimum=0)

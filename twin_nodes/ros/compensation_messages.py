@@ -1,6 +1,6 @@
 """Commands and follower states ↔ JointState, which the bridge carries whole; the requests of the operator among them.
 
-A command is ten numbers: number, position, orientation xyzw, jaw, and request · 4 + action. Buffered ones come eight to
+A command is ten numbers: number, position, orientation xyzw, jaw, and request · 5 + action. Buffered ones come eight to
 a message, each with its age before them. A state is what `FollowerState` holds, times as ages [s]. Numbers of commands
 and requests are divided by 2²², without loss: the bridge refuses what is beyond 10⁶.
 """
@@ -13,11 +13,10 @@ from sensor_msgs.msg import JointState
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.core.telesurgery.command import Command, FollowerState
+from twin_nodes.core.telesurgery.command import ACTIONS, Command, FollowerState
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, stamp_to_ns
 
-ACTIONS = ('', 'replay', 'discard', 'stop')
 MODES = tuple(Mode)
 BACKLOG_PER_MESSAGE = 8
 _WIDTH = 10
@@ -34,7 +33,7 @@ def command_message(command: Command, now_ns: int) -> JointState:
 
 
 def _numbers(command: Command) -> list[float]:
-    asked = (4.0 * command.request + ACTIONS.index(command.action)) / _UNIT
+    asked = (len(ACTIONS) * command.request + ACTIONS.index(command.action)) / _UNIT
     return [command.sequence / _UNIT, *command.position, *command.quat_xyzw, command.jaw, asked]
 
 
@@ -77,7 +76,7 @@ def commands_from(message: JointState, steady_ns: int, ros_ns: int, *, backlog: 
 
 
 def _command(row: list[float], stamp_ns: int) -> Command:
-    request, action = divmod(round(row[9] * _UNIT), 4)
+    request, action = divmod(round(row[9] * _UNIT), len(ACTIONS))
     return Command(
         round(row[0] * _UNIT), stamp_ns, (row[1], row[2], row[3]), (row[4], row[5], row[6], row[7]), row[8], request,
         ACTIONS[action],

@@ -19,6 +19,7 @@ class Pair:
         self.leader = Leader(leader or LeaderConfig(), hand(0.0))
         self.follower = Follower(follower or FollowerConfig(), hand(0.0), fence=fence)
         self.up = True
+        self.stalls_until = 0.0  # what is sent before arrives then, in order and at once
         self.points = []
         self.said = []
         self.index = 0
@@ -42,7 +43,8 @@ class Pair:
         self.said.append(self.leader.last)
         if self.up:
             self._count += 1
-            heapq.heappush(self._wire, (now_ns + self.delay_ns, self._count, self.leader.packet()))
+            arrival_ns = max(now_ns + self.delay_ns, START_NS + round(self.stalls_until * 1e9))
+            heapq.heappush(self._wire, (arrival_ns, self._count, self.leader.packet()))
         while self._wire and self._wire[0][0] <= now_ns:
             live, backlog = heapq.heappop(self._wire)[2]
             self.follower.receive(live, now_ns, publisher='leader')

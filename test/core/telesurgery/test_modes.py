@@ -13,6 +13,9 @@ ALLOWED = {
     (Mode.OUTAGE, Mode.HOLD), (Mode.HOLD, Mode.OUTAGE), (Mode.HOLD, Mode.CATCH_UP),
     (Mode.CATCH_UP, Mode.DEGRADED), (Mode.CATCH_UP, Mode.OUTAGE), (Mode.CATCH_UP, Mode.HOLD),
 }  # fmt: skip
+BY_FOLLOW = {
+    (Mode.OUTAGE, Mode.CATCH_UP), (Mode.CONNECTED, Mode.CATCH_UP), (Mode.DEGRADED, Mode.CATCH_UP),
+}  # fmt: skip
 
 signs = st.builds(
     Signs,
@@ -20,9 +23,10 @@ signs = st.builds(
     flow_ns=st.sampled_from([0, 99 * MS, 100 * MS, 1000 * MS]),
     late_ns=st.sampled_from([-50 * MS, 0, 299 * MS, 300 * MS, 9000 * MS]),
     caught_up=st.booleans(),
-    request=st.sampled_from(['', '', '', 'replay', 'discard', 'stop']),
+    request=st.sampled_from(['', '', '', 'replay', 'follow', 'discard', 'stop']),
     agrees=st.booleans(),
     allowed=st.booleans(),
+    standing=st.sampled_from([False, False, True]),
 )
 
 
@@ -39,11 +43,12 @@ def test_only_stated_ways_and_only_a_request_leads_to_motion(steps):
         now_ns += wait_ms * MS
         before = machine.mode
         after = machine.step(now_ns, sign)
-        assert before == after or (before, after) in ALLOWED
+        assert before == after or (before, after) in ALLOWED or (sign.standing and (before, after) in BY_FOLLOW)
         if is_moving(after) and not is_moving(before):
-            assert sign.request in ('replay', 'discard')
-            assert sign.allowed
-            assert sign.agrees or sign.request == 'discard'
+            asked = sign.request in ('replay', 'follow', 'discard') and sign.allowed
+            assert sign.agrees or (sign.request == 'discard' and before is Mode.HOLD)
+            assert asked or (sign.standing and sign.gap_ns < 50 * MS)
+            assert sign.request != 'stop'
         if sign.gap_ns >= 300 * MS:
             assert after is Mode.OUTAGE
         if sign.request == 'stop' and sign.gap_ns < 300 * MS:

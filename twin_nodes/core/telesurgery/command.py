@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+ACTIONS = ('', 'replay', 'discard', 'stop', 'follow')
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 IDENTITY: Quaternion = (0.0, 0.0, 0.0, 1.0)
@@ -18,7 +19,7 @@ class Command(NamedTuple):
         quat_xyzw: Orientation of the tip.
         jaw: Opening, 1 open, 0 closed.
         request: Number of the operator's newest request; a higher one than before is a new request.
-        action: What he asks for: '', 'replay', 'discard' or 'stop'.
+        action: What he asks for, one of ACTIONS; `follow` is a replay that stands for short silences to come.
     """
 
     sequence: int

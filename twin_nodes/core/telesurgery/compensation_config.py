@@ -88,9 +88,19 @@ class OutageConfig:
         minimum=0.05,
         maximum=5.0,
     )
+    follow_gap: float = setting(
+        "The operator's `follow` lapses when the robot has stood for longer than this.",
+        1.0,
+        unit='s',
+        minimum=0.1,
+        maximum=3.0,
+    )
     time_scale: float = setting('Replay is at most this much faster than it was made.', 3.0, minimum=1.0, maximum=10.0)
     first_speed: float = setting(
         'Largest speed in the first second after a reconnection.', 0.019, unit='m/s', minimum=0.001, maximum=0.02
+    )
+    first_turn: float = setting(
+        'Largest turning speed then; it grows as the speed does.', 0.5, unit='rad/s', minimum=0.01, maximum=6.0
     )
     first_seconds: float = setting('How long that holds.', 1.0, unit='s', minimum=0.0, maximum=30.0)
     replay_speed: float = setting(

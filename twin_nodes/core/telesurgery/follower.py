@@ -19,9 +19,11 @@ from twin_nodes.core.telesurgery.guard import MEMORY, CommandGuard
 from twin_nodes.core.telesurgery.modes import Mode, ModeMachine, Signs
 from twin_nodes.core.telesurgery.playback import PlayoutClock
 from twin_nodes.core.telesurgery.player import Player
+from twin_nodes.core.telesurgery.standing_resume import StandingResume
 
 _MAX_TICK = 0.02  # a longer tick is a stall: motion goes on as if it had been this long [s]
 _SLEW = 25.0  # growth and fall of the play rate [1/s]
+_STANDS = (Mode.OUTAGE, Mode.HOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Follower:
         self.monitor = DivergenceMonitor(config.divergence)
         self.machine = ModeMachine(config.playback, config.outage)
         self.assistance = Assistance(config.assistance)
+        self.standing = StandingResume(config.outage.follow_gap)
         self._clock = PlayoutClock(config.playback)
         self._player = Player(config.playback, position, quat_xyzw, jaw, fence if fence is not None else Geofence())
         self._slow_ns = round(config.playback.slow_after * NANOSECONDS)
@@ -77,6 +80,7 @@ class Follower:
         self._bridge_ns = round(config.playback.bridge * NANOSECONDS)
         self._rate = 0.0
         self._chase = 0.0
+        self._speed = 0.0
         self._tick_ns: int | None = None
         self._valid_ns: int | None = None
         self._flow_ns = 0
@@ -87,6 +91,8 @@ class Follower:
         self._action = ''
         self._asked = ''
         self._started_ns = 0
+        self._from_speed = 0.0
+        self._whole_from_ns = 0
         self._went_alone = False
         self._alone_ns = round(config.assistance.begin_after * NANOSECONDS)
 
@@ -170,6 +176,7 @@ class Follower:
         if elapsed_ns > self._hold_ns:  # we were stopped ourselves: what came in between was not watched
             self._flow_ns = now_ns
             self._rate = self._chase = 0.0
+            self.standing.lapse()
             if self._valid_ns is not None:
                 self._valid_ns = min(self._valid_ns, now_ns - self._hold_ns)
         self._tick_ns = now_ns
@@ -186,8 +193,8 @@ class Follower:
                 self._return(now_ns, dt)
             elif not (self._went_alone and mode in (Mode.OUTAGE, Mode.HOLD)):  # else it would take the jaw back
                 self._play(now_ns, dt, mode)
-        speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
-        return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, speed, player.predicts)
+        self._speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
+        return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, self._speed, player.predicts)
 
     def _assist(self, now_ns: int, dt: float, mode: Mode) -> bool:
         """Let the assistance move the robot where it is allowed to; it never is while the link is there."""
@@ -204,6 +211,10 @@ class Follower:
         late = self._late_ns(now_ns)
         caught_up = before is Mode.CATCH_UP and self._is_caught_up(now_ns, late)
         request, self._action = self._action, ''
+        first = request == 'follow' and not self._player.playhead  # begins with the way to the hand, then stands
+        served = self.monitor.agrees and (first or self._can_replay())
+        self.standing.ask(request, now_ns, served=served and before is not Mode.OUTAGE)
+        self.standing.watch(now_ns, before, gap, served=served)
         mode = self.machine.step(
             now_ns,
             Signs(
@@ -213,16 +224,31 @@ class Follower:
                 caught_up=caught_up,
                 request=request,
                 agrees=self.monitor.agrees,
-                allowed=request == 'discard' or self._can_replay(),
+                allowed=request == 'discard' or first or self._can_replay(),
+                standing=self.standing.stands and (before not in _STANDS or self._is_whole()),
             ),
         )
         if mode is Mode.CATCH_UP and before is not Mode.CATCH_UP:
-            self._asked, self._started_ns, self._chase = request, now_ns, 0.0
-            if request == 'discard':
-                self._player.path.overflowed = self._went_alone = False
+            self._begin(now_ns, 'discard' if first else request, before)
+        if mode in _STANDS and before not in _STANDS and self._player.path.newest is not None:
+            self._whole_from_ns = self._player.path.newest.stamp_ns
         if request == 'stop':
             self.assistance.disarm()
         return mode
+
+    def _begin(self, now_ns: int, request: str, before: Mode) -> None:
+        """Begin to catch up: from standstill slowly, from motion as fast as it was."""
+        self._asked, self._started_ns, self._chase = request, now_ns, 0.0
+        self._from_speed = 0.0
+        if before not in _STANDS:
+            self._started_ns -= round(self.config.outage.first_seconds * NANOSECONDS)
+            self._from_speed = self._speed
+        if request == 'discard':
+            self._player.path.overflowed = self._went_alone = False
+
+    def _is_whole(self) -> bool:
+        """Whether all that was commanded in the silence has come; what is lost beyond that lies within one hold."""
+        return self._player.path.widest(self._whole_from_ns) <= self._hold_ns
 
     def _can_replay(self) -> bool:
         """Whether what waits is whole and begins where the robot stands."""
@@ -236,7 +262,7 @@ class Follower:
     def _is_caught_up(self, now_ns: int, late_ns: int) -> bool:
         outage = self.config.outage
         if self._asked == 'discard':
-            return now_ns > self._started_ns and self._player.gap <= outage.joined_distance
+            return now_ns > self._started_ns and self._player.joined
         after_first = now_ns - self._started_ns >= outage.first_seconds * NANOSECONDS
         return after_first and late_ns <= outage.joined * NANOSECONDS
 
@@ -253,28 +279,37 @@ class Follower:
         more = (now_ns - self._started_ns) / NANOSECONDS - outage.first_seconds
         if more < 0.0:
             return outage.first_speed
-        return min(outage.first_speed + outage.acceleration * more, outage.replay_speed)
+        first = max(outage.first_speed, self._from_speed)
+        return min(first + outage.acceleration * more, max(outage.replay_speed, self._from_speed))
+
+    def _turn_limit(self, speed: float) -> float:
+        """Return the largest turning speed in catch-up [rad/s], growing as the speed does [m/s]."""
+        outage = self.config.outage
+        return min(outage.first_turn * speed / outage.first_speed, self.config.playback.max_turn)
 
     def _play(self, now_ns: int, dt: float, mode: Mode) -> None:
         """Let the play rate follow the mode and the clock, and play."""
-        goal, cap = 0.0, self.config.playback.max_speed
+        goal, cap, turn = 0.0, self.config.playback.max_speed, None
         late = max(self._late_ns(now_ns), 0) / NANOSECONDS
         if mode is Mode.CATCH_UP:
             cap = self._limit(now_ns)
+            turn = self._turn_limit(cap)
             goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
         elif mode in (Mode.CONNECTED, Mode.DEGRADED):
             goal = 1.0 + min(max(self._late_ns(now_ns) / NANOSECONDS / 0.3, -0.5), 0.25)
         self._rate += min(max(goal - self._rate, -_SLEW * dt), _SLEW * dt)
         self._rate = min(self._rate, goal * self._fade(now_ns) + (0.0 if goal else self._rate))
         bridge_ns = self._bridge_ns if mode in (Mode.CONNECTED, Mode.DEGRADED) else 0
-        self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns)
+        self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns, turn=turn)
 
     def _return(self, now_ns: int, dt: float) -> None:
         """Go back to the operator on the straight way; what he did in between is not played."""
         outage = self.config.outage
         goal = self._limit(now_ns) * self._fade(now_ns)
         self._chase = min(self._chase + outage.acceleration * dt, goal)
-        self._player.chase(now_ns - self._clock.lag_ns, self._chase * dt)
+        playhead = now_ns - self._clock.lag_ns
+        near, turn = outage.joined_distance, self._turn_limit(self._limit(now_ns))
+        self._player.chase(playhead, self._chase * dt, dt=dt, turn=turn, near=near)
 
     def state(self, now_ns: int) -> FollowerState:
         """Return what is sent back to the leader."""

@@ -75,7 +75,7 @@ class Leader:
         return math.dist(said, self.state.position) if said is not None else 0.0
 
     def request(self, action: str) -> None:
-        """Ask the follower for 'replay', 'discard' or 'stop', with the next command."""
+        """Ask the follower for 'replay', 'follow', 'discard' or 'stop', with the next command."""
         self._request += 1
         self._action = action
 

@@ -11,7 +11,13 @@
     catch-up → outage      no valid command for `outage_after`
     catch-up → hold        a stop, or twin and reality part
 
-There is no way from outage or hold to motion but the operator's request.
+While the operator's `follow` stands (his resume given ahead for short silences: `standing_resume`), what waits is
+whole, and twin and reality agree:
+
+    outage, hold → catch-up        a command has come
+    connected, degraded → catch-up what is left to play is old
+
+There is no other way from outage or hold to motion: it takes the operator's request, new or standing.
 """
 
 from dataclasses import dataclass
@@ -40,9 +46,10 @@ class Signs:
         flow_ns: How long valid commands have come without a gap [ns].
         late_ns: How much later than usual the playhead is [ns].
         caught_up: Whether the playhead has come to its usual lag, or the robot to the operator.
-        request: '', 'replay', 'discard' or 'stop', new in this step.
+        request: '', 'replay', 'follow', 'discard' or 'stop', new in this step.
         agrees: Whether twin and reality are one.
         allowed: Whether the request can be served (a replay of a buffer that is whole).
+        standing: Whether a `follow` of before still stands and can be served.
     """
 
     gap_ns: int
@@ -52,6 +59,7 @@ class Signs:
     request: str
     agrees: bool
     allowed: bool
+    standing: bool = False
 
 
 class ModeMachine:
@@ -84,14 +92,16 @@ class ModeMachine:
     def _wanted(self, now_ns: int, signs: Signs) -> Mode:
         if self.mode in (Mode.CONNECTED, Mode.DEGRADED):
             return self._moving(now_ns, signs)
+        follows = signs.standing and signs.agrees and signs.gap_ns < self._slow_ns and signs.request != 'stop'
         if self.mode is Mode.OUTAGE:
             back = signs.gap_ns < self._slow_ns and signs.flow_ns >= self._back_ns
-            return Mode.HOLD if back else Mode.OUTAGE
+            return Mode.CATCH_UP if follows else Mode.HOLD if back else Mode.OUTAGE
         if signs.gap_ns >= self._outage_ns:
             return Mode.OUTAGE
         if self.mode is Mode.HOLD:
-            asked = signs.request in ('replay', 'discard') and signs.allowed
-            return Mode.CATCH_UP if asked and (signs.agrees or signs.request == 'discard') else Mode.HOLD
+            asked = signs.request in ('replay', 'follow', 'discard') and signs.allowed
+            goes = asked and (signs.agrees or signs.request == 'discard')
+            return Mode.CATCH_UP if goes or follows else Mode.HOLD
         if signs.request == 'stop' or not signs.agrees:
             return Mode.HOLD
         if signs.caught_up:
@@ -102,8 +112,10 @@ class ModeMachine:
     def _moving(self, now_ns: int, signs: Signs) -> Mode:
         if signs.gap_ns >= self._outage_ns:
             return Mode.OUTAGE
-        if signs.late_ns >= self._old_ns or signs.request == 'stop' or not signs.agrees:
+        if signs.request == 'stop' or not signs.agrees:
             return Mode.HOLD
+        if signs.late_ns >= self._old_ns:
+            return Mode.CATCH_UP if signs.standing else Mode.HOLD
         if signs.gap_ns >= self._slow_ns:
             self._fault_ns = now_ns
             return Mode.DEGRADED

@@ -5,6 +5,7 @@ when the robot is somewhere and never where. Losses that were not mended leave a
 """
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.command import Command, Quaternion, Vector, mix, mix_quat
@@ -95,6 +96,11 @@ class CommandPath:
             before = after
         seconds = (self._stamps[end] - self._stamps[self._at]) / NANOSECONDS
         return way / seconds if seconds > 0.0 else 0.0
+
+    def widest(self, stamp_ns: int) -> int:
+        """Return the longest time between two commands from the one at this stamp on, or from the playhead [ns]."""
+        start = max(bisect_right(self._stamps, stamp_ns) - 1, self._at)
+        return max((after - before for before, after in pairwise(self._stamps[start:])), default=0)
 
     def velocity_at_end(self, span_ns: int) -> Vector:
         """Return the mean velocity of the last span of the path [m/s], zero when there is none."""

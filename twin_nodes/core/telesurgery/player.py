@@ -19,6 +19,8 @@ _BLEND = 0.05  # what a prediction was wrong by is taken back with this time con
 _LOOK_NS = 20_000_000  # the velocity of a prediction is that of the last moments
 _ROUNDS = 4
 _TURN_SHARE = 0.2  # of the way to the commanded orientation per tick, when the way back has begun
+_JOINED_TURN = 0.01  # rad
+_JAW_SPEED = 1.0  # of the jaw at the end of the way back [1/s]
 
 
 class Player:
@@ -38,7 +40,7 @@ class Player:
         self.path = CommandPath(config.keep)
         self.position, self.quat_xyzw, self.jaw = position, quat_xyzw, jaw
         self.playhead = 0
-        self.gap = 0.0
+        self.joined = False
         self.predicts = False
         self.sequence = 0
         self._config = config
@@ -66,14 +68,15 @@ class Player:
         )
         return ahead, quat, command.jaw, True
 
-    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int) -> None:
-        """Play the path for a tick.
+    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int, turn: float | None = None) -> None:
+        """Play the path for a tick; at rate 0 the robot stands, whatever of the way to the path is left.
 
         Args:
             rate: Leader's time per time.
             dt: Length of the tick [s].
             cap: Largest speed [m/s]; the tick is played in part where it would be exceeded.
             bridge_ns: How far beyond the newest command may be predicted [ns].
+            turn: Likewise for turning [rad/s]; None to let the orientation lag where it turns faster than the robot.
         """
         if not self.playhead:  # nothing was ever played: it begins with a way to the operator, not here
             return
@@ -83,18 +86,24 @@ class Player:
         ahead = round(rate * dt * NANOSECONDS)
         keep = math.exp(-rate * dt / _BLEND)  # in played time: where the robot stands, nothing creeps
         offset = (keep * self._offset[0], keep * self._offset[1], keep * self._offset[2])
-        limit = cap * dt
+        limit, most = cap * dt, self._config.max_turn * dt if turn is None else turn * dt
         for _ in range(_ROUNDS):
             playhead = max(min(self.playhead + ahead, newest.stamp_ns + bridge_ns), self.playhead)
             nominal, quat, jaw, predicts = self._place(playhead)
             target = (nominal[0] + offset[0], nominal[1] + offset[1], nominal[2] + offset[2])
-            way = distance(target, self.position)
-            if way <= limit:
+            over = distance(target, self.position) / limit
+            if turn is not None and quat != self.quat_xyzw:
+                over = max(over, quat_angle(quat, self.quat_xyzw) / most)
+            if over <= 1.0:
                 break
-            ahead = int(0.95 * ahead * limit / way)
+            ahead = int(0.95 * ahead / over)
         self.playhead, self._nominal, self._offset, self.predicts = playhead, nominal, offset, predicts
         self.path.seek(playhead)
-        self._move(target, quat, jaw, limit, dt)
+        if rate <= 0.0:
+            quat, jaw = self.quat_xyzw, self.jaw
+        left = self._move(target, quat, jaw, limit, most)
+        o = self._offset  # what the limit leaves is an offset too: no way that goes on when the rate has gone
+        self._offset = (o[0] - left[0], o[1] - left[1], o[2] - left[2])
 
     def _mend(self) -> None:
         """Take as an offset, which then fades, by how much the path under the playhead has changed.
@@ -107,30 +116,48 @@ class Player:
         o = self._offset
         self._offset = (o[0] + was[0] - now[0], o[1] + was[1] - now[1], o[2] + was[2] - now[2])
 
-    def chase(self, playhead: int, step: float, *, dt: float = 0.005) -> None:
-        """Set the playhead to now, and go towards the path by a step [m]."""
+    def chase(self, playhead: int, step: float, *, dt: float, turn: float, near: float) -> None:
+        """Set the playhead to now, and go towards the path by a step; the jaw follows at the end of the way.
+
+        Args:
+            playhead: Leader's time of now, less the lag [ns].
+            step: How far [m]; with 0 the robot stands.
+            dt: Length of the tick [s].
+            turn: Largest turning speed [rad/s].
+            near: The way is at its end when this is left [m].
+        """
         self.playhead = max(playhead, self.playhead)
         self.path.seek(self.playhead)
-        self._nominal, quat, jaw = self.path.at(self.playhead)[0], self.path.at(self.playhead)[1], self.jaw
+        self._nominal, quat, command = self.path.at(self.playhead)
         self.predicts = False
-        self._move(
-            toward(self.position, self._nominal, step), mix_quat(self.quat_xyzw, quat, _TURN_SHARE), jaw, step, dt
-        )
-        self.gap = distance(self.position, self._nominal)
-        p, n = self.position, self._nominal
-        self._offset = (p[0] - n[0], p[1] - n[1], p[2] - n[2])
+        wanted, jaw = self.quat_xyzw, self.jaw
+        there = distance(self.position, self._nominal) <= step + near
+        if step > 0.0:
+            wanted = mix_quat(self.quat_xyzw, quat, _TURN_SHARE)
+            jaw += there * min(max(command.jaw - jaw, -_JAW_SPEED * dt), _JAW_SPEED * dt)
+        self._move(toward(self.position, self._nominal, step), wanted, jaw, step, turn * dt)
+        turned = quat_angle(quat, self.quat_xyzw) <= max(turn * dt, _JOINED_TURN)
+        near_enough = distance(self.position, self._nominal) <= near and abs(command.jaw - self.jaw) < 1e-9
+        self.joined = near_enough and turned
+        self._rest()
 
     def carry(self, target: Vector, jaw: float | None, step: float, *, dt: float = 0.005) -> None:
         """Go towards a point that is not of the path by a step [m]; the path goes on from where that leads."""
         self.predicts = False
-        self._move(toward(self.position, target, step), self.quat_xyzw, self.jaw if jaw is None else jaw, step, dt)
+        most = self._config.max_turn * dt
+        self._move(toward(self.position, target, step), self.quat_xyzw, self.jaw if jaw is None else jaw, step, most)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Take where the robot stands as where the path has it, less an offset."""
         p, n = self.position, self._nominal
         self._offset = (p[0] - n[0], p[1] - n[1], p[2] - n[2])
 
-    def _move(self, target: Vector, quat: Quaternion, jaw: float, limit: float, dt: float) -> None:
+    def _move(self, target: Vector, quat: Quaternion, jaw: float, limit: float, most: float) -> Vector:
+        """Move by at most `limit` [m] and `most` [rad] and return what is left of the way [m]."""
         target = self._fence.keep_out(target, self.position)
-        self.position = toward(self.position, target, limit)
+        x, y, z = self.position = toward(self.position, target, limit)
         angle = 0.0 if quat == self.quat_xyzw else quat_angle(quat, self.quat_xyzw)
-        most = self._config.max_turn * dt
         self.quat_xyzw = quat if angle <= most else mix_quat(self.quat_xyzw, quat, most / angle)
         self.jaw = jaw
+        return target[0] - x, target[1] - y, target[2] - z

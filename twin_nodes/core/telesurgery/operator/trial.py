@@ -67,6 +67,8 @@ _MOST_COPIES, _COPIES = 20, 8  # in each datagram, on a link that loses and on o
 _FLOOR = -0.003  # the geofence: the board, as deep as it may be pressed [m]
 _HAND_DAMPING = 20.0  # of the arm that holds the console [N s/m]
 _ASK_AGAIN = 0.5
+_SEEN = 0.5  # an older state of the robot is not trusted [s]
+_OFTEN = 10  # a link that went twice within this comes and goes: he lets the robot follow
 Packet = tuple[Command, ...]
 _FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
 
@@ -116,7 +118,7 @@ class _Trial:
         self.up: list[tuple[int, int, FollowerState, Array, float]] = []
         self.down_wire, self.up_wire = Wire(), Wire()
         self.count = 0
-        self.asked = -1e9
+        self.asked = -10 * _OFTEN * NANOSECONDS
         self.last_feedback = 0
         self.scene: Array = self.real.copy()
         self.heard: FollowerState | None = None
@@ -191,21 +193,24 @@ class _Trial:
     def _ask(self, now_ns: int) -> None:
         """Press resume when the follower waits for it."""
         state = self.heard
-        waits = state is not None and state.mode == Mode.HOLD and now_ns - self.last_feedback < 0.2 * NANOSECONDS
-        if not waits:
+        seen = state is not None and now_ns - self.last_feedback < _SEEN * NANOSECONDS
+        if state is None or not seen or state.mode not in (Mode.HOLD, Mode.OUTAGE):
             self.record.waiting_ns = None
             return
         if self.record.waiting_ns is None:
+            if state.mode == Mode.OUTAGE:
+                return
             self.record.waiting_ns = now_ns
         pause = self.config.operator.reaction + self.config.operator.ask
         if (now_ns - self.record.waiting_ns) < pause * NANOSECONDS or now_ns - self.asked < _ASK_AGAIN * NANOSECONDS:
             return
-        self.asked = now_ns
         alone = self.config.assisted and state is not None and self._went_alone(state)
         if alone and state is not None:
             self.leader.rebase(state.position)
-        replays = self.mode == 'twin' and self.record.begun and self._same() and not alone
-        self.leader.request('replay' if replays else 'discard')
+        often = now_ns - self.asked < _OFTEN * NANOSECONDS
+        replays = self.mode == 'twin' and (self.record.begun or often) and self._same() and not alone
+        self.asked = now_ns
+        self.leader.request('discard' if not replays else 'follow' if often else 'replay')
         if not replays:
             self.twin[:] = self.scene
 
