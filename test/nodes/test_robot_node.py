@@ -1,11 +1,13 @@
 """robot_node: joint states in; tf, poses with covariance, the self-check and the remote centre out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, TwistStamped
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64
+from std_msgs.msg import Float64, Float64MultiArray
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -14,7 +16,7 @@ from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import published_model
 from twin_nodes.nodes.robot_node import RobotNode
-from twin_nodes.ros.conversions import pose_from, pose_stamped, transform_stamped
+from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns, transform_stamped
 from twin_nodes.ros.crtk import joint_state
 
 CHAIN = SerialChain(published_model('psm_classic'))
@@ -131,7 +133,7 @@ def test_tells_measured_cp_where_the_robot_has_none(start, probe):
 def test_falls_silent_when_the_robot_speaks(start, probe):
     node = start(RobotNode, arms=['PSM1'], **QUICK)
     arm = Arm(probe, node, cp=False)
-    output = node.arms[0]._outputs['local/measured_cp']
+    output = node.arms[0]._told._outputs['local/measured_cp']
     arm.until(lambda: output.is_ours, what='a pose of ours')
     arm.cp = True
     arm.until(lambda: not output.is_ours, what='silence')
@@ -140,8 +142,43 @@ def test_falls_silent_when_the_robot_speaks(start, probe):
 @pytest.mark.parametrize(('who', 'ours'), [('robot', False), ('model', True)])
 def test_who_tells_measured_cp_can_be_settled(start, probe, who, ours):
     node = start(RobotNode, arms=['PSM1'], measured_cp=who, **QUICK)
-    outputs = node.arms[0]._outputs
-    assert bool(outputs) is ours and all(output.is_ours for output in outputs.values())
+    told = node.arms[0]._told
+    assert (told is not None) is ours and (told is None or all(output.is_ours for output in told._outputs.values()))
+
+
+def test_tells_set_point_velocity_and_jacobian_where_the_robot_tells_none(start, probe):
+    setpoints = probe.listen(PoseStamped, 'PSM1/local/setpoint_cp', DEEP)
+    twists = probe.listen(TwistStamped, 'PSM1/measured_cv', DEEP)
+    jacobians = probe.listen(Float64MultiArray, 'PSM1/body/jacobian', DEEP)
+    node = start(RobotNode, arms=['PSM1'], bases=[0.1, 0.0, 0.2, 0.0, 0.0, np.pi / 2], measured_cp='model', **QUICK)
+    arm, rates = Arm(probe, node, cp=False), [0.1, -0.2, 0.01, 0.3, 0.0, 0.1]
+    goal = np.array([0.1, -0.1, 0.12, 0.2, 0.1, -0.1])
+
+    def told():
+        arm.say(velocity=rates)
+        probe.say('PSM1/setpoint_js', joint_state(node.get_clock().now().nanoseconds, '', CHAIN.names, goal))
+        return setpoints and twists and jacobians
+
+    probe.until(told, node, what='what the model tells')
+    assert pose_from(setpoints[-1], frame='PSM1_base').pose == pytest.approx(CHAIN.forward(goal), abs=1e-9)
+    said = twists[-1]
+    pose = arm.truth[stamp_to_ns(said.header.stamp)]
+    jacobian = CHAIN.jacobian(CHAIN.inverse(pose, arm.positions()).positions)
+    x, y, z = (jacobian @ rates)[:3]
+    assert said.header.frame_id == 'world'  # a quarter turn about z from the base
+    linear = said.twist.linear
+    assert [linear.x, linear.y, linear.z] == pytest.approx([-y, x, z], abs=1e-5)
+    assert len(jacobians[-1].data) == 36
+
+
+@pytest.mark.parametrize(
+    ('state', 'homed', 'code'),
+    [('ENABLED', True, 'OK'), ('PAUSED', True, 'ROBOT_STATE'), ('ENABLED', False, 'ROBOT_STATE')],
+)
+def test_says_the_operating_state_of_the_robot(start, state, homed, code):
+    node = start(RobotNode, arms=['PSM1'], **QUICK)
+    node.arms[0]._operating.take(SimpleNamespace(state=state, is_homed=homed, is_busy=False))
+    assert node.health.code('operating state PSM1') == code
 
 
 def test_a_camera_pose_is_not_taken_for_one_in_the_base(start, probe):

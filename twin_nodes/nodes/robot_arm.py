@@ -16,11 +16,13 @@ from visualization_msgs.msg import MarkerArray
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.covariance import compose_covariance
 from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.robot.joint_reading import JointSample
 from twin_nodes.core.robot.mirror import ArmMirror, Mirrored
 from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.nodes.robot_told import OperatingState, ToldOfArm
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
-from twin_nodes.ros.crtk import CrtkPoseInput, CrtkPoseOutput, read_joints
+from twin_nodes.ros.crtk import CrtkPoseInput, read_joints
 from twin_nodes.ros.edge_messages import EdgeMessages
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import LATCHED, latched, measurement, measurement_subscription
@@ -81,13 +83,14 @@ class RobotArm:
         self._rcm = node.create_publisher(PointStamped, f'{arm}/rcm', LATCHED)
         self._model_output = node.create_publisher(MarkerArray, f'{arm}/model', LATCHED)
         self._model_output.publish(robot_markers(model, self.frame, colour=STEEL))
-        ours = measured_cp == 'model' or (measured_cp == 'auto' and not replay)
-        self._outputs = {
-            topic: CrtkPoseOutput(node, f'{arm}/{topic}', qos, at_once=measured_cp == 'model')
-            for topic in ('measured_cp', 'local/measured_cp')
-            if ours
-        }
         taken = measurement_subscription(replay=replay)
+        self._told: ToldOfArm | None = None
+        if measured_cp == 'model' or (measured_cp == 'auto' and not replay):
+            self._told = ToldOfArm(
+                node, arm, mirror.chain, self.frame(model.root), reader=mirror.setpoint_reader, health=health, qos=qos,
+                taken=taken, at_once=measured_cp == 'model', replay=replay,
+            )  # fmt: skip
+        self._operating = OperatingState(node, health, arm, replay=replay)
         node.create_subscription(JointState, f'{arm}/measured_js', self._on_joints, taken)
         node.create_subscription(JointState, f'{arm}/jaw/measured_js', self._on_jaw, taken)
         if base is None:
@@ -167,7 +170,7 @@ class RobotArm:
         self._joints[sample.stamp_ns] = sample.positions
         while len(self._joints) > KEPT:
             del self._joints[next(iter(self._joints))]
-        self._publish(mirrored)
+        self._publish(sample, mirrored)
         if self._state != 'OK':
             self._say_robot('OK', f'{len(self.mirror.chain)} joints mirrored, {len(mirrored.edges)} moving links on tf')
 
@@ -222,18 +225,17 @@ class RobotArm:
             return self._joints[beside]
         return None
 
-    def _publish(self, mirrored: Mirrored) -> None:
+    def _publish(self, sample: JointSample, mirrored: Mirrored) -> None:
         stamp_ns = mirrored.stamp_ns
         self._tf.sendTransform(self._edges.fill(stamp_ns, mirrored.edges))
-        base_frame = self.frame(self._model.root)
-        frame, pose, covariance = base_frame, mirrored.base_T_tip, mirrored.covariance
+        frame, pose, covariance = self.frame(self._model.root), mirrored.base_T_tip, mirrored.covariance
         if self._base is not None:
             covariance = compose_covariance(*self._base, pose, covariance)
             frame, pose = self._reference, self._base[0] @ pose
         self._filtered.publish(pose_with_covariance(stamp_ns, frame, pose, covariance))
-        if self._outputs:
-            self._outputs['measured_cp'].publish(stamp_ns, frame, pose)
-            self._outputs['local/measured_cp'].publish(stamp_ns, base_frame, mirrored.base_T_tip)
+        if self._told is not None:
+            place = None if self._base is None else (self._reference, self._base[0])
+            self._told.say(sample, mirrored.base_T_tip, place)
         self._say_rcm(mirrored)
 
     def _refuse(self, error: InputError, topic: str) -> None:

@@ -18,7 +18,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample
-from twin_nodes.ros.conversions import check_header, ns_to_stamp, pose_stamped, stamp_to_ns
+from twin_nodes.ros.conversions import check_header, ns_to_stamp, stamp_to_ns
 
 POSE_TYPES: dict[str, Any] = {
     'geometry_msgs/msg/PoseStamped': PoseStamped,
@@ -79,11 +79,12 @@ class CrtkPoseInput:
         self._type = kind
 
 
-class CrtkPoseOutput:
-    """Publishes a pose on a topic as long as nobody else does: a robot that has one of its own is not talked over.
+class CrtkOutput:
+    """Publishes on a topic as long as nobody else does: a robot that has one of its own is not talked over.
 
     Args:
         node: The node that publishes.
+        kind: Type of the messages.
         topic: The topic.
         qos: For the publisher.
         at_once: Whether it publishes from the start and whoever else does.
@@ -91,29 +92,36 @@ class CrtkPoseOutput:
     """
 
     def __init__(
-        self, node: Node, topic: str, qos: QoSProfile, *, at_once: bool = False, patience: float = 3.0
+        self, node: Node, kind: Any, topic: str, qos: QoSProfile, *, at_once: bool = False, patience: float = 3.0
     ) -> None:
-        self._node, self._topic, self._qos = node, topic, qos
+        self._node, self._kind, self._topic, self._qos = node, kind, topic, qos
         self._patience_ns = round(patience * 1e9)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._alone_since_ns: int | None = None
         self._publisher: Publisher | None = None
         if at_once:
-            self._publisher = node.create_publisher(PoseStamped, topic, qos)
+            self._publisher = node.create_publisher(kind, topic, qos)
         else:
             self._timer = node.create_timer(LOOK_S, self._look, clock=self._steady)
 
     @property
     def is_ours(self) -> bool:
-        """Whether this node publishes the pose."""
+        """Whether this node publishes on the topic."""
         return self._publisher is not None
 
-    def publish(self, stamp_ns: int, frame: str, frame_T_tip: Array) -> None:
+    @property
+    def is_wanted(self) -> bool:
+        """Whether this node publishes on the topic and somebody listens."""
+        if self._alone_since_ns is None:
+            self._alone_since_ns = self._steady.now().nanoseconds
+        return self._publisher is not None and self._publisher.get_subscription_count() > 0
+
+    def send(self, message: Any) -> None:
         """Publish, where nobody else does."""
         if self._alone_since_ns is None:
             self._alone_since_ns = self._steady.now().nanoseconds
         if self._publisher is not None:
-            self._publisher.publish(pose_stamped(stamp_ns, frame, frame_T_tip))
+            self._publisher.publish(message)
 
     def _look(self) -> None:
         if self._alone_since_ns is None:
@@ -125,7 +133,7 @@ class CrtkPoseOutput:
                 self._node.destroy_publisher(self._publisher)
                 self._publisher = None
         elif self._publisher is None and now_ns - self._alone_since_ns >= self._patience_ns:
-            self._publisher = self._node.create_publisher(PoseStamped, self._topic, self._qos)
+            self._publisher = self._node.create_publisher(self._kind, self._topic, self._qos)
 
 
 def read_joints(message: JointState, reader: JointReader, *, now_ns: int | None) -> JointSample:

@@ -63,7 +63,8 @@ class Mirrored:
 class ArmMirror:
     """Mirrors one arm.
 
-    Attributes: `reader`, `check`, `rcm` (None without a shaft), `chain`, `names` for what the check found.
+    Attributes: `reader` of measured_js and `setpoint_reader` of setpoint_js, `check`, `rcm` (None without a shaft),
+    `chain`, `names` for what the check found.
 
     Args:
         model: The robot.
@@ -79,6 +80,7 @@ class ArmMirror:
         self.chain = SerialChain(model, tip=tip)
         self.tree = LinkTree(model)
         self.reader = JointReader(self.chain, config.joints, arm=arm)
+        self.setpoint_reader = JointReader(self.chain, config.joints, arm=arm)
         self.check = SelfCheck(self.chain, config.check)
         self.names = OffsetNames(model, self.chain)
         shaft = config.shaft_link
@@ -110,6 +112,7 @@ class ArmMirror:
     def reset(self) -> None:
         """Forget what was learned, after a jump of the clock or when a person asks."""
         self.reader.reset()
+        self.setpoint_reader.reset()
         self.check.reset()
         if self.rcm is not None:
             self.rcm.reset()
