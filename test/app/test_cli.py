@@ -25,6 +25,7 @@ COMMANDS = (
     'view',
     'recover',
     'build',
+    'reduce',
     'track',
     'report',
     'export',

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twin_nodes.app import complete
+from twin_nodes.app import cli_reduce, complete
 from twin_nodes.app.cli_files import GROUPS
 from twin_nodes.core.errors import ConfigError, TwinError
 
@@ -133,6 +133,9 @@ def build(
     }
     given = {key: value for key, value in options.items() if value is not None}
     _end(run(source, output=output, options=given, json=json))
+
+
+cli_reduce.add_to(app)
 
 
 @app.command()

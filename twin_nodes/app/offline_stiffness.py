@@ -14,7 +14,7 @@ from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate
 from twin_nodes.core.anatomy.material.stiffness_points import SurfaceSight, estimate_from_surface
 from twin_nodes.core.anatomy.material.stiffness_states import BOUNDARY, StiffnessConfig
 from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
-from twin_nodes.core.anatomy.session_body import Body, make_body
+from twin_nodes.core.anatomy.session_body import Body, laws_of, make_body
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig, GraspConfig, TissueConfig
 from twin_nodes.core.anatomy.session_grasp import take
 from twin_nodes.core.config import nearest
@@ -59,12 +59,7 @@ def calibrate_stiffness(recipe: Path, *, output: Path | None = None) -> Stiffnes
     )  # fmt: skip
     few = ComplianceConfig(patches=8, inner_patches=0, modes=6)
     body = make_body(case.tets, case.materials, case.regions, AnatomySessionConfig(tissue=tissue, compliance=few))
-    laws = {
-        int(label): NeoHookean(case.materials[label].young, case.materials[label].poisson)
-        if label in case.materials
-        else NeoHookean(tissue.young, tissue.poisson)
-        for label in np.unique(case.tets.labels)
-    }
+    laws = laws_of(case.tets, case.materials, tissue)
     states = document.get('states') or []
     if not isinstance(states, list) or not states:
         raise ConfigError(f'{recipe}: states must list what was seen, at least one; see docs/materials.md')

@@ -5,7 +5,8 @@ import pytest
 from elastic_bodies import lobe, pull
 
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
-from twin_nodes.core.anatomy.elastic.reduced import ReducedConfig, ReducedModel
+from twin_nodes.core.anatomy.elastic.reduced import ReducedModel
+from twin_nodes.core.anatomy.elastic.reduced_basis import ReducedConfig
 from twin_nodes.core.anatomy.elastic.sampling import nonnegative
 from twin_nodes.core.errors import InputError
 

@@ -18,7 +18,8 @@ from twin_nodes.app.bench.deform_scene import FRAMES, TOWARD, Run, Scene, exact,
 from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import Solution
-from twin_nodes.core.anatomy.elastic.reduced import ReducedConfig, ReducedModel
+from twin_nodes.core.anatomy.elastic.reduced import ReducedModel
+from twin_nodes.core.anatomy.elastic.reduced_basis import ReducedConfig
 from twin_nodes.core.geometry.se3 import Array
 
 SIZES = {'1k': 1000, '5k': 5000, '20k': 20_000, '50k': 50_000}

@@ -62,28 +62,42 @@ def make_body(
         ConfigError: for a region that is not there, laws that are none, or a body that nothing holds.
         DegenerateGeometryError: where the outside is no closed surface.
     """
-    tissue = config.tissue
+    model, held, assumed = make_model(mesh, materials, regions, config.tissue)
+    pressed = _pressed(mesh, regions, config.tissue)
+    return Body(model, prepare_compliance(model, config.compliance), held, assumed, pressed)
+
+
+def make_model(
+    mesh: TetMesh,
+    materials: Mapping[int, MaterialConfig],
+    regions: Mapping[str, NDArray[np.int32]],
+    tissue: TissueConfig,
+) -> tuple[ElasticModel, NDArray[np.int64], tuple[int, ...]]:
+    """Return the mechanics of a body, the nodes that are held (k,), and the labels without a material.
+
+    Raises:
+        ConfigError: as `make_body`.
+    """
     labels = [int(label) for label in np.unique(mesh.labels)]
     assumed = tuple(label for label in labels if label not in materials)
-    laws = {
-        label: NeoHookean(materials[label].young, materials[label].poisson)
-        if label in materials
-        else NeoHookean(tissue.young, tissue.poisson)
-        for label in labels
-    }
+    laws = laws_of(mesh, materials, tissue)
     held = _held(regions, tissue)
     if not len(held) and tissue.support <= 0.0:
         raise ConfigError(
             'deforming.session.tissue: nothing holds the body: name regions in `fixed`, or give `support` [N/m]'
         )
     model = ElasticModel(mesh, laws, density=_density(mesh, materials))
-    return Body(
-        model.with_support(_support(model, held, tissue.support)),
-        prepare_compliance(model, config.compliance),
-        held,
-        assumed,
-        _pressed(mesh, regions, tissue),
-    )
+    return model.with_support(_support(model, held, tissue.support)), held, assumed
+
+
+def laws_of(mesh: TetMesh, materials: Mapping[int, MaterialConfig], tissue: TissueConfig) -> dict[int, NeoHookean]:
+    """Return the law of each label: its material, else the tissue of the settings."""
+    return {
+        int(label): NeoHookean(materials[label].young, materials[label].poisson)
+        if label in materials
+        else NeoHookean(tissue.young, tissue.poisson)
+        for label in np.unique(mesh.labels)
+    }
 
 
 def _held(regions: Mapping[str, NDArray[np.int32]], tissue: TissueConfig) -> NDArray[np.int64]:

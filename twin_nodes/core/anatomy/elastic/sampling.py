@@ -15,7 +15,13 @@ DROPPED = 1e-9
 
 
 def sample_elements(
-    model: ElasticModel, followed: Array, coordinates: Array, modes: Array, *, error: float
+    model: ElasticModel,
+    followed: Array,
+    coordinates: Array,
+    modes: Array,
+    *,
+    error: float,
+    lift: Array | None = None,
 ) -> tuple[NDArray[np.int64], Array]:
     """Find tetrahedra and weights that give the forces on the modes over the training.
 
@@ -28,6 +34,7 @@ def sample_elements(
         coordinates: Of the modes at those states, shape (s, r).
         modes: The modes, shape (3 n, r).
         error: Error of the forces at which the choice ends, as a share of them.
+        lift: Displacements by movements of the contact whose forces are to be right too, shape (3 n, c).
 
     Returns:
         Tetrahedra, ascending (k,), and their weights (k,), all above 0.
@@ -39,10 +46,14 @@ def sample_elements(
     for state in chosen:
         q = coordinates[state] + spread * rng.normal(size=coordinates.shape[1])
         x = model.rest + (followed[state] + modes @ q).reshape(-1, 3)
-        rows.append(_forces(model, x, modes))
+        rows.append(_scaled(_forces(model, x, modes)))
+        if lift is not None:
+            rows.append(
+                _scaled(
+                    _forces(model, model.rest + (followed[state] + modes @ coordinates[state]).reshape(-1, 3), lift)
+                )
+            )
     matrix = np.concatenate(rows)
-    scale = np.linalg.norm(matrix.sum(axis=1).reshape(len(chosen), -1), axis=1)
-    matrix /= np.repeat(np.maximum(scale, 1e-300), coordinates.shape[1])[:, None]
     weights = nonnegative(matrix, matrix.sum(axis=1), error)
     kept = np.flatnonzero(weights > DROPPED)
     return kept, weights[kept]
@@ -56,6 +67,11 @@ def _forces(model: ElasticModel, x: Array, modes: Array) -> Array:
     )
     by_node = modes.reshape(-1, 3, modes.shape[1])[model.tets]
     return np.asarray(np.einsum('tai,tair->rt', forces, by_node, optimize=True))
+
+
+def _scaled(forces: Array) -> Array:
+    """Return forces (r, m) over the length of their sum, so that each state counts alike."""
+    return np.asarray(forces / max(float(np.linalg.norm(forces.sum(axis=1))), 1e-300))
 
 
 def nonnegative(matrix: Array, right: Array, error: float, *, most: int = 2000) -> Array:
