@@ -114,6 +114,38 @@ def test_a_failing_callback_is_counted_and_the_node_lives(start):
     assert process.end() == 0
 
 
+PROMPT = "self.config = type('Config', (), {'realtime': True})()"
+
+
+def test_a_prompt_node_lives_on_and_serves_what_came_beside_a_failure(start):
+    """The events of rclpy hold several messages each: one that fails must not leave the others in the queue."""
+    process = start(
+        f'{PROMPT}; self.health = Health(self); self.calls = 0; from std_msgs.msg import Int64; self.kind = Int64; '
+        "self.out = self.create_publisher(Int64, 'x', 10); self.create_subscription(Int64, 'x', self.take, 10); "
+        'self.create_timer(0.02, self.fail)',
+        'self.out.publish(self.kind(data=self.calls)); self.out.publish(self.kind(data=self.calls + 1)); '
+        'self.calls += 2\n\n    def take(self, message):\n        '
+        "print('took', message.data, self.health.counters.get('CALLBACK_FAILED'), flush=True)\n        "
+        'if message.data % 4 == 0: 1 / 0',
+    )
+    process.wait_for('took 21')
+    took = [line.split()[1:] for line in process.lines if line.startswith('took')]
+    numbers = [int(number) for number, _ in took]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    failed = sum(number % 4 == 0 for number in numbers[:-1])
+    assert int(took[-1][1]) == failed
+    assert any('CALLBACK_FAILED: ZeroDivisionError' in line for line in process.lines)
+
+
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_prompt_node_as_well(start, sent):
+    process = start(f'{PROMPT}; self.create_timer(0.005, self.fail)')
+    process.wait_for('scheduled')
+    process.child.send_signal(sent)
+    assert process.end() == 0
+    assert len(process.lines) == 2, process.lines
+
+
 def test_bad_input_that_escapes_a_callback_does_not_end_the_node(start):
     """A ConfigError from a message cannot be mended by a restart: what came over the wire must not stop a node."""
     process = start(

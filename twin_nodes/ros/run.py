@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
@@ -17,6 +18,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from twin_nodes.core.errors import ConfigError, TwinError
+from twin_nodes.ros.event_loop import EventLoop
 from twin_nodes.ros.prompt_process import favour_process
 
 
@@ -40,15 +42,17 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         print(f'configuration: {_plain(error)}', file=sys.stderr, flush=True)  # noqa: T201
         return 1
     node: Node | None = None
-    executor = SingleThreadedExecutor()
+    loop: EventLoop | _WaitSet | None = None
     try:
         node = factory()
-        if getattr(getattr(node, 'config', None), 'realtime', False):
-            node.get_logger().info(f'scheduled {favour_process()}')
+        prompt = getattr(getattr(node, 'config', None), 'realtime', False)
+        on_error = partial(_tell, node)
+        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else _WaitSet(node)
+        if prompt:
+            node.get_logger().info(f'scheduled {favour_process()}')  # its threads are all there by now
         gc.freeze()  # what the start has loaded stays: looking through it again costs tens of milliseconds
-        executor.add_node(node)
         while rclpy.ok():
-            _spin_once(executor, node)
+            _spin_once(loop, on_error)
     except TwinError as error:
         kind = 'configuration' if isinstance(error, ConfigError) else 'error'
         print(f'{kind}: {error}', file=sys.stderr, flush=True)  # noqa: T201
@@ -60,9 +64,10 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        if loop is not None:
+            loop.shutdown()
         if node is not None:
             node.destroy_node()
-        executor.shutdown()
         # rclpy destroys a node whose constructor failed, which may lack what its destructor stops: the reason was said
         with contextlib.suppress(AttributeError) if node is None else contextlib.nullcontext():
             rclpy.try_shutdown()
@@ -75,15 +80,31 @@ def _plain(error: RuntimeError) -> str:
     return text.removeprefix('failed to initialize rcl: ').replace("'--params-file ", "'")
 
 
-def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+class _WaitSet:
+    """The executor of a node that need not be prompt, and of every replay."""
+
+    def __init__(self, node: Node) -> None:
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self.spin_once = self._executor.spin_once
+        self.shutdown = self._executor.shutdown
+
+
+def _spin_once(loop: EventLoop | _WaitSet, on_error: Callable[[Exception], None]) -> None:
     try:
-        executor.spin_once()
+        loop.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
         raise
     except Exception as error:
-        if not rclpy.ok():
-            return
-        health = getattr(node, 'health', None)
-        if health is not None:
-            health.count('CALLBACK_FAILED')
-        node.get_logger().error(f'CALLBACK_FAILED: {error!r}\n{traceback.format_exc()}', throttle_duration_sec=1.0)
+        on_error(error)
+
+
+def _tell(node: Node, error: Exception) -> None:
+    """Log and count an exception of a callback."""
+    if not rclpy.ok():
+        return
+    health = getattr(node, 'health', None)
+    if health is not None:
+        health.count('CALLBACK_FAILED')
+    text = ''.join(traceback.format_exception(error))
+    node.get_logger().error(f'CALLBACK_FAILED: {error!r}\n{text}', throttle_duration_sec=1.0)
