@@ -15,7 +15,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export NUMBA_NUM_THREADS ?= 1
 
-.PHONY: all setup demo test test-all lint types docs bench lock clean
+.PHONY: all setup crtk demo test test-all lint types docs bench lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDEXPANSION:
@@ -60,6 +60,8 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-d
 	@echo 'installing what the tests need'
 	@$(BUILD) -r requirements-test.txt -r requirements-docs.txt
 	@touch $@
+
+crtk: $(VENV)/.installed $(VENV)/.embedded-crtk_msgs  # operating states and services of robots that speak CRTK
 
 demo: $(VENV)/.installed
 	$(BIN)/twin demo

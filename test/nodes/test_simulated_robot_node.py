@@ -248,10 +248,14 @@ def test_says_each_change_of_the_operating_state(start, probe):
     arm = node.arms[0]
     arm._messages = SimpleNamespace(OperatingState=Operating)
     arm._operating = SimpleNamespace(publish=lambda message: None)
-    for word in ('', 'pause', 'resume', 'unhome', 'home', 'disable'):
+    now_ns = node.get_clock().now().nanoseconds
+    for word in ('', 'pause', 'resume', 'unhome', 'home', 'home', 'disable'):
         if word:
-            arm.simulated.command(word)
-        arm.publish(node.get_clock().now().nanoseconds)
-        arm.publish(node.get_clock().now().nanoseconds)
+            arm._on_state_command(SimpleNamespace(string=word))
+        arm.publish(now_ns)
+        arm.publish(now_ns + 10**8)
     states = [('ENABLED', True), ('PAUSED', True), ('ENABLED', True), ('ENABLED', False), ('ENABLED', True)]
-    assert Operating.sent == [*states, ('DISABLED', True)]
+    told = [*states, ('ENABLED', True), ('DISABLED', True)]  # a client waits for an answer to each command
+    assert Operating.sent == told
+    arm.publish(now_ns + 2 * 10**9)  # and one that comes late hears it within a second
+    assert Operating.sent == [*told, ('DISABLED', True)]

@@ -30,6 +30,8 @@ from twin_nodes.ros.crtk import (
 from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.qos import LATCHED, MEASUREMENT
 
+TELL_NS = 1_000_000_000
+
 
 class SimulatedArmTopics:
     """Publishes the state of a simulated arm and takes its commands, with the names and types of CRTK.
@@ -75,6 +77,7 @@ class SimulatedArmTopics:
         self._said_ratio = 0.0
         self._messages = crtk_messages()
         self._said: tuple[OperatingState, bool, bool] | None = None
+        self._said_ns = 0
         self._commands = SimulatedArmCommands(
             node, health, name, self.simulated, reference=reference, base=base, max_age=max_age, unstamped=unstamped
         )
@@ -93,7 +96,7 @@ class SimulatedArmTopics:
             return None
         self._node.create_subscription(
             self._messages.StringStamped, f'{self.name}/state_command',
-            self._commands.guarded(lambda message: self.simulated.command(message.string)), MEASUREMENT,
+            self._on_state_command, MEASUREMENT,
         )  # fmt: skip
         for space in ('', 'local/'):
             base = self.base if space == '' else np.eye(4)
@@ -103,6 +106,11 @@ class SimulatedArmTopics:
             kind, name = services.QueryInverseKinematics, f'{self.name}/{space}inverse_kinematics'
             self._node.create_service(kind, name, self._inverse(base))
         return self._node.create_publisher(self._messages.OperatingState, f'{self.name}/operating_state', LATCHED)
+
+    def _on_state_command(self, message: Any) -> None:
+        """Take a state command, and tell the state anew: clients wait for that even where it is as they want it."""
+        self._commands.guarded(lambda taken: self.simulated.command(taken.string))(message)
+        self._said = None
 
     def _forward(self, base: Array) -> Callable[[Any, Any], Any]:
         """Answer where joint positions put the tip, or fewer of them the frame of the last joint among them."""
@@ -186,9 +194,10 @@ class SimulatedArmTopics:
             self._said_ratio = arm.ratio
             self._ratio.publish(Float64(data=arm.ratio))
         now = (arm.state, arm.is_homed, arm.is_busy)
-        if self._operating is None or self._messages is None or now == self._said:
+        fresh = stamp_ns - self._said_ns < TELL_NS  # the Python client does not ask for what was said before it came
+        if self._operating is None or self._messages is None or (now == self._said and fresh):
             return
-        self._said = now
+        self._said, self._said_ns = now, stamp_ns
         message = self._messages.OperatingState(state=str(arm.state), is_homed=arm.is_homed, is_busy=arm.is_busy)
         message.header = pose_stamped(stamp_ns, frame, np.eye(4)).header
         self._operating.publish(message)

@@ -134,3 +134,12 @@ def test_moves_keep_the_ratio_and_streams_do_not():
     drive.servo_jp(goal)
     drive.advance(DT)
     assert drive.setpoint[0] - BENT[0] == pytest.approx(4.0 * 1.25 * DT)
+
+
+def test_a_move_to_where_it_is_was_busy_for_once():
+    drive = bent()
+    drive.servo_jp(BENT, far=True)
+    drive.advance(DT)
+    assert drive.is_busy
+    drive.advance(DT)
+    assert not drive.is_busy

@@ -73,6 +73,7 @@ class ArmDrive:
         self.setpoint_velocity = np.zeros(len(chain))
         self._rates: Callable[[], Array] | None = None  # while a velocity or force is commanded
         self._rates_left, self._pace, self.ratio = 0.0, 1.0, 1.0
+        self._busy_steps = 0
         self.state, self.is_homed = OperatingState.ENABLED, True
 
     def command(self, word: str) -> None:
@@ -106,8 +107,8 @@ class ArmDrive:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is still on the way to its goal."""
-        return bool(np.abs(self._goal - self.setpoint).max() > 1e-6)
+        """Whether it is still on the way to its goal; after a move at least once, as clients wait for that to end."""
+        return self._busy_steps > 0 or bool(np.abs(self._goal - self.setpoint).max() > 1e-6)
 
     def servo_jp(self, positions: Array, *, far: bool = False) -> None:
         """Take a goal in joint space.
@@ -205,7 +206,7 @@ class ArmDrive:
 
     def advance(self, dt: float) -> None:
         """Move the set point on by a time [s]."""
-        began = self.setpoint
+        began, self._busy_steps = self.setpoint, max(self._busy_steps - 1, 0)
         self._drift(dt)
         reach = self._speed * self._pace * dt
         self.setpoint = self.setpoint + np.clip(self._goal - self.setpoint, -reach, reach)
@@ -217,6 +218,7 @@ class ArmDrive:
 
     def _head_for(self, goal: Array, far: bool) -> None:
         self._goal, self._rates, self._pace = goal, None, self.ratio if far else 1.0
+        self._busy_steps = 2 if far else 0  # one is over before anybody is told
 
     def _drive(self, rates: Callable[[], Array]) -> None:
         rates()  # what cannot be done from here is refused before anything moves

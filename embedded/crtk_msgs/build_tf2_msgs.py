@@ -1,0 +1,1 @@
+../tf2_msgs/build_tf2_msgs.py
