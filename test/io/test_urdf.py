@@ -84,6 +84,7 @@ LOOP = """<robot name="r"><link name="a"/><link name="b"/><link name="c"/>
   <joint name="j1" type="fixed"><parent link="a"/><child link="b"/></joint>
   <joint name="j2" type="fixed"><parent link="b"/><child link="c"/></joint>
   <joint name="j3" type="fixed"><parent link="c"/><child link="{}"/></joint></robot>"""
+MASS = '<mass value="-1"/>'
 BAD = {
     'entity bomb': (BOMB, 'document types and entities'),
     'outside entity': (OUTSIDE, 'document types and entities'),
@@ -104,7 +105,10 @@ BAD = {
     'two of a name': (changed('<link name="b"/>', '<link name="b"/><link name="b"/>'), 'there twice'),
     'loose link': (changed('<link name="b"/>', '<link name="b"/><link name="c"/>'), 'hangs on nothing'),
     'floating': (changed('revolute', 'floating'), "type 'floating'"),
-    'massless': (changed('<link name="b"/>', '<link name="b"><inertial><mass value="0"/></inertial></link>'), 'mass'),
+    'a mass below zero': (
+        changed('<link name="b"/>', '<link name="b"><inertial><mass value="-1"/></inertial></link>'),
+        'mass',
+    ),
     'millimetres': (changed('<axis', '<origin xyz="4318 0 0"/><axis'), 'millimetres'),
     'not a number': (changed('<axis', '<origin xyz="1 2 x"/><axis'), 'not numbers'),
     'mimic of itself': (changed('<axis', '<mimic joint="j"/><axis'), 'no position of its own'),
@@ -179,3 +183,60 @@ def test_check_says_what_a_robot_is():
 
     said = inspect(URDF / 'psm_classic.urdf')
     assert "from 'base' to 'tip' by yaw, pitch, insertion, roll, wrist_pitch, wrist_yaw" in said
+
+
+def test_reads_links_without_mass_and_blank_lines_before_the_declaration(tmp_path):
+    text = changed('<link name="b"/>', '<link name="b"><inertial><mass value="0.0"/></inertial></link>')
+    model = parse('\n  <?xml version="1.0"?>' + text, tmp_path)
+    assert model.links == ('a', 'b')
+
+
+GRIPPER = """<robot name="hand"><link name="a"/><link name="b"/><link name="left"/><link name="right"/>
+  <joint name="arm" type="continuous"><parent link="a"/><child link="b"/></joint>
+  <joint name="finger1" type="prismatic"><parent link="b"/><child link="left"/><limit lower="0" upper="1"/></joint>
+  <joint name="finger2" type="prismatic"><parent link="b"/><child link="right"/><limit lower="0" upper="1"/>
+    <mimic joint="finger1"/></joint></robot>"""
+
+
+def test_leaves_out_a_shape_of_no_size(tmp_path):
+    box = '<link name="b"><visual><geometry><box size="{}"/></geometry></visual></link>'
+    assert parse(changed('<link name="b"/>', box.format('0 0 0')), tmp_path).shapes == ()
+    with pytest.raises(InputError, match='a box of size'):
+        parse(changed('<link name="b"/>', box.format('1 -1 1')), tmp_path)
+
+
+def test_takes_the_finger_that_leads_as_the_tip(tmp_path):
+    chain = SerialChain(parse(GRIPPER, tmp_path))
+    assert (chain.tip, chain.names) == ('left', ('arm', 'finger1'))
+    with pytest.raises(InputError, match="'finger2' mimics 'finger1', which is not in the chain"):
+        SerialChain(parse(GRIPPER, tmp_path), tip='right')
+
+
+def package(folder, name):
+    (folder / name / 'urdf').mkdir(parents=True)
+    (folder / name / 'package.xml').write_text(f'<package format="2"><name>{name}</name></package>')
+    return folder / name / 'urdf'
+
+
+LINKS = '<robot xmlns:xacro="http://www.ros.org/wiki/xacro"><link name="a"/><link name="b"/></robot>'
+FINDS = """<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro">
+  <xacro:include filename="$(find {})/urdf/links.xacro"/>
+  <joint name="j" type="continuous"><parent link="a"/><child link="b"/></joint></robot>"""
+
+
+def test_finds_packages_about_a_xacro_without_ros(tmp_path):
+    own, beside = package(tmp_path, 'my_arm'), package(tmp_path, 'my_parts')
+    for folder in (own, beside):
+        (folder / 'links.xacro').write_text(LINKS)
+    for name in ('my_arm', 'my_parts'):
+        (own / 'arm.xacro').write_text(FINDS.format(name))
+        assert read_robot(own / 'arm.xacro').links == ('a', 'b')
+    (beside / 'links.xacro').write_text(BOMB)
+    with pytest.raises(InputError, match=r'links.xacro.*document types'):
+        read_robot(own / 'arm.xacro')
+
+
+def test_says_which_package_of_a_xacro_is_missing(tmp_path):
+    (tmp_path / 'arm.xacro').write_text(FINDS.format('no_such_parts'))
+    with pytest.raises(InputError, match='package no_such_parts is not found: put its folder beside'):
+        read_robot(tmp_path / 'arm.xacro')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,10 @@ from twin_nodes.core.robot.published import MODELS, published_model
 from twin_nodes.io.xml_safe import parse_xml, read_bytes_bounded
 
 KINDS = {'revolute': 'revolute', 'continuous': 'revolute', 'prismatic': 'prismatic', 'fixed': 'fixed'}
+PACKAGE = 'package.xml'
+MAX_UP = 8
+MAX_BESIDE = 200
+_FIND = re.compile(rb'\$\(find\s+([\w.-]+)\s*\)')
 SHAPES = {'cylinder': ('radius', 'length'), 'sphere': ('radius',), 'box': ('size',)}
 
 
@@ -52,17 +57,53 @@ def read_robot(path: Path | str) -> RobotModel:
 
 
 def _expand(path: Path, data: bytes) -> bytes:
-    for file in (path, *path.parent.rglob('*.xacro')):  # what it may include is held to the same rules
-        parse_xml(data if file == path else read_bytes_bounded(file, code=REFUSED), where=str(file), code=REFUSED)
+    """Expand xacro; `$(find NAME)` finds the package of the file, those beside it, and those of a sourced ROS."""
+    packages = _packages_about(path)
+    missing = sorted(_check_included(path, data, packages) - set(packages))
     try:
         xacrodoc: Any = import_module('xacrodoc')
     except ModuleNotFoundError:
         raise ConfigError(f'{path}: xacro files need xacrodoc: pip install xacrodoc') from None
     try:
+        xacrodoc.packages.update_package_cache(packages)
         text: str = xacrodoc.XacroDoc.from_file(str(path), resolve_packages=False).to_urdf_string()
     except Exception as error:  # xacrodoc raises whatever its expressions raise
-        raise InputError(f'{path}: xacro: {" ".join(str(error).split())}', code=REFUSED) from None
+        reason = ' '.join(str(error).split())
+        if missing and ('AMENT_PREFIX_PATH' in reason or 'ackage' in reason):
+            reason = f'package {", ".join(missing)} is not found: put its folder beside that of the file, or source ROS'
+        elif 'Undefined substitution argument' in reason:
+            reason += f': give it a default in the file, or expand it first (xacro {path.name} name:=… > robot.urdf)'
+        raise InputError(f'{path}: xacro: {reason}', code=REFUSED) from None
     return text.encode()
+
+
+def _packages_about(path: Path) -> dict[str, Path]:
+    """Return the folders of the ROS package that holds a file and of those beside it, by their names."""
+    own = next((folder for folder in list(path.resolve().parents)[:MAX_UP] if (folder / PACKAGE).is_file()), None)
+    found: dict[str, Path] = {}
+    for manifest in [own / PACKAGE, *sorted(own.parent.glob(f'*/{PACKAGE}'))[:MAX_BESIDE]] if own else []:
+        try:
+            root = parse_xml(read_bytes_bounded(manifest, code=REFUSED), where=str(manifest), code=REFUSED)
+        except InputError:
+            continue  # no package that can be used
+        found.setdefault((root.findtext('name') or '').strip(), manifest.parent)
+    return found
+
+
+def _check_included(path: Path, data: bytes, packages: dict[str, Path]) -> set[str]:
+    """Hold all that a xacro file may include to the same rules; return the packages that are named in it."""
+    named: set[str] = set()
+    folders, seen = [path.parent], set()
+    while folders:
+        folder = folders.pop().resolve()
+        for file in (path, *folder.rglob('*.xacro')) if folder not in seen else ():
+            text = data if file == path else read_bytes_bounded(file, code=REFUSED)
+            parse_xml(text, where=str(file), code=REFUSED)
+            new = {name.decode('utf-8', 'replace') for name in _FIND.findall(text)} - named
+            named |= new
+            folders += [packages[name] for name in new if name in packages]
+        seen.add(folder)
+    return named
 
 
 def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
@@ -85,8 +126,8 @@ def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
         for mesh in root.iter('mesh'):
             _check_mesh(mesh.get('filename', ''), folder)
         for mass in root.iter('mass'):
-            if not _numbers(mass, 'value', 1)[0] > 0.0:
-                raise _refused(f'a mass of {mass.get("value")} kg; leave <inertial> out where there is none')
+            if _numbers(mass, 'value', 1)[0] < 0.0:
+                raise _refused(f'a mass of {mass.get("value")} kg')
         joints = tuple(_joint(element, links) for element in root.findall('joint'))
         shapes = tuple(shape for element in root.findall('link') for shape in _shapes(element))
         held = {name for joint in joints for name in (joint.parent, joint.child)}
@@ -208,9 +249,10 @@ def _shapes(link: Element) -> list[Shape]:
         for element in geometry if geometry is not None else ():
             if element.tag in SHAPES:
                 size = [v for key in SHAPES[element.tag] for v in _numbers(element, key, 3 if key == 'size' else 1)]
-                if min(size) <= 0.0:
+                if min(size) < 0.0:
                     raise _refused(f'link {link.get("name")!r}: a {element.tag} of size {size}')
-                found.append(Shape(_name(link), element.tag, tuple(size), _origin(visual)))
+                if min(size) > 0.0:  # of size 0 where a link is only a place
+                    found.append(Shape(_name(link), element.tag, tuple(size), _origin(visual)))
     return found
 
 

@@ -41,7 +41,8 @@ def parse_xml(data: bytes, *, where: str, code: str) -> Element:
     """
     if len(data) > MAX_BYTES:
         raise InputError(f'{where}: {len(data)} bytes is above the limit of {MAX_BYTES} bytes', code=code)
-    return _Parser(where, code).parse(data)
+    bare = data.lstrip()  # blank lines before the declaration, as some robots have
+    return _Parser(where, code).parse(bare if bare.startswith(b'<?xml') else data)
 
 
 class _Parser:

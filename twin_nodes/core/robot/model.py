@@ -100,14 +100,18 @@ class RobotModel:
     def leaf(self) -> str:
         """Return the link at the end of the branch with the most moving joints; the last such one.
 
-        A link named 'tip' is taken before any other.
+        A link named 'tip' is taken before any other, and a branch in which a joint follows one of another branch (the
+        second finger of a gripper) after all others.
         """
         if 'tip' in self.links:
             return 'tip'
-        depth = {self.root: 0}
+        depth, leaders = {self.root: 0}, {self.root: frozenset[str]()}
+        led = {self.root: True}
         for joint in self.joints:
             depth[joint.child] = depth[joint.parent] + (joint.kind != 'fixed')
-        return max(reversed(self.links), key=lambda link: depth[link])
+            leaders[joint.child] = leaders[joint.parent] | {joint.name}
+            led[joint.child] = led[joint.parent] and (not joint.mimics or joint.mimics in leaders[joint.child])
+        return max(reversed(self.links), key=lambda link: (led[link], depth[link]))
 
     def path(self, base: str, tip: str) -> tuple[Joint, ...]:
         """Return the joints from one link out to another.
