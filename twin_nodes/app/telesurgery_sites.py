@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool, String
@@ -24,6 +23,7 @@ from twin_nodes.app.scenes import TELESURGERY, files_of
 from twin_nodes.app.telesurgery_watch import KEEP, TelesurgeryWatch
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.io.link_key import make_key
+from twin_nodes.ros.event_loop import EventLoop, WaitSet
 from twin_nodes.ros.prompt_process import favour_process
 from twin_nodes.ros.qos import LATCHED, MEASUREMENT
 
@@ -99,9 +99,8 @@ class TelesurgerySites:
         self.watch = TelesurgeryWatch(keep=self._keep)
         self._cut = self.watch.create_publisher(Bool, '/relay/cut', LATCHED)
         self._resume: Publisher = self.watch.create_publisher(String, '/leader/PSM1/compensation/resume', MEASUREMENT)
+        self._loop = EventLoop(self.watch) if EventLoop.serves(self.watch) else WaitSet(self.watch)
         favour_process()  # what judges must not be late itself
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.watch)
         self.launch.start()
         return self
 
@@ -111,8 +110,8 @@ class TelesurgerySites:
         for process in self.launch.processes:
             self.signal(process, signal.SIGCONT)
         self.launch.stop()
+        self._loop.shutdown()
         self.watch.destroy_node()
-        self._executor.shutdown()
         rclpy.try_shutdown()
         self._folder.cleanup()
 
@@ -148,7 +147,7 @@ class TelesurgerySites:
                 return False
             if not self.launch.alive():
                 raise ConfigError('all nodes have ended:\n' + '\n'.join(self.lines[-20:]))
-            self._executor.spin_once(timeout_sec=0.02)
+            self._loop.spin_once(timeout_sec=0.02)
         return True
 
     def connect(self, seconds: float = START_S) -> None:

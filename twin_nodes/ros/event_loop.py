@@ -10,14 +10,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 
 try:
     from rclpy.experimental.events_executor import EventsExecutor
 except ImportError:  # ROS 2 before Kilted
     EventsExecutor = None  # type: ignore[assignment]
+ENDS = (KeyboardInterrupt, ExternalShutdownException)
 WAIT_S = 0.1  # a signal is seen after this at the latest
 
 
@@ -26,15 +26,13 @@ class EventLoop:
 
     Args:
         node: The node; not simulated time, which a replay needs in the order of the wait set.
-        on_error: Called with each exception that a callback raises.
+        on_error: Called with each exception that a callback raises; None lets it come out of `spin_once`.
     """
 
-    def __init__(self, node: Node, on_error: Callable[[Exception], None]) -> None:
-        self._on_error, self._interrupted = on_error, False
-        for entity in (
-            *node.subscriptions,
-            *node.timers,
-        ):  # of a service the error must come out: no answer is sent then
+    def __init__(self, node: Node, on_error: Callable[[Exception], None] | None = None) -> None:
+        self._on_error = on_error
+        self._raised: BaseException | None = None
+        for entity in [*node.subscriptions, *node.timers]:  # a service that fails must give no answer: it is left as is
             self._guard(entity)
         self._executor = EventsExecutor(context=node.context)
         self._executor.add_node(node)
@@ -42,37 +40,51 @@ class EventLoop:
 
     @staticmethod
     def serves(node: Node) -> bool:
-        """Whether a node has only what this loop can call back, and the environment does not ask for the wait set."""
+        """Whether there is this loop, the node lives in real time, and nobody asks for the wait set."""
         if EventsExecutor is None or os.environ.get('TWIN_EXECUTOR') == 'wait_set':
             return False
-        with_info = Subscription.CallbackType.WithMessageInfo
-        simulated = node.get_parameter('use_sim_time').value
-        return not simulated and not any(one._callback_type is with_info for one in node.subscriptions)
+        return not node.get_parameter('use_sim_time').value
 
     def _guard(self, entity: Any) -> None:
         callback = entity.callback
 
-        @wraps(callback)
+        @wraps(callback)  # its parameters say whether MessageInfo is wanted
         def guarded(*args: Any) -> None:
             try:
-                callback(*args)
-            except (KeyboardInterrupt, ExternalShutdownException):
-                self._interrupted = True
-            except Exception as error:
-                self._on_error(error)
+                callback(*(args[0] if args and type(args[0]) is tuple else args))
+            except BaseException as error:
+                if self._on_error is not None and not isinstance(error, ENDS) and isinstance(error, Exception):
+                    self._on_error(error)
+                else:
+                    self._raised = error
 
         entity.callback = guarded
 
-    def spin_once(self) -> None:
+    def spin_once(self, timeout_sec: float = WAIT_S) -> None:
         """Wait for an event and call back.
+
+        Args:
+            timeout_sec: How long to wait [s].
 
         Raises:
             KeyboardInterrupt: one came while a callback ran, or while it waited.
+            Exception: of a callback, where `on_error` is None.
         """
-        self._executor.spin_once(WAIT_S)
-        if self._interrupted:
-            raise KeyboardInterrupt
+        self._executor.spin_once(timeout_sec)
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
 
     def shutdown(self) -> None:
         """Listen to nothing any more; call this before the node is destroyed."""
         self._executor.shutdown()
+
+
+class WaitSet:
+    """The executor of a node that need not be prompt, and of every replay."""
+
+    def __init__(self, node: Node) -> None:
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self.spin_once = self._executor.spin_once
+        self.shutdown = self._executor.shutdown

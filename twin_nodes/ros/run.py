@@ -14,11 +14,11 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set 
 
 import rclpy
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from twin_nodes.core.errors import ConfigError, TwinError
-from twin_nodes.ros.event_loop import EventLoop
+from twin_nodes.ros.event_loop import EventLoop, WaitSet
 from twin_nodes.ros.prompt_process import favour_process
 
 
@@ -42,12 +42,12 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         print(f'configuration: {_plain(error)}', file=sys.stderr, flush=True)  # noqa: T201
         return 1
     node: Node | None = None
-    loop: EventLoop | _WaitSet | None = None
+    loop: EventLoop | WaitSet | None = None
     try:
         node = factory()
         prompt = getattr(getattr(node, 'config', None), 'realtime', False)
         on_error = partial(_tell, node)
-        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else _WaitSet(node)
+        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node)
         if prompt:
             node.get_logger().info(f'scheduled {favour_process()}')  # its threads are all there by now
         gc.freeze()  # what the start has loaded stays: looking through it again costs tens of milliseconds
@@ -80,17 +80,7 @@ def _plain(error: RuntimeError) -> str:
     return text.removeprefix('failed to initialize rcl: ').replace("'--params-file ", "'")
 
 
-class _WaitSet:
-    """The executor of a node that need not be prompt, and of every replay."""
-
-    def __init__(self, node: Node) -> None:
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        self.spin_once = self._executor.spin_once
-        self.shutdown = self._executor.shutdown
-
-
-def _spin_once(loop: EventLoop | _WaitSet, on_error: Callable[[Exception], None]) -> None:
+def _spin_once(loop: EventLoop | WaitSet, on_error: Callable[[Exception], None]) -> None:
     try:
         loop.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
