@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twin_nodes.core.telesurgery.command import Command, distance, quat_angle
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig, LeaderConfig
 from twin_nodes.core.telesurgery.follower import Follower
+from twin_nodes.core.telesurgery.leader import Leader
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.core.telesurgery.operator.path_error import path_errors
 from twin_nodes.core.telesurgery.standing_resume import StandingResume
@@ -155,6 +156,28 @@ def test_said_first_of_all_it_goes_to_the_hand_and_then_stands():
     pair.until(lambda: pair.mode == 'connected')
     stall(pair, 0.6)
     pair.until(lambda: pair.mode == 'catch-up', 0.5)
+
+
+def test_the_way_to_the_hand_goes_on_too_and_is_no_dash():
+    pair = Pair(lambda t: (0.04 * min(max(t - 1.0, 0.0), 1.0), 0.0, 0.05))
+    pair.run(2.5)  # the hand has gone away before the robot follows
+    pair.leader.request('follow')
+    pair.until(lambda: pair.mode == 'catch-up', 0.5)
+    pair.run(0.5)
+    stall(pair, 0.6)
+    pair.until(lambda: pair.mode == 'catch-up', 0.5)
+    points = pair.run(1.0)
+    assert max(point.speed for point in points) <= 0.02 + 1e-9
+    pair.until(lambda: pair.mode == 'connected', 10.0)
+    assert pair.points[-1].position[0] == pytest.approx(0.04, abs=1e-5)
+    assert max(point.speed for point in pair.points) <= 0.1 + 1e-9
+
+
+def test_another_leader_ends_it():
+    pair = following()
+    pair.leader = Leader(LeaderConfig(), pair.leader.last, first=pair.leader.sequence + 60_000)
+    pair.run(0.3)
+    assert not pair.follower.standing.stands
 
 
 def test_motion_that_becomes_old_while_moving_is_caught_up_without_a_jolt():

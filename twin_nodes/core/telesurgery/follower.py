@@ -93,6 +93,7 @@ class Follower:
         self._started_ns = 0
         self._from_speed = 0.0
         self._whole_from_ns = 0
+        self._joins = True
         self._went_alone = False
         self._alone_ns = round(config.assistance.begin_after * NANOSECONDS)
 
@@ -105,6 +106,16 @@ class Follower:
     def valid_ns(self) -> int | None:
         """When the last valid command came [ns], None before the first."""
         return self._valid_ns
+
+    @property
+    def replays(self) -> bool:
+        """Whether motion of before is being played."""
+        return self.mode is Mode.CATCH_UP and self._asked != 'discard'
+
+    @property
+    def on_path(self) -> bool:
+        """Whether the robot is to be on the path of the commands: it follows or replays, and has come back to it."""
+        return (self.mode in (Mode.CONNECTED, Mode.DEGRADED) or self.replays) and not self._joins
 
     @property
     def lag(self) -> float:
@@ -163,6 +174,7 @@ class Follower:
         if sequence - self._packet > MEMORY:  # the first, or a leader that began anew: what was before never comes
             self._received = sequence - 1
             self._player.path.overflowed = bool(self._player.playhead)
+            self.standing.lapse()
         for _ in range(min(max(sequence - self._packet, 0), 200)):
             self._loss *= 0.995
         missing = sequence - self._packet - 1
@@ -193,6 +205,8 @@ class Follower:
                 self._return(now_ns, dt)
             elif not (self._went_alone and mode in (Mode.OUTAGE, Mode.HOLD)):  # else it would take the jaw back
                 self._play(now_ns, dt, mode)
+        if not (mode is Mode.CATCH_UP and self._asked == 'discard'):
+            self._joins = self._joins and (not player.playhead or player.off > self.config.outage.joined_distance)
         self._speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
         return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, self._speed, player.predicts)
 
@@ -211,8 +225,8 @@ class Follower:
         late = self._late_ns(now_ns)
         caught_up = before is Mode.CATCH_UP and self._is_caught_up(now_ns, late)
         request, self._action = self._action, ''
-        first = request == 'follow' and not self._player.playhead  # begins with the way to the hand, then stands
-        served = self.monitor.agrees and (first or self._can_replay())
+        comes = self._joins and (request == 'follow' or self.standing.stands)  # the way to the hand is to be made first
+        served = self.monitor.agrees and (comes or self._can_replay())
         self.standing.ask(request, now_ns, served=served and before is not Mode.OUTAGE)
         self.standing.watch(now_ns, before, gap, served=served)
         mode = self.machine.step(
@@ -224,12 +238,12 @@ class Follower:
                 caught_up=caught_up,
                 request=request,
                 agrees=self.monitor.agrees,
-                allowed=request == 'discard' or first or self._can_replay(),
-                standing=self.standing.stands and (before not in _STANDS or self._is_whole()),
+                allowed=request == 'discard' or comes or self._can_replay(),
+                standing=self.standing.stands and (comes or before not in _STANDS or self._is_whole()),
             ),
         )
         if mode is Mode.CATCH_UP and before is not Mode.CATCH_UP:
-            self._begin(now_ns, 'discard' if first else request, before)
+            self._begin(now_ns, 'discard' if comes else request, before)
         if mode in _STANDS and before not in _STANDS and self._player.path.newest is not None:
             self._whole_from_ns = self._player.path.newest.stamp_ns
         if request == 'stop':
@@ -245,6 +259,7 @@ class Follower:
             self._from_speed = self._speed
         if request == 'discard':
             self._player.path.overflowed = self._went_alone = False
+            self._joins = True
 
     def _is_whole(self) -> bool:
         """Whether all that was commanded in the silence has come; what is lost beyond that lies within one hold."""
@@ -262,9 +277,11 @@ class Follower:
     def _is_caught_up(self, now_ns: int, late_ns: int) -> bool:
         outage = self.config.outage
         if self._asked == 'discard':
-            return now_ns > self._started_ns and self._player.joined
+            self._joins = not (now_ns > self._started_ns and self._player.joined)
+            return not self._joins
         after_first = now_ns - self._started_ns >= outage.first_seconds * NANOSECONDS
-        return after_first and late_ns <= outage.joined * NANOSECONDS
+        back = self._player.off <= outage.joined_distance  # else the rest of a way back would be made at full speed
+        return after_first and back and late_ns <= outage.joined * NANOSECONDS
 
     def _fade(self, now_ns: int) -> float:
         """Return the share of speed that is left this long after the last valid command."""

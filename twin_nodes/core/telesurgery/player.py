@@ -48,6 +48,11 @@ class Player:
         self._nominal = position
         self._offset: Vector = (0.0, 0.0, 0.0)
 
+    @property
+    def off(self) -> float:
+        """How far the robot is from where the path has it [m]: what a way back or a mended path has left."""
+        return math.hypot(*self._offset)
+
     def _place(self, playhead: int) -> tuple[Vector, Quaternion, float, bool]:
         """Return position, orientation and jaw of the path, predicted within bounds where it ends."""
         position, quat, command = self.path.at(playhead)

@@ -1,4 +1,4 @@
-"""An attacker on the path: turns bits, cuts, replays and makes up datagrams, seeded."""
+"""An attacker on the path: turns bits, cuts, replays, makes up datagrams and floods, seeded."""
 
 from collections import deque
 
@@ -21,7 +21,7 @@ class Attacker:
         self._config = config
         self._rng = stream(seed, direction, 9)
         self._seen: deque[bytes] = deque(maxlen=MEMORY)
-        self.counts = {'flip': 0, 'truncate': 0, 'replay': 0, 'forge': 0}
+        self.counts = {'flip': 0, 'truncate': 0, 'replay': 0, 'forge': 0, 'flood': 0}
 
     def act(self, datagram: bytes) -> list[bytes]:
         """Return what leaves in place of a datagram: it or its damaged self, then what the attacker adds."""
@@ -38,6 +38,9 @@ class Attacker:
         if forge < self._config.forge:
             self.counts['forge'] += 1
             out.append(self._forge(datagram))
+        for _ in range(self._config.flood):
+            self.counts['flood'] += 1
+            out.append(self._forge(datagram, kept=12))
         self._seen.append(datagram)
         return out
 
@@ -47,7 +50,7 @@ class Attacker:
         turned[int(self._rng.integers(0, len(turned)))] ^= 1 << int(self._rng.integers(0, 8))
         return bytes(turned)
 
-    def _forge(self, datagram: bytes) -> bytes:
-        """The head of a true datagram, as long as it was, with content of the attacker."""
-        head = datagram[: min(20, len(datagram))]
-        return head + self._rng.bytes(max(len(datagram) - len(head), 0))
+    def _forge(self, datagram: bytes, kept: int = 20) -> bytes:
+        """The first bytes of a true datagram, as long as it was, with content of the attacker."""
+        head = datagram[:kept]
+        return head + self._rng.bytes(len(datagram) - len(head))

@@ -159,6 +159,7 @@ class AttackConfig:
     truncate: float = setting('Share of packets cut short.', 0.0, minimum=0.0, maximum=1.0)
     replay: float = setting('Share of packets after which an older one is sent again.', 0.0, minimum=0.0, maximum=1.0)
     forge: float = setting('Share of packets after which a made-up one is sent.', 0.0, minimum=0.0, maximum=1.0)
+    flood: int = setting('Made-up packets that are sent with each.', 0, minimum=0, maximum=1000)
 
 
 @dataclass(frozen=True)

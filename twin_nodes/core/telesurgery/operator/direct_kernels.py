@@ -34,6 +34,8 @@ def direct(
     task_config: Array,
     noise: Array,
     forward: NDArray[np.int64],
+    again: NDArray[np.int64],
+    forged: Array,
     backward: NDArray[np.int64],
     tips: Array,
 ) -> int:
@@ -47,6 +49,8 @@ def direct(
         task_config: TaskConfig.parameters().
         noise: Shape (n, 8).
         forward: Step at which the command of each step arrives, -1 for never, shape (n,).
+        again: Command that an attacker lets be applied once more after each, -1 for none, shape (n,).
+        forged: Increment that he adds after each [m], shape (n, 3).
         backward: Step at which the picture of each step arrives, -1 for never, shape (n,).
         tips: Filled with the hand and the tip of each step, shape (n, 6).
     """
@@ -73,7 +77,9 @@ def direct(
             sent = order[at]
             at += 1
             for axis in range(3):
-                tip[axis] += steps[sent, axis]
+                tip[axis] += steps[sent, axis] + forged[sent, axis]
+                if again[sent] >= 0:
+                    tip[axis] += steps[again[sent], axis]
             newest = sent * STEP
             if sent > jaw_stamp:
                 jaw, jaw_stamp = steps[sent, 3], sent

@@ -40,6 +40,10 @@ class TrialResult:
         modes: Share of time in each mode.
         lag: Mean lag of the robot behind the hand [s].
         completed: How often the robot completed by itself what it carried.
+        hold_longest: Longest that the robot moved after a valid command without another, in any mode [s].
+        felt: Steps in which a fixture was felt or the passivity controller worked.
+        forged_refused: Datagrams of an attacker, or damaged by him, that were refused.
+        forged_applied: Those that were not.
     """
 
     transfer: Transfer
@@ -53,6 +57,10 @@ class TrialResult:
     modes: dict[str, float] = field(default_factory=dict)
     lag: float = 0.0
     completed: int = 0
+    hold_longest: float = 0.0
+    felt: int = 0
+    forged_refused: int = 0
+    forged_applied: int = 0
 
     @property
     def moved(self) -> bool:
