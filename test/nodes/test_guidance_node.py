@@ -16,7 +16,9 @@ from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import inverse
 from twin_nodes.core.geometry.ties import TipShare
+from twin_nodes.core.guidance.force_profile import ForceProfile
 from twin_nodes.core.simulate.shapes import superellipsoid
+from twin_nodes.io.force_profiles import write_force_profile
 from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, stamp_to_ns
@@ -266,6 +268,9 @@ def test_anatomy_said_again_and_again_makes_no_new_publishers(start, probe, cach
     [
         ({'guard': ['a'], 'near_distances': [0.1, 0.2]}, 'near_distances has 2 entries for 1 guarded'),
         ({'guard': ['a'], 'plan.structure': 'a'}, 'a plan is to be reached'),
+        ({'force.profile': 'p.yaml'}, 'go together: give both'),
+        ({'guard': ['a'], 'force.profile': 'p.yaml', 'force.structure': 'b'}, 'none of guard'),
+        ({'force.profile': 'no.yaml', 'force.structure': 'b'}, 'cannot be read'),
         ({'near_distances': [-0.1], 'guard': ['a']}, 'below its minimum'),
         ({'advisor.guidance.tool.shaft_length': 0.1}, 'must be a unit vector'),
         ({'grid_spacing': 1e-6}, 'below its minimum'),
@@ -513,6 +518,41 @@ def test_a_fixture_pushes_the_tip_out_and_lets_go_when_the_advice_is_withdrawn(s
     assert abs(force[0]) < 0.2 * force[1] and abs(force[2]) < 0.2 * force[1]
     assert 0.0 <= min(message.data for message in scales) <= 1.0
     probe.until(lambda: not force_of(wrenches[-1]).any(), guided.node, what='no force without poses')
+
+
+def test_the_measured_force_is_held_against_its_profile(start, probe, cache, tmp_path):
+    depths = np.linspace(0.0, 0.02, 21)
+    table = 500.0 * depths[:, None]
+    write_force_profile(tmp_path / 'p.yaml', ForceProfile(depths, np.array([0.01]), table, table))
+    guided = Guided(
+        start, probe, cache, force__profile=str(tmp_path / 'p.yaml'), force__structure='nerve',
+        force__limits__dwell=0.02, advisor__stale_after=5.0,
+    )  # fmt: skip
+    expected = probe.listen(WrenchStamped, 'guidance/force/expected')
+    residual = probe.listen(WrenchStamped, 'guidance/force/residual')
+    there = tip_at(0.0, 0.016, 0.0)  # 4 mm deep
+    guided.ready(there)
+    guided.until(lambda: expected and abs(force_of(expected[-1])[1] - 2.0) < 0.2, there, 'the expected force')
+
+    def feel(newton, frame='anatomy'):
+        message = WrenchStamped()
+        message.header.stamp, message.header.frame_id = ns_to_stamp(guided.streams.stamp_ns), frame
+        message.wrench.force.y = newton
+        probe.say('drill/measured_cf', message)
+
+    def codes():
+        values = [{pair.key: pair.value for pair in status.values} for message in guided.events
+                  for status in message.status if status.name == 'guidance: force']  # fmt: skip
+        return [value['code'] for value in values]
+
+    guided.until(lambda: feel(2.1) or len(residual) > 5, there, 'forces beside the profile')
+    assert abs(force_of(residual[-1])[1] - 0.1) < 0.2 and residual[-1].header.frame_id == 'anatomy'
+    assert codes() == []
+    guided.until(lambda: feel(6.0) or 'FORCE_OFF_PROFILE' in codes(), there, 'the force that is off')
+    guided.until(lambda: feel(2.0) or codes()[-1] == 'OK', there, 'the force that is back')
+    guided.until(lambda: feel(20.0) or 'FORCE_HIGH' in codes(), there, 'too much force')
+    feel(2.0, frame='somewhere')
+    probe.until(lambda: guided.node.health.counters.get('FRAME_MISMATCH', 0), guided.node, what='the refusal')
 
 
 def test_the_chosen_route_draws_the_tip_back_and_a_route_of_another_frame_is_refused(start, probe, cache):

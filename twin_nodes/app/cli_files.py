@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from twin_nodes.app import cli_camera, cli_link, cli_material, cli_stiffness
+from twin_nodes.app import cli_camera, cli_force, cli_link, cli_material, cli_stiffness
 
 igtl = typer.Typer(help='OpenIGTLink tools.', no_args_is_help=True)
 calibrate = typer.Typer(help='Calibrate a tool from a recording.', no_args_is_help=True)
@@ -213,6 +213,7 @@ def register_points(
 
 
 cli_camera.add_to(calibrate)
+cli_force.add_to(calibrate)
 cli_material.add_to(calibrate)
 cli_stiffness.add_to(calibrate)
 

@@ -382,6 +382,32 @@ CODES: dict[str, CodeEntry] = {
         'There is none of that name, its file is damaged, or it was learned from another mesh, law, support or gravity.',
         'Learn it again with `twin reduce CASE --at X Y Z --settings FILE` and the settings of the node.',
     ),
+    'REDUCED_ELSEWHERE': CodeEntry(
+        'the jaws closed where no reduced model was learned',
+        'Their tip is farther from each learned patch than `haptics.max_offset`. The full model speaks, at its own rate.',
+        'Learn that place too: `twin reduce CASE --at X Y Z --name NAME`.',
+    ),
+    'REDUCED_OUTSIDE': CodeEntry(
+        'the tissue is moved beyond what the reduced model has learned',
+        'It is pulled or turned farther, or in another way, than while it was learned. The full model speaks.',
+        'Learn it with a greater --reach or --turn.',
+    ),
+    'REDUCED_APART': CodeEntry(
+        'the tissue lies elsewhere than the reduced model says',
+        'A cloud, a cut, pressure or another tool has moved it, or the jaws hold other nodes. The full model speaks.',
+        'It ends when both agree again; `haptics.max_apart` is the limit.',
+    ),
+    'REDUCED_NO_FRAME': CodeEntry(
+        'there is no young frame of the full model to stand in',
+        'The reduced model has no answer, and no `anatomy/reaction/<tool>` came within `max_age`.',
+        'Run anatomy_node with deforming.enabled and this tool in deforming.tools.',
+    ),
+    'FORCE_HIGH': CodeEntry(
+        'the tissue is pulled or pushed too hard',
+        'The force by the model of the organ (haptics), or the measured one beside a profile (guidance), is above '
+        'its `alarm_force`.',
+        'Ease off; where the tissue is stiffer or softer than assumed, learn its stiffness, or measure its profile.',
+    ),
     'TRAINING_REFUSED': CodeEntry(
         'the reduced model cannot be learned from these states',
         'Too few solved states, some that did not converge, a contact that never moves, or loads it does not know.',
@@ -402,6 +428,17 @@ CODES: dict[str, CodeEntry] = {
         'the burr is beyond the planned surface',
         'At the predicted pose it is in what must stay; `overcut_mm3` of `guidance/depth` is what was cut there.',
         'Withdraw. Look at the registration if this comes too early: `twin register check`.',
+    ),
+    'FORCE_OFF_PROFILE': CodeEntry(
+        'the measured force is not that of the profile',
+        'At this depth and speed the table expects another force, by more than `force.limits.tolerance` and `share`.',
+        'Another tissue, a slipped registration, a hard contact of the shaft, or a drifting sensor: look before going '
+        'on. Measure the profile anew with `twin calibrate force` if it is of another tool.',
+    ),
+    'FORCE_TABLE_REFUSED': CodeEntry(
+        'recorded strokes or forces cannot be used',
+        'A column is missing, a cell is no number, times do not ascend, or too little of going in was recorded.',
+        'See the message; columns are depth_m or depth_mm, force_n, and speed_m_s or t_s.',
     ),
     'LATENCY_TOO_LONG': CodeEntry(
         'poses are too old to be predicted up to now',

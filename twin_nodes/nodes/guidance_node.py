@@ -28,11 +28,13 @@ from twin_nodes.core.guidance.fixtures.config import FixtureConfig
 from twin_nodes.core.guidance.prediction.latency import LatencyEstimate
 from twin_nodes.core.guidance.zones import ZoneEvent
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.force_profiles import read_force_profile
 from twin_nodes.io.grids import cached_grid, user_cache
 from twin_nodes.ros.checked import checked_pose, checked_tie
 from twin_nodes.ros.conversions import pose_stamped, pose_with_covariance
 from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
+from twin_nodes.ros.guidance_force import ForceGuideConfig, GuidanceForce
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
 from twin_nodes.ros.guidance_plan import GuidancePlan, PlanConfig
@@ -70,6 +72,7 @@ class GuidanceNodeConfig:
     fixtures: FixtureConfig = group(FixtureConfig)
     plan: PlanConfig = group(PlanConfig)
     task: TaskGuideConfig = group(TaskGuideConfig)
+    force: ForceGuideConfig = group(ForceGuideConfig)
 
     def __post_init__(self) -> None:
         """Check the relations between the settings."""
@@ -77,6 +80,8 @@ class GuidanceNodeConfig:
             raise ConfigError(f'near_distances has {len(self.near_distances)} entries for {len(self.guard)} guarded')
         if self.plan.structure in self.guard:
             raise ConfigError(f'{self.plan.structure!r} is guarded and the planned surface: a plan is to be reached')
+        if self.guard and self.force.structure and self.force.structure not in self.guard:
+            raise ConfigError(f'force.structure={self.force.structure!r} is none of guard={list(self.guard)}: add it')
 
 
 class GuidanceNode(Node):
@@ -115,6 +120,14 @@ class GuidanceNode(Node):
             if self.config.task.enabled
             else None
         )
+        self._force = (
+            GuidanceForce(
+                self, self.health, self.config.force, read_force_profile(self.config.force.profile), tool,
+                self.config.anatomy_frame, radius, self._advisor.changes, self._events,
+            )
+            if self.config.force.profile
+            else None
+        )  # fmt: skip
         self._guarded = GuardedStructures(
             self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field,
             self._on_plan,
@@ -140,6 +153,8 @@ class GuidanceNode(Node):
         self._plan.reset()
         if self._task is not None:
             self._task.reset()
+        if self._force is not None:
+            self._force.reset()
         self._latency.reset()
         if self._fixtures is not None:
             self._fixtures.reset()
@@ -223,6 +238,8 @@ class GuidanceNode(Node):
             )
         if self._fixtures is not None:
             self._fixtures.watch(structures)
+        if self._force is not None:
+            self._force.watch({structure.name: structure.grid for structure in structures})
         self._publish(self._advisor.set_structures(structures))
 
     def _on_plan(self, planned: Field) -> None:
@@ -273,6 +290,8 @@ class GuidanceNode(Node):
         if self._fixtures is not None:
             self._fixtures.update(advice)
         self._plan.update(advice)
+        if self._force is not None:
+            self._force.update(advice)
         self._report(advice)
         self._measure_latency(advice.stamp_ns)
 

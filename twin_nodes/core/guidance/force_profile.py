@@ -5,7 +5,7 @@ measured profiles in place of a linear spring). Coming out is never above going 
 observer of `fixtures.mixer` may be put behind it for what sampling leaves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -39,6 +39,15 @@ class ForceConfig:
     cut_drop: float = setting(
         'Share of the largest force by which it falls when tissue gives way.', 0.3, minimum=0.05, maximum=0.95
     )
+    tolerance: float = setting(
+        'A measured force leaves the profile when it is off by this and by `share`, or by 3 σ of the table if that is '
+        'more.', 0.5, unit='N', minimum=0.0, maximum=50.0,
+    )  # fmt: skip
+    share: float = setting('Share of the expected force that it may be off besides.', 0.2, minimum=0.0, maximum=2.0)
+    dwell: float = setting(
+        'How long it must be off, or back, before that is said; too much force is said at once.', 0.1, unit='s',
+        minimum=0.0, maximum=5.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,7 @@ class ForceProfile:
         speeds: Ascending, of the tip along its way [m/s], shape (m,).
         entering: Force against the tip while it goes in [N], shape (n, m).
         leaving: The same while it comes out [N], shape (n, m); nowhere above `entering`.
+        sigma: Root mean square of what the strokes were off the table [N].
 
     Raises:
         ConfigError: shapes that do not agree, an order that is none, NaN, or leaving above entering.
@@ -59,6 +69,7 @@ class ForceProfile:
     speeds: Array
     entering: Array
     leaving: Array
+    sigma: float = 0.0
 
     def __post_init__(self) -> None:
         shape = (len(self.depths), len(self.speeds))
@@ -66,6 +77,8 @@ class ForceProfile:
             raise ConfigError(f'forces must have shape {shape}, got {self.entering.shape} and {self.leaving.shape}')
         if not all(np.isfinite(part).all() for part in (self.depths, self.speeds, self.entering, self.leaving)):
             raise ConfigError('force profile has NaN or Inf')
+        if not 0.0 <= self.sigma < np.inf:
+            raise ConfigError(f'sigma={self.sigma} N of a force profile must be a number of at least 0')
         if len(self.depths) < 2 or not (np.diff(self.depths) > 0.0).all() or not (np.diff(self.speeds) > 0.0).all():
             raise ConfigError('depths (at least two) and speeds of a force profile must ascend')
         if (self.leaving > self.entering + 1e-12).any() or (self.leaving < 0.0).any():
@@ -143,11 +156,14 @@ def identify_profile(
         raise DegenerateGeometryError(f'{entering.sum()} samples of going in, at least {_LEAST_SAMPLES} are needed')
     grid = np.linspace(0.0, float(depth.max()), bins + 1)
     steps = np.unique(np.quantile(np.abs(speed[entering]), (np.arange(paces) + 0.5) / paces))
+    steps = steps[np.concatenate([[True], np.diff(steps) > _STILL])]  # paces that one cannot tell apart are one
     first = _cells(grid, steps, depth[entering], speed[entering], force[entering])
     second = first
     if leaving.sum() >= _LEAST_SAMPLES:
         second = np.minimum(first, _cells(grid, steps, depth[leaving], -speed[leaving], force[leaving]))
-    return ForceProfile(grid, steps, first, second)
+    table = ForceProfile(grid, steps, first, second)
+    off = [table.force(d, v) - f for d, v, f in zip(depth, speed, force, strict=True) if d > 0.0 and abs(v) > _STILL]
+    return replace(table, sigma=float(np.sqrt(np.mean(np.square(off)))))
 
 
 def _cells(grid: Array, steps: Array, depth: Array, pace: Array, force: Array) -> Array:

@@ -38,7 +38,7 @@ class MovingSurface:
                 f'{surface.report.bad_edges} inconsistent; inside cannot be told from outside. Repair it',
                 code='ANATOMY_REFUSED',
             )
-        self.name = surface.name
+        self.name, self._rest = surface.name, surface
         count, number = len(surface.triangles), len(surface.vertices)
         levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
         top = max(0, levels - _BLOCK)
@@ -84,6 +84,10 @@ class MovingSurface:
             )
         self._may_move = self._checked_motion(vertices) if moved > self._may_move else self._may_move - moved
         moving_kernels.place(vertices, spread, tree, *self._blocks)
+
+    def at_rest(self) -> 'MovingSurface':
+        """Return another one, as the surface was at the beginning."""
+        return MovingSurface(self._rest)
 
     def _checked_motion(self, vertices: Array) -> float:
         """Return by how much the vertices may move before the volume is looked at again [m]; refuse one inside out.
