@@ -18,6 +18,7 @@ from twin_nodes.core.robot.published import published_model
 from twin_nodes.io.results import read_result
 from twin_nodes.nodes.calibration_node import CalibrationNode
 from twin_nodes.nodes.robot_node import RobotNode
+from twin_nodes.nodes.simulated_robot_node import SimulatedRobotNode, placed_at
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance
 from twin_nodes.ros.crtk import joint_state
 from twin_nodes.ros.qos import LATCHED
@@ -31,7 +32,7 @@ COVARIANCE = np.diag([4e-8] * 3 + [4e-6] * 3)
 DEEP = QoSProfile(depth=1000)
 STEP_NS = 40_000_000
 QUICK = {
-    'mode': 'robot', 'robot__arm': 'PSM1', 'robot__joints__max_age': 10.0, 'streams__session__clocks_agree': True,
+    'mode': 'robot', 'robot__arm': 'PSM1', 'streams__session__clocks_agree': True,
     'streams__session__least': 6.0, 'streams__session__assess': 1.0, 'streams__session__improve': 0.0,
 }  # fmt: skip
 
@@ -95,6 +96,31 @@ def test_the_base_is_tied_to_the_tracker_with_the_joint_that_is_off(start, probe
     response = node._robot._on_restart(Trigger.Request(), Trigger.Response())
     assert response.success
     probe.until(lambda: tie_from(bases[-1], frame='tracker').withdrawn, node, what='the withdrawal')
+
+
+def test_simulated_arm_tracker_calibration_and_mirror_find_the_base_together(start, probe):
+    bases = probe.listen_latched(PoseWithCovarianceStamped, 'calibration/PSM1_base')
+    poses = probe.listen(PoseWithCovarianceStamped, 'PSM1/filtered_cp', DEEP)
+    arms = start(
+        SimulatedRobotNode, arms=['PSM1'], bases=[0.09, -0.02, 0.15, 0.0, 0.0, 0.0], task='sweep', bodies=['marker'],
+        rate_hz=50.0, speed=2.0, arm__joint_offsets=[0.0, 0.0, 0.004, 0.0, 0.0, 0.0], arm__wrist_slack=0.0,
+    )  # fmt: skip
+    calibration = start(
+        CalibrationNode, mode='robot', tool='marker', robot__arm='PSM1', robot__body_topic='measured_cp',
+        robot__body_type='PoseStamped', streams__session__clocks_agree=True, streams__session__least=6.0,
+    )  # fmt: skip
+    nodes = (arms, calibration, start(RobotNode, arms=['PSM1']))
+
+    def placed():
+        return poses and poses[-1].header.frame_id == 'tracker'
+
+    probe.until(placed, *nodes, what='the tip in the tracker', deadline_s=60.0)
+    base = inverse(placed_at(arms.config.tracker)) @ arms.arms[0].base
+    assert tie_from(bases[-1], frame='tracker').pose[:3, 3] == pytest.approx(base[:3, 3], abs=5e-4)
+    probe.until_code('calibration: state', 'ROBOT_OFFSET', *nodes)
+    assert 'joint 3 (insertion) looks off' in probe.status('calibration: state').message
+    assert probe.status('robot: base PSM1').message.startswith('placed in tracker')
+    assert not calibration.health.counters
 
 
 def test_robot_node_takes_the_place_of_the_base_and_gives_it_up(start, probe):

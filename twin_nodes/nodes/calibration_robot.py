@@ -34,6 +34,13 @@ ASKED = 'move all joints through half their range, the wrist about two axes'
 
 
 @dataclass(frozen=True)
+class PairedJointsConfig(JointsConfig):
+    """Joint states that are paired with poses by their stamps: what waited while the base was solved for counts."""
+
+    max_age: float = setting('Older messages are not used.', 10.0, unit='s', minimum=0.001, maximum=60.0)
+
+
+@dataclass(frozen=True)
 class RobotBaseConfig:
     """Settings of the mode robot."""
 
@@ -42,7 +49,7 @@ class RobotBaseConfig:
     tip: str = setting('Link that the body is fixed to; empty for the tip of the model.', '')
     body_topic: str = setting('Last part of the topic of the poses of the body.', 'filtered_cp')
     body_type: str = setting('Type of the poses of the body.', 'PoseWithCovarianceStamped', choices=tuple(KINDS))
-    joints: JointsConfig = group(JointsConfig)
+    joints: PairedJointsConfig = group(PairedJointsConfig)
     registration: BaseRegistrationConfig = group(BaseRegistrationConfig)
 
 

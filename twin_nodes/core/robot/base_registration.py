@@ -3,7 +3,8 @@
 base_T_tip(q + δ) · tip_T_marker = base_T_reference · reference_T_marker. Without offsets this is the robot-world
 equation A X = Z B; its solution is the start. Offsets of joints are then added one at a time, the one that explains
 most first, while Schwarz's criterion (1978) gains; a joint whose offset only moves base or marker, as that of the
-first or last axis, cannot be told and is named. Weighted least squares with Huber's weights (1964).
+first or last axis, cannot be told and is named. Weighted least squares with Huber's weights (1964). What follows each
+other is alike where the cables of a wrist hang behind: the samples count as many as are independent (Geyer 1992).
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class _Fit:
     cost: float
     position_rms: float
     rotation_rms: float
+    repeats: float  # samples that count as one
 
 
 def register_base(
@@ -111,7 +113,7 @@ def register_base(
 
     Args:
         chain: The arm.
-        positions: Joint positions [rad or m], shape (n, m).
+        positions: Joint positions in the order of time [rad or m], shape (n, m).
         reference_T_marker: Poses of a body fixed to the tip, in the tracker or camera, at the same instants [m], shape
             (n, 4, 4).
         config: Limits.
@@ -141,7 +143,7 @@ def register_base(
             for joint in free
         ]
         better = min(trials, key=lambda trial: trial[0].cost, default=None)
-        if better is None or best.cost - better[0].cost < config.evidence:
+        if better is None or best.cost - better[0].cost < config.evidence * better[0].repeats:
             break
         best = better[0]
         chosen.append(better[1])
@@ -178,9 +180,11 @@ class _Problem:
         count = 6.0 * len(error)
         cost = 3.0 * len(error) * 2.0 * float(np.log(scale[0]) + np.log(scale[3])) + len(step) * float(np.log(count))
         rms = np.sqrt(np.average(error**2, axis=0, weights=weights))
+        repeats = max(_repeats(weights[:, None] * error[:, part]) for part in (slice(0, 3), slice(3, 6)))
         return _Fit(
-            marker, base, offsets, covariance, cost, float(np.linalg.norm(rms[:3])), float(np.linalg.norm(rms[3:]))
-        )
+            marker, base, offsets, repeats * covariance, cost, float(np.linalg.norm(rms[:3])),
+            float(np.linalg.norm(rms[3:])), repeats,
+        )  # fmt: skip
 
     @staticmethod
     def _scale(error: Array) -> Array:
@@ -230,6 +234,18 @@ class _Problem:
         left = flat[:, 12:] - basis @ (basis.T @ flat[:, 12:])
         share = np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(flat[:, 12:], axis=0), 1e-12)
         return [joint for joint in joints if share[joint] < SEEN]
+
+
+def _repeats(error: Array) -> float:
+    """Return how many samples count as one: the integrated autocorrelation of residuals in the order of time (n, k)."""
+    count = len(error)
+    spectrum = np.abs(np.fft.rfft(error, 2 * count, axis=0)) ** 2
+    alike = np.fft.irfft(spectrum, axis=0)[:count].sum(axis=1)
+    if alike[0] <= 0.0:
+        return 1.0
+    pairs = (alike[: 2 * (count // 2)] / alike[0]).reshape(-1, 2).sum(axis=1)
+    ends = np.flatnonzero(pairs <= 0.0)  # Geyer's initial positive sequence
+    return max(1.0, 2.0 * float(pairs[: ends[0] if len(ends) else None].sum()) - 1.0)
 
 
 def _moved(pose: Array, step: Array) -> Array:
