@@ -1,10 +1,12 @@
 """What telesurgery is judged by, on made-up runs whose truth is known."""
 
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from twin_nodes.app.bench import telesurgery_kills
 from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figures_of, plan
 from twin_nodes.app.bench.telesurgery_live import crept
 from twin_nodes.app.bench.telesurgery_soak import Sample, memory_slope
@@ -118,3 +120,38 @@ def test_the_wall_stands_around_the_nerve():
     high, low = wall_clearances(np.array([[0.0, 0.0, 0.05], [0.0, 0.0, 0.0125]]))
     assert high > 0.01
     assert low < 0.0
+
+
+def test_a_series_that_is_stopped_keeps_what_it_found(monkeypatch, capsys):
+    """Ctrl-C and SIGTERM both come as KeyboardInterrupt while the series waits."""
+
+    class Sites:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def connect(self):
+            pass
+
+    def inflict(sites, fault, before):
+        assert 0.0 <= before <= telesurgery_kills.SPREAD_S
+        if len(told) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return Outcome(fault, 0.07)
+
+    told = []
+    monkeypatch.setattr(telesurgery_kills, 'TelesurgerySites', Sites)
+    monkeypatch.setattr(telesurgery_kills, '_inflict', inflict)
+    series = telesurgery_kills.kill_series(10, tell=lambda series, count: told.append((len(series.outcomes), count)))
+    assert told == [(1, 10), (2, 10), (3, 10)]
+    assert 'so far' in capsys.readouterr().err
+    figures = {figure.figure: figure for figure in figures_of(series, 10)}
+    assert figures['kill_hold_p999_ms'].ok
+    assert figures['kills'].value == 3.0
+    assert not figures['kills'].ok
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

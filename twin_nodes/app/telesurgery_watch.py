@@ -1,4 +1,8 @@
-"""Listens to both sites of a telesurgery and keeps what judges it, with the times at which each message was sent."""
+"""Listens to both sites of a telesurgery and keeps what judges it, with the times at which it was so.
+
+What moves is timed by the stamps of who moves it (the instant of a set point, of a step of the robot), what arrives by
+the instant at which it was passed on: neither depends on when this node is heard.
+"""
 
 from collections import deque
 from typing import Any
@@ -54,7 +58,7 @@ class Track:
 
 
 class TelesurgeryWatch(Node):
-    """Subscribes to what both sites publish; all times are those of sending, of this machine's clock.
+    """Subscribes to what both sites publish; all times are of this machine's clock.
 
     Args:
         arm: Name of the arm.
@@ -107,10 +111,10 @@ class TelesurgeryWatch(Node):
         return at.x, at.y, at.z
 
     def _into(self, track: Track) -> Any:
-        return lambda message, info: track.add(info['source_timestamp'], self._point(message))
+        return lambda message: track.add(stamp_to_ns(message.header.stamp), self._point(message))
 
-    def _on_said(self, message: JointState, info: dict[str, int]) -> None:
-        self.said.add(info['source_timestamp'], tuple(message.position[1:4]))
+    def _on_said(self, message: JointState) -> None:
+        self.said.add(stamp_to_ns(message.header.stamp), tuple(message.position[1:4]))
 
     def _on_come(self, message: JointState, info: dict[str, int]) -> None:
         self.come.add(info['source_timestamp'], tuple(message.position[1:4]))
@@ -122,7 +126,7 @@ class TelesurgeryWatch(Node):
         if self.shown.points:
             self.apart.append(float(np.linalg.norm(np.subtract(self.shown.points[-1], self._point(message)))))
 
-    def _on_force(self, message: WrenchStamped, _info: dict[str, int]) -> None:
+    def _on_force(self, message: WrenchStamped) -> None:
         force = message.wrench.force
         self.forces.append(float(np.linalg.norm([force.x, force.y, force.z])))
 
@@ -132,7 +136,7 @@ class TelesurgeryWatch(Node):
     def _on_asked(self, message: String, info: dict[str, int]) -> None:
         self.asked.append((info['source_timestamp'], message.data))
 
-    def _on_diagnostics(self, message: DiagnosticArray, _info: dict[str, int]) -> None:
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         for status in message.status:
             values = {item.key: item.value for item in status.values}

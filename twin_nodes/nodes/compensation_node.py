@@ -36,7 +36,7 @@ class CompensationNodeConfig:
     )
     replay_blind: bool = setting('Follower: replay although nobody says how far twin and reality are apart.', False)
     robot_silent: float = setting(
-        'Follower: a robot that says nothing for this long is let go; it begins anew where it then stands.', 0.1,
+        'Follower: a robot that says nothing for this long is let go; it begins anew where it then stands.', 0.08,
         unit='s', minimum=0.02, maximum=1.0,
     )  # fmt: skip
     max_deviation: float = setting(

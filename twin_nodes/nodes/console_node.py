@@ -143,7 +143,9 @@ class ConsoleNode(Node):
         At first for the robot to come to the hand; later as the settings say, and again to come when that is refused.
         """
         wait_ns = round(self.config.decide * NANOSECONDS)
-        if self._mode != 'hold' or now_ns - self._mode_ns < wait_ns or now_ns - self._asked_ns < _AGAIN_NS:
+        if self._mode != 'hold' or now_ns - self._mode_ns < wait_ns:
+            return
+        if self._asked_ns > self._mode_ns and now_ns - self._asked_ns < _AGAIN_NS:  # in this hold
             return
         wanted = self.config.resume if self._begun and (self._asked < TRIES) else 'discard'
         if self.config.resume != 'none' or not self._begun:

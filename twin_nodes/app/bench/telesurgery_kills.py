@@ -2,14 +2,19 @@
 
 Seven real processes on both sides of an emulated link: simulated hand, compensation and bridge of the surgeon's site,
 the emulator, bridge and compensation of the patient's site, simulated robot. While the hand goes round, one of them
-gets SIGKILL (and is started again) or SIGSTOP (and SIGCONT later), or the cable is cut and mended. Times are those of
-sending. The hold counts from the last command that the follower could use: the last one at its site, or the fault
-itself where that hits the follower's node or the robot.
+gets SIGKILL (and is started again) or SIGSTOP (and SIGCONT later), or the cable is cut and mended. Each fault begins as
+soon as the robot follows and moves again. The hold counts from the last command that the follower could use: the last
+one at its site, or the fault itself where that hits the follower's node or the robot; motion is that of the set points
+and of the robot, at their own stamps. Ctrl-C or SIGTERM ends the series, with the figures so far.
 """
 
+import contextlib
 import signal
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +25,22 @@ from twin_nodes.core.geometry.se3 import Array
 
 LINK = 'metro-vpn'
 SETTINGS = {
-    'console': {'task': 'circle', 'rounds': 4000, 'operator.near': 0.004, 'operator.max_speed': 0.03, 'touch': [],
-                'decide': 0.1},
+    'console': {'task': 'circle', 'rounds': 40_000, 'operator.near': 0.004, 'operator.max_speed': 0.02, 'touch': [],
+                'decide': 0.02},
     'simulated_robot': {'task': 'none'},
+    # short dwells of the modes, so that the next fault can follow soon; what makes the robot stand is that of the scene
+    'compensation': {**WITHOUT_ANATOMY, 'follower.outage.outage_after': 0.2, 'follower.outage.back_after': 0.05,
+                     'follower.outage.good_after': 0.1},
 }  # fmt: skip
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 AT_FOLLOWER = ('follower_compensation', 'robot')  # what hits these leaves the commands as they are
 MOVES = 0.005  # the robot must move before it can stop [m/s]
-BEFORE_S, FAULT_S, RECOVER_S = 0.2, 0.45, 90.0
+SPREAD_S, FAULT_S, RECOVER_S = 0.15, 0.35, 90.0
+MOVES_WITHIN_S = 1.0
+TRIES = 10
+SAID_LATE_S = 0.02  # a mode is said in its tick, whose set point has the stamp of the tick
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
+TELL_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -62,10 +74,11 @@ class Outcome:
 
 @dataclass
 class Series:
-    """All outcomes, and what could not be judged."""
+    """All outcomes, what could not be judged, and how long it took [s]."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     skipped: int = 0
+    seconds: float = 0.0
 
 
 def run(quick: bool = False) -> Iterator[dict[str, object]]:
@@ -77,8 +90,20 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
     Yields:
         Figures as mappings.
     """
-    for figure in figures_of(kill_series(24 if quick else 1000)):
+    count = 24 if quick else 1000
+    for figure in figures_of(kill_series(count, tell=_tell), count):
         yield vars(figure)
+
+
+def _tell(series: Series, count: int) -> None:
+    """Say how far it is, on stderr."""
+    done = len(series.outcomes)
+    if done % TELL_EVERY and done != count:
+        return
+    holds = 1e3 * np.array([outcome.hold for outcome in series.outcomes])
+    left = series.seconds / done * (count - done) / 60.0
+    text = f'{done} of {count}: hold p50 {np.nanmedian(holds):.0f} ms, worst {np.nanmax(holds):.0f} ms, '
+    print(f'{text}{int((holds > 100.0).sum())} late; {left:.0f} min left', file=sys.stderr, flush=True)
 
 
 def plan(count: int, seed: int = 1) -> list[Fault]:
@@ -99,36 +124,55 @@ def plan(count: int, seed: int = 1) -> list[Fault]:
     return faults
 
 
-def kill_series(count: int, *, rate: float = 200.0, seed: int = 1, until: object = None) -> Series:
-    """Run the series on real nodes.
+def kill_series(
+    count: int, *, rate: float = 200.0, seed: int = 1, tell: Callable[[Series, int], None] | None = None
+) -> Series:
+    """Run the series on real nodes; Ctrl-C and SIGTERM end it.
 
     Args:
         count: How many faults.
         rate: Commands and set points per second [Hz].
         seed: Seed of their order and moments.
-        until: Called before each fault; ends the series when true.
+        tell: Called after each fault.
     """
     rng = np.random.default_rng(seed)
     series = Series()
-    rates = {
-        'console': {'rate': rate},
-        # a short dwell between degraded and connected, so that the next fault can follow soon
-        'compensation': {'rate': rate, **WITHOUT_ANATOMY, 'follower.outage.good_after': 0.2},
-    }
-    settings = {name: {**SETTINGS.get(name, {}), **rates.get(name, {})} for name in {*SETTINGS, *rates}}
-    with TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
+    rates: dict[str, dict[str, Any]] = {'console': {'rate': rate}, 'compensation': {'rate': rate}}
+    settings = {name: {**values, **rates.get(name, {})} for name, values in SETTINGS.items()}
+    begin = time.monotonic()
+    with _interruptible(), TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
         sites.connect()
         for fault in plan(count, seed):
-            if callable(until) and until(series):
-                break
-            outcome = _inflict(sites, fault, BEFORE_S + 0.2 * rng.random())
-            if outcome is None:
-                series.skipped += 1
-                continue
+            outcome = _until_moved(sites, fault, rng, series)
+            series.seconds = time.monotonic() - begin
             series.outcomes.append(outcome)
+            if tell is not None:
+                tell(series, count)
             if not outcome.recovered:
                 break
     return series
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the series as Ctrl-C does, and both keep what was found."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print('stopped: figures of the faults so far', file=sys.stderr, flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _until_moved(sites: TelesurgerySites, fault: Fault, rng: np.random.Generator, series: Series) -> Outcome:
+    """Do a fault while the robot moves; one before which it stood is done again."""
+    for _ in range(TRIES):
+        outcome = _inflict(sites, fault, SPREAD_S * rng.random())
+        if outcome is not None:
+            return outcome
+        series.skipped += 1
+    return Outcome(fault, float('nan'), recovered=False)
 
 
 def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | None:
@@ -136,10 +180,9 @@ def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | 
     watch = sites.watch
     if not sites.spin_until(lambda: watch.mode == 'connected', RECOVER_S):
         return Outcome(fault, float('nan'), recovered=False)
+    sites.spin_until(lambda: watch.mode != 'connected' or _moves(sites), MOVES_WITHIN_S)
     sites.spin(before)
-    start_ns = watch.told.times[-1] - 150_000_000
-    if _speed(*watch.told.since(start_ns)) < MOVES or watch.mode != 'connected':
-        sites.spin(0.5)
+    if watch.mode != 'connected' or not _moves(sites):
         return None
     process = sites.process(fault.process)
     modes = len(watch.modes)
@@ -154,6 +197,11 @@ def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | 
     outcome = Outcome(fault, _hold(sites, fault, fault_ns), recovered=back)
     _judge_return(sites, outcome, fault_ns, modes)
     return outcome
+
+
+def _moves(sites: TelesurgerySites) -> bool:
+    told = sites.watch.told
+    return _speed(*told.since(told.times[-1] - 60_000_000)) >= MOVES
 
 
 def _names(watch: object, since: int) -> list[str]:
@@ -192,7 +240,7 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
     asked_ns = told[number][0]
     joined = min(((told[number + 1][0] - asked_ns) * 1e-9 if number + 1 < len(told) else 1.0), 1.0)
     times, points = watch.told.since(fault_ns)
-    asked = (asked_ns - fault_ns) * 1e-9 - 0.002  # a mode is said just after the set point of its tick
+    asked = (asked_ns - fault_ns) * 1e-9 - SAID_LATE_S
     still = (times > FAULT_S - 0.1) & (times < asked)
     if fault_is_of_robot(outcome.fault):
         still &= times > asked - 0.1  # the simulated robot starts anew at its home, and the set points there
@@ -211,23 +259,28 @@ def fault_is_of_robot(fault: Fault) -> bool:
     return fault.process == 'robot' and fault.kind == 'SIGKILL'
 
 
-def figures_of(series: Series) -> Iterator[Figure]:
-    """Return the figures of a series."""
+def figures_of(series: Series, count: int = 1) -> Iterator[Figure]:
+    """Return the figures of a series of so many faults."""
     found = [outcome for outcome in series.outcomes if np.isfinite(outcome.hold)]
     holds = 1e3 * np.array([outcome.hold for outcome in found])
-    count = len(found)
-    yield judge('kills', float(count), '', at_least=1.0)
-    if not count:
+    yield judge('kills', float(len(found)), '', at_least=float(count))
+    yield judge('kills_minutes', series.seconds / 60.0, 'min')
+    if not found:
         return
     yield judge('kill_hold_p50_ms', float(np.median(holds)), 'ms')
     yield judge('kill_hold_p999_ms', float(np.percentile(holds, 99.9)), 'ms', at_most=100.0)
     yield judge('kill_hold_worst_ms', float(holds.max()), 'ms')
-    yield judge('kill_holds_late', float((holds > 100.0).sum()), '', at_most=0.0, peer=f'{count} faults')
+    yield judge('kill_holds_late', float((holds > 100.0).sum()), '', at_most=0.0, peer=f'{len(found)} faults')
     for kind in ('SIGKILL', 'SIGSTOP', 'cut'):
         of_kind = [1e3 * outcome.hold for outcome in found if outcome.fault.kind == kind]
         yield judge(f'kills_{kind.lower()}', float(len(of_kind)), '')
         if of_kind:
             yield judge(f'kill_hold_{kind.lower()}_worst_ms', max(of_kind), 'ms', at_most=100.0)
+    for process in PROCESSES:
+        of_process = [1e3 * outcome.hold for outcome in found if outcome.fault.process == process]
+        if of_process:
+            worst = max(of_process)
+            yield judge(f'kill_hold_{process}_worst_ms', worst, 'ms', at_most=100.0, peer=f'{len(of_process)} faults')
     crept = [outcome for outcome in found if outcome.crept > 5e-5]
     yield judge('kill_moved_without_request', float(len(crept)), '', at_most=0.0)
     yield judge('kill_reconnect_step_mm', 1e3 * max(o.step for o in found), 'mm', at_most=STEP_LIMIT_MM)

@@ -117,7 +117,9 @@ def crept(watch: TelesurgeryWatch) -> float:
         if mode != 'hold' or at < start:
             continue
         times, points = watch.told.since(at)
-        inside = times < (end - at) * 1e-9 - 0.002  # a mode is said just after the set point of its tick
+        inside = (
+            times < (end - at) * 1e-9 - 0.02
+        )  # a mode is said in its tick, whose set point has the stamp of the tick
         if inside.sum() > 1:
             worst = max(worst, float(np.linalg.norm(points[inside] - points[inside][0], axis=1).max()))
     return worst
