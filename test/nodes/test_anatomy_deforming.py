@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import WrenchStamped
 from patient_streams import (
     COVARIANCE,
     PATIENT_T_ANATOMY,
@@ -20,6 +21,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.app.build import build
+from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import inverse, make_transform, transform_points
@@ -67,6 +69,7 @@ class Deformed:
         self.nodes = probe.listen(PointCloud2, 'anatomy/nodes', LATCHED)
         self.targets = probe.listen(PointCloud2, 'anatomy/targets', LATCHED)
         self.surfaces = probe.listen(MarkerArray, 'anatomy/surface', LATCHED)
+        self.reactions = probe.listen(WrenchStamped, 'anatomy/reaction/drill')
         quick = {'patches': 30, 'inner_patches': 8, 'modes': 30}
         self.node = start(
             AnatomyNode, case=str(case), deforming__enabled=True,
@@ -120,6 +123,10 @@ class Deformed:
         cloud = array_from_cloud(self.nodes[-1])
         return np.stack([cloud[name] for name in ('dx', 'dy', 'dz')], axis=1)
 
+    def felt(self):
+        force = self.reactions[-1].wrench.force
+        return np.array([force.x, force.y, force.z])
+
     def cloud(self, points, frame='anatomy'):
         """Say points seen now."""
         packed = np.zeros(len(points), [(name, np.float32) for name in 'xyz'])
@@ -162,9 +169,17 @@ def test_a_grasp_moves_the_tissue_the_lesion_and_the_surfaces(start, probe, case
     deformed.until(lambda: deformed.held() >= 4, end, 'the diagnostics')
     values = probe.values('anatomy: deforming')
     assert {'status', 'ms', 'ms_median', 'residual', 'iterations', 'volume_change_percent'} <= values.keys()
-    assert probe.values('anatomy: targets')['0'] == 'lesion'
+    nodes, model = deformed.node.deforming.session.held, deformed.node.deforming.session.body.model
+    exact = model.solve(Loads(nodes, deformed.mesh.nodes[nodes] + [0.0, -0.015, 0.0]))
+    force = model.force(exact.positions)[nodes].sum(axis=0)  # the tissue pulls back
+    assert force[1] > 0.1
+    deformed.until(
+        lambda: np.linalg.norm(deformed.felt() - force) < 0.03 * np.linalg.norm(force), end, 'the force of the tissue'
+    )
+    assert deformed.reactions[-1].header.frame_id == 'anatomy'
     probe.say('drill/grasp', Bool(data=False), 1)
     deformed.until(lambda: np.abs(deformed.displacement()).max() < 1e-4, end, 'the return')
+    deformed.until(lambda: not deformed.felt().any(), end, 'no force')
 
 
 @pytest.mark.parametrize('frame', ['anatomy', 'patient', 'tracker'])
@@ -335,7 +350,11 @@ def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
         return not len(targets_from(deformed.targets[-1])[0])
 
     probe.until(cut, deformed.node, what='the cut')
-    probe.until(lambda: 'taken away: lesion' in probe.status('anatomy: targets').message, deformed.node, what='so said')
+    probe.until(
+        lambda: probe.status('anatomy: targets') and 'taken away: lesion' in probe.status('anatomy: targets').message,
+        deformed.node,
+        what='so said',
+    )
     probe.until(lambda: len(deformed.surfaces[-1].markers[0].points) != whole, deformed.node, what='the surface')
 
     def settled():

@@ -42,6 +42,7 @@ ROOM: dict[str, dict[str, Any]] = {
         'advisor.guidance.tool.shaft_radius': 0.001,
         'advisor.guidance.tool.shaft_direction': [0.0, 0.0, 1.0],
     },
+    'haptics': {'case': 'case', 'tool': TOOL},
     'respiration': {'markers': ['chest', 'belly']},
     'route': {
         'skin': 'bone',

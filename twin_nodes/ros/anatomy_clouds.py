@@ -6,6 +6,7 @@ from sensor_msgs.msg import PointCloud2
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array
+from twin_nodes.ros.conversions import stamp_to_ns
 
 MAX_BYTES = 480_000
 
@@ -18,6 +19,9 @@ def _floats(*names: str, last: str) -> np.dtype:
 
 NODES_DTYPE = _floats('x', 'y', 'z', 'dx', 'dy', 'dz', 'sigma', last='node')
 TARGETS_DTYPE = _floats('x', 'y', 'z', *COVARIANCE_FIELDS, last='id')
+TOUCHED_DTYPE = np.dtype(
+    [(name, np.float32) for name in ('x', 'y', 'z', 'dx', 'dy', 'dz')] + [('node', np.uint32), ('in_span', np.uint8)]
+)
 _UPPER = np.triu_indices(3)
 
 
@@ -40,6 +44,44 @@ def nodes_clouds(stamp_ns: int, frame: str, positions: Array, displacement: Arra
     points['sigma'], points['node'] = sigma, np.arange(len(positions))
     most = MAX_BYTES // NODES_DTYPE.itemsize
     return [cloud_from_array(stamp_ns, frame, points[start : start + most]) for start in range(0, len(points), most)]
+
+
+def nodes_from(message: PointCloud2) -> tuple[int, np.ndarray, Array, Array]:
+    """Read a message of `anatomy/nodes`: stamp, nodes (k,), where they are [m] and their displacement [m], (k, 3).
+
+    Raises:
+        InputError: a field is missing, or NOT_FINITE.
+    """
+    points = array_from_cloud(message)
+    missing = sorted(set(NODES_DTYPE.names or ()) - set(points.dtype.names or ()))
+    if missing:
+        raise InputError(f'anatomy/nodes: no field {", ".join(missing)}')
+    positions, moved = (
+        np.stack([points[name].astype(float) for name in names], axis=1) for names in ('xyz', ('dx', 'dy', 'dz'))
+    )
+    if not (np.isfinite(positions).all() and np.isfinite(moved).all()):
+        raise InputError('anatomy/nodes: NaN or Inf', code='NOT_FINITE')
+    return stamp_to_ns(message.header.stamp), points['node'], positions, moved
+
+
+def touched_cloud(
+    stamp_ns: int, frame: str, nodes: np.ndarray, positions: Array, displacement: Array, *, in_span: bool
+) -> PointCloud2:
+    """Make a message of `haptics/<tool>/touched`: where nodes about the jaws are, and what told it.
+
+    Args:
+        stamp_ns: Of the pose of the tip, or of the frame of the full model.
+        frame: Of the anatomy.
+        nodes: Numbers in the mesh of the case, shape (s,).
+        positions: Where they are [m], shape (s, 3).
+        displacement: Of each from the scan [m], shape (s, 3).
+        in_span: Whether the reduced model told it; else the full one.
+    """
+    points = np.empty(len(nodes), TOUCHED_DTYPE)
+    for axis in range(3):
+        points['xyz'[axis]], points[f'd{"xyz"[axis]}'] = positions[:, axis], displacement[:, axis]
+    points['node'], points['in_span'] = nodes, in_span
+    return cloud_from_array(stamp_ns, frame, points)
 
 
 def targets_cloud(

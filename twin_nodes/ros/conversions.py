@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseArray, PoseStamped, PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseArray,
+    PoseStamped,
+    PoseWithCovarianceStamped,
+    TransformStamped,
+    WrenchStamped,
+)
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
@@ -197,6 +205,15 @@ def pose_array(stamp_ns: int, frame: str, places: Array) -> PoseArray:
     """Make a message of positions [m] (n, 3) that have no orientation of their own."""
     message = PoseArray(poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in places.tolist()])
     message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
+    return message
+
+
+def wrench_stamped(stamp_ns: int, frame: str, force: Array, torque: Array) -> WrenchStamped:
+    """Make a WrenchStamped: force [N] and torque [Nm], shape (3,) each."""
+    message = WrenchStamped()
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame
+    for part, values in ((message.wrench.force, force), (message.wrench.torque, torque)):
+        part.x, part.y, part.z = (float(value) for value in values)
     return message
 
 

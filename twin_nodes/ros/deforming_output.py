@@ -1,6 +1,7 @@
 """What a deforming anatomy says: `anatomy/nodes`, `anatomy/targets`, `anatomy/surface`, and how the solver fares."""
 
 import numpy as np
+from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
@@ -13,13 +14,14 @@ from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import MAX_BYTES, NODES_DTYPE, nodes_clouds, targets_cloud
+from twin_nodes.ros.conversions import wrench_stamped
 from twin_nodes.ros.deformed_surfaces import DeformedSurfaces
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.marker_bytes import marker_array_bytes
 from twin_nodes.ros.moved_surface import MOVED
 from twin_nodes.ros.moved_vertices import MovedVertices
 from twin_nodes.ros.progress import ProgressOutput, is_replay
-from twin_nodes.ros.qos import LATCHED, latched
+from twin_nodes.ros.qos import LATCHED, latched, measurement
 
 _STATES = {
     'converged': (OK, 'OK', 'at rest'),
@@ -69,6 +71,11 @@ class DeformingOutput:
             PointCloud2, MOVED, _several(self._vertices.messages, replay=self._replay)
         )  # fmt: skip
         self._progress = ProgressOutput(node, MOVED)
+        self._felt = dict.fromkeys(config.tools, False)
+        self._reactions = {
+            tool: node.create_publisher(WrenchStamped, f'anatomy/reaction/{tool}', measurement(replay=self._replay))
+            for tool in config.tools
+        }
         self._due_ns = self._vertices_due_ns = 0
         self._newest: Frame | None = None
         self._took_ms: list[float] = []
@@ -132,10 +139,20 @@ class DeformingOutput:
             frame.stamp_ns, self._frame, solution.positions, solution.displacement, frame.sigma
         ):  # fmt: skip
             self._nodes.publish(cloud)
+        self._publish_reactions(frame)
         ids = np.flatnonzero(frame.left)
         self._targets.publish(
             targets_cloud(frame.stamp_ns, self._frame, frame.targets[ids], frame.covariances[ids], ids)
         )  # fmt: skip
+
+    def _publish_reactions(self, frame: Frame) -> None:
+        """Say what each tool feels that holds tissue, and once that it holds none any more."""
+        for tool, publisher in self._reactions.items():
+            pull, felt = frame.pulled.get(tool), self._felt[tool]
+            self._felt[tool] = pull is not None
+            force, torque = (pull.force, pull.torque) if pull is not None else (np.zeros(3), np.zeros(3))
+            if pull is not None or felt:
+                publisher.publish(wrench_stamped(frame.stamp_ns, self._frame, force, torque))
 
     def _say(self, frame: Frame, took_ms: float | None) -> None:
         solution = frame.solution

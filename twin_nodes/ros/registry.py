@@ -8,6 +8,7 @@ CONFIGS: dict[str, str] = {
     'calibration_node': 'twin_nodes.nodes.calibration_node:CalibrationNodeConfig',
     'registration_node': 'twin_nodes.nodes.registration_node:RegistrationNodeConfig',
     'anatomy_node': 'twin_nodes.nodes.anatomy_node:AnatomyNodeConfig',
+    'haptics_node': 'twin_nodes.nodes.haptics_node:HapticsNodeConfig',
     'guidance_node': 'twin_nodes.nodes.guidance_node:GuidanceNodeConfig',
     'route_node': 'twin_nodes.nodes.route_node:RouteNodeConfig',
     'respiration_node': 'twin_nodes.nodes.respiration_node:RespirationNodeConfig',

@@ -10,7 +10,7 @@ told by the stamps alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
 from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts, ContactState
 from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
+from twin_nodes.core.anatomy.session_pull import Pull, pulls
 from twin_nodes.core.anatomy.session_remaining import Loose, Remaining
 from twin_nodes.core.anatomy.session_rest import at_rest
 from twin_nodes.core.anatomy.session_tools import Tools
@@ -56,6 +57,7 @@ class Frame:
         pushed: What tools do that push, by tool.
         left: Which targets are in tissue that is left, shape (t,).
         loose: What cuts and the drill left hanging on the rest by no face, held by its surroundings alone.
+        pulled: What tools feel that hold tissue, by tool.
     """
 
     stamp_ns: int
@@ -68,6 +70,7 @@ class Frame:
     pushed: Mapping[str, ContactState]
     left: NDArray[np.bool_]
     loose: Loose
+    pulled: Mapping[str, Pull] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +307,7 @@ class AnatomySession:
         return Frame(
             self.stamp_ns, solution, self.sigma, self.targets.at(x),
             known.targets(self.targets, x, unseen), len(held), self.seen_ns, self._contacts.states,
-            self.left.holds(self.targets), self.left.loose,
+            self.left.holds(self.targets), self.left.loose, pulls(self._shape, loads, x, self._tools.grasps()),
         )  # fmt: skip
 
     def _pressing(self) -> Pressure | None:

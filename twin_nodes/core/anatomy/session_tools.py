@@ -74,6 +74,15 @@ class Tools:
         tools = self._tools.values()
         return [(tool.grasp.nodes, tool.variance + alike) for tool in tools if tool.grasp is not None]
 
+    def grasps(self) -> list[tuple[str, int, Array]]:
+        """Return tools that hold tissue, the number of nodes of each, as in `places`, and where its tip is [m] (3,)."""
+        tools = self._tools.items()
+        return [
+            (name, len(tool.grasp.nodes), tool.anatomy_T_tip[:3, 3])
+            for name, tool in tools
+            if tool.grasp is not None and tool.anatomy_T_tip is not None
+        ]
+
     @property
     def may_push(self) -> bool:
         """Whether there is a tool that may push."""
