@@ -113,11 +113,12 @@ def section(names: Sequence[str], found: Mapping[str, Worst], labels: Mapping[st
     """
     body = ''.join(f'<tr><th>{escape(labels[name])}</th>{_row(found[name])}</tr>' for name in names)
     return (
-        '<h2>What must hold, scenario by scenario</h2><p>The worst of all transfers in bridge, prediction and twin. Hold: longest motion after a valid command without another. Reconnection: in the '
-        'first second after the robot stood for an outage. Path: distance of the robot from the commanded path, time '
-        f'left out, wherever it follows or replays; at most {LIGHT_RMS_MM} mm up to {LIGHT_LOSS:g} % loss, else '
-        f'{RMS_MM} mm. Energy: lowest that the passivity observer of the fixtures saw, which are on in every transfer, '
-        'and in how many of them one was felt. Hostile: datagrams that an attacker made, damaged or sent again.</p>'
+        '<h2>What must hold, scenario by scenario</h2><p>The worst in bridge, prediction and twin. Hold: '
+        'longest motion after a valid command without another. Reconnection: in the first second after the robot stood '
+        'for an outage. Path: distance of the robot from the commanded path, time left out, wherever it follows or '
+        f'replays; at most {LIGHT_RMS_MM} mm up to {LIGHT_LOSS:g} % loss, else {RMS_MM} mm. Energy: lowest that the '
+        'passivity observer of the fixtures saw, which are on in every transfer, and in how many of them one was felt. '
+        'Hostile: datagrams that an attacker made, damaged or sent again.</p>'
         '<table><tr><th>scenario</th><th>loss %</th><th>hold ms</th><th>reconnection mm, mm/s</th>'
         '<th>path RMS mm</th><th>path largest mm</th><th>energy µJ</th><th>fixture felt</th>'
         f'<th>hostile refused, applied</th></tr>{body}</table>'
