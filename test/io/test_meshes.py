@@ -1,5 +1,8 @@
+import lzma
 import struct
+import zlib
 
+import lz4.block
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -182,7 +185,7 @@ def test_wrong_unit_is_asked_for(tmp_path):
         ('word.obj', b'v a b c\n', 'not readable as OBJ'),
         ('huge.vtk', vtk_text().replace(b'POLYGONS 6 30', b'POLYGONS 100000000 400000000'), '100000000 elements'),
         ('short.vtk', vtk_text().replace(b'POINTS 8', b'POINTS 9'), '27 numbers are announced, 24'),
-        ('cells.vtk', vtk_text().replace(b'\n4 0 1 3 2', b'\n99 0 1 3 2'), 'corners does not fit'),
+        ('cells.vtk', vtk_text().replace(b'\n4 0 1 3 2', b'\n99 0 1 3 2'), '6 cells do not fit the 30 numbers'),
         ('image.vtk', b'# vtk DataFile Version 3.0\nx\nASCII\nDATASET STRUCTURED_POINTS\n', 'is no surface'),
         ('bomb.vtp', b'<!DOCTYPE x [<!ENTITY a "aaaa">]><VTKFile/>', 'document type'),
         ('ends.vtp', vtp_text().replace(b'>3 6 9', b'>3 6 99'), 'offsets do not fit'),
@@ -230,3 +233,86 @@ def test_real_files(shared_data):
     ball = read_surface(shared_data / 'fiducial_spheres/CT_Level_1.vtp', unit='mm')
     centre = 1e-3 * np.array([136.571, 151.973, -95.518])
     assert np.median(np.linalg.norm(ball.vertices - centre, axis=1)) == pytest.approx(8.119e-3, abs=0.05e-3)
+
+
+OFF = b"""OFF
+# a box in millimetres
+8 6 0
+0 0 0
+10 0 0
+0 20 0
+10 20 0
+0 0 30
+10 0 30
+0 20 30
+10 20 30
+"""
+SIDES = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
+
+
+@pytest.mark.parametrize('between', [b' ', b'\n'])
+def test_off_with_faces_on_one_line_and_on_several(tmp_path, between):
+    faces = b'\n'.join(b'4' + between + between.join(b'%d' % corner for corner in side) for side in SIDES)
+    surface = read_surface(write(tmp_path, 'box.off', OFF + faces + b'\n'), unit='mm')
+    assert surface.is_watertight and surface.volume == pytest.approx(6e-6)
+    with pytest.raises(InputError, match='faces'):
+        read_surface(write(tmp_path, 'cut.off', OFF + faces[:30]), unit='mm')
+
+
+def test_vtk_headers_with_blank_lines_and_faces_in_an_unstructured_grid(tmp_path):
+    text = vtk_text().decode().replace('\nASCII\n', '\nASCII\n\n').replace('DATASET', '\nDATASET')
+    assert read_surface(write(tmp_path, 'a.vtk', text.encode()), unit='mm').is_watertight
+    grid = (
+        '# vtk DataFile Version 2.0\nx\nASCII\nDATASET UNSTRUCTURED_GRID\n'
+        + text[text.index('POINTS') : text.index('POLYGONS')].rstrip()
+        + '\nCELLS 1 9\n8 0 1 2 3 4 5 6 7\nCELL_TYPES 1\n11\nCELL_DATA 1\nPEDIGREE_IDS x vtkIdType\n0\n'
+    )
+    surface = read_surface(write(tmp_path, 'voxel.vtk', grid.encode()), unit='mm')
+    assert surface.is_watertight and len(surface.triangles) == 12
+
+
+def appended_vtp(compressor=''):
+    """Return a VTP file of a tetrahedron with raw appended data, as ParaView writes it."""
+    points = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0], [0, 0, 10]], '<f4')
+    corners = np.array([0, 2, 1, 0, 1, 3, 1, 2, 3, 0, 3, 2], '<i8')
+    blob, places = b'', []
+    for array in (points, np.array([3, 6, 9, 12], '<i8'), corners):
+        data = array.tobytes()
+        places.append(len(blob))
+        if compressor:
+            packed = {
+                'vtkZLibDataCompressor': zlib.compress,
+                'vtkLZMADataCompressor': lzma.compress,
+                'vtkLZ4DataCompressor': lambda raw: lz4.block.compress(raw, store_size=False),
+            }[compressor](data)
+            blob += np.array([1, len(data), 0, len(packed)], '<u4').tobytes() + packed
+        else:
+            blob += np.array([len(data)], '<u4').tobytes() + data
+    kind = f' compressor="{compressor}"' if compressor else ''
+    array = '<DataArray type="{}" Name="{}" format="appended" offset="{}"/>'
+    return (
+        f'<?xml version="1.0"?><VTKFile type="PolyData" byte_order="LittleEndian" header_type="UInt32"{kind}>'
+        '<PolyData><Piece NumberOfPoints="4" NumberOfPolys="4"><Points>'
+        f'<DataArray type="Float32" NumberOfComponents="3" format="appended" offset="{places[0]}"/></Points><Polys>'
+        f'{array.format("Int64", "offsets", places[1])}{array.format("Int64", "connectivity", places[2])}</Polys>'
+        '</Piece></PolyData><AppendedData encoding="raw">_'
+    ).encode() + blob + b'</AppendedData></VTKFile>'  # fmt: skip
+
+
+@pytest.mark.parametrize('compressor', ['', 'vtkZLibDataCompressor', 'vtkLZ4DataCompressor', 'vtkLZMADataCompressor'])
+def test_raw_appended_data_is_read_packed_or_not(tmp_path, compressor):
+    data = appended_vtp(compressor)
+    surface = read_surface(write(tmp_path, 'a.vtp', data), unit='mm')
+    assert surface.is_watertight and surface.volume == pytest.approx(1e-6 / 6)
+    with pytest.raises(InputError, match=r'announced|LZ|readable'):
+        read_surface(write(tmp_path, 'cut.vtp', data[: data.index(b'_') + 60]), unit='mm')
+
+
+def test_obj_lines_that_go_on_and_texture_lists_of_ply(tmp_path):
+    text = b'v 0 0 0\nv 10 0 0\nv 0 10 0\nv 0 0 10\nf 1 3 \\\n2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n'
+    assert read_surface(write(tmp_path, 'a.obj', text), unit='mm').is_watertight
+    ply = ply_text().replace(b'end_header', b'property list uchar float texcoord\nend_header')
+    head, rows = ply.split(b'end_header\n')
+    lines = [line + b' 2 0.25 0.5' if line.split()[:1] in ([b'4'], [b'3']) and len(line.split()) > 3 else line
+             for line in rows.split(b'\n')]  # fmt: skip
+    assert read_surface(write(tmp_path, 'a.ply', head + b'end_header\n' + b'\n'.join(lines)), unit='mm').is_watertight

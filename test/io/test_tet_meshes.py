@@ -95,7 +95,7 @@ BAD = np.where(np.arange(24).reshape(8, 3) == 5, np.nan, CUBE)
         ('vtk', vtk_ascii(tets=np.vstack([KUHN[:5], KUHN[5:, [1, 0, 2, 3]]])), '1 of 6 tetrahedra are inverted'),
         ('vtk', vtk_ascii(tets=np.vstack([KUHN[:5], [[0, 1, 2, 3]]])), '1 have no volume'),
         ('vtk', vtk_ascii(nodes=BAD), '1 of 8 nodes have NaN or Inf'),
-        ('vtk', vtk_ascii(tets=KUHN + 4), '6 of 6 tetrahedra use a node outside'),
+        ('vtk', vtk_ascii(tets=KUHN + 4), '6 of 6 cells use a node outside'),
         ('vtk', vtk_ascii().replace('UNSTRUCTURED_GRID', 'POLYDATA'), 'has no tetrahedra'),
         ('msh', msh_1(count=100_000_000), '100000000 elements are announced'),
         ('msh', msh_1(count=5000), '5000 rows are announced, 7 are there'),
@@ -163,6 +163,52 @@ def test_what_is_there_instead_of_tetrahedra_is_counted(tmp_path, ending, kind):
     import meshio
 
     path = tmp_path / f'box.{ending}'
-    meshio.Mesh(CUBE, [('hexahedron', [[0, 1, 3, 2, 4, 5, 7, 6]])]).write(path, file_format=kind)
-    with pytest.raises(InputError, match='no tetrahedra in the file, but 1 × hexahedron'):
+    meshio.Mesh(CUBE, [('quad', [[0, 1, 3, 2]])]).write(path, file_format=kind)
+    with pytest.raises(InputError, match='no tetrahedra in the file, but 1 × quad'):
         read_tets(path, unit='mm')
+
+
+BRICKS = np.array([[0, 1, 4, 3, 6, 7, 10, 9], [1, 2, 5, 4, 7, 8, 11, 10]])
+TWO = np.array([[x, y, z] for z in (0.0, 20.0) for y in (0.0, 20.0) for x in (0.0, 10.0, 30.0)])
+
+
+@pytest.mark.parametrize(
+    ('ending', 'kind'),
+    [('vtk', 'vtk42'), ('vtk', 'vtk51'), ('vtu', 'vtu'), ('mesh', 'medit'), ('msh', 'gmsh'), ('msh', 'gmsh22'),
+     ('inp', 'abaqus'), ('bdf', 'nastran')],
+)  # fmt: skip
+def test_bricks_and_wedges_are_cut_into_tetrahedra(tmp_path, ending, kind):
+    import meshio
+
+    path = tmp_path / f'bricks.{ending}'
+    wedges = [[1, 2, 4, 7, 8, 10], [2, 5, 4, 8, 11, 10]]
+    for cells in ([('hexahedron', BRICKS)], [('hexahedron', BRICKS[:1]), ('wedge', np.array(wedges))]):
+        if len(cells) > 1 and kind == 'gmsh':
+            continue  # meshio does not write it without entities
+        meshio.Mesh(TWO, cells).write(path, file_format=kind)
+        mesh = read_tets(path, unit='mm')
+        assert mesh.volume == pytest.approx(12e-6)
+        surface = mesh.surface('bricks')
+        assert surface.is_watertight and surface.volume == pytest.approx(12e-6)
+
+
+@pytest.mark.parametrize(('ending', 'kind'), [('vtk', 'vtk42'), ('vtk', 'vtk51'), ('vtu', 'vtu')])
+def test_labels_follow_the_pieces_of_a_brick(tmp_path, ending, kind):
+    import meshio
+
+    cells = [('tetra', KUHN), ('hexahedron', BRICKS + 8)]
+    data = {'label': [np.full(6, 3), np.array([5, 7])]}
+    nodes = np.concatenate([CUBE, TWO + np.array([20.0, 0.0, 0.0])])
+    meshio.Mesh(nodes, cells, cell_data=data).write(tmp_path / f'a.{ending}', file_format=kind)
+    mesh = read_tets(tmp_path / f'a.{ending}', unit='mm', allow_parts=True)
+    assert [mesh.volume_of(label) for label in (3, 5, 7)] == pytest.approx([8e-6, 4e-6, 8e-6])
+
+
+def test_results_that_gmsh_appends_for_some_cells_are_left_out(tmp_path):
+    import meshio
+
+    path = tmp_path / 'a.msh'
+    meshio.Mesh(CUBE, [('tetra', KUHN)]).write(path, file_format='gmsh')
+    with path.open('a') as stream:
+        stream.write('$ElementData\n1\n"stress"\n1\n0.0\n3\n0\n1\n1\n3 1.5\n$EndElementData\n')
+    assert read_tets(path, unit='mm').volume == pytest.approx(8e-6)

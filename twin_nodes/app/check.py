@@ -21,7 +21,7 @@ from twin_nodes.app.check_anatomy import (
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
-MESHES = ('.ply', '.stl', '.obj', '.vtk', '.vtp')
+MESHES = ('.ply', '.stl', '.obj', '.off', '.vtk', '.vtp')
 VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
 RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')

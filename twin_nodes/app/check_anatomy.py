@@ -7,7 +7,7 @@ from typing import Any
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.case import MANIFEST
 
-TETS = ('.msh', '.mesh', '.vtu')
+TETS = ('.msh', '.mesh', '.vtu', '.inp', '.bdf')
 
 
 def is_case(folder: Path) -> bool:
@@ -66,8 +66,8 @@ def inspect_tets(file: Path) -> str:
     except InputError as refusal:
         try:
             unit, mesh = 'm', read_tets(file, unit='m')
-        except InputError:
-            raise refusal from None
+        except InputError as other:
+            raise (other if 'read as millimetres?' in str(refusal) else refusal) from None
     quality = mesh.quality
     angle = math.degrees(quality.min_dihedral)
     return (

@@ -1,4 +1,4 @@
-"""Surfaces from mesh files (PLY, STL, OBJ, VTK, VTP), brought to the anatomy frame: LPS axes in metres."""
+"""Surfaces from mesh files (PLY, STL, OBJ, OFF, VTK, VTP), brought to the anatomy frame: LPS axes in metres."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,10 +7,20 @@ import numpy as np
 
 from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS, check_count, read_obj, read_stl, read_vtk, read_vtp
+from twin_nodes.io.mesh_formats import (
+    MAX_BYTES,
+    SPACES,
+    UNITS,
+    check_count,
+    read_obj,
+    read_off,
+    read_stl,
+    read_vtk,
+    read_vtp,
+)
 from twin_nodes.io.ply import read_ply
 
-READERS = {'.ply': read_ply, '.stl': read_stl, '.obj': read_obj, '.vtk': read_vtk, '.vtp': read_vtp}
+READERS = {'.ply': read_ply, '.stl': read_stl, '.obj': read_obj, '.vtk': read_vtk, '.vtp': read_vtp, '.off': read_off}
 
 
 def read_surface(
@@ -22,7 +32,7 @@ def read_surface(
     them. A surface with holes is returned as it is: `is_watertight` says so, and the distance grid refuses it.
 
     Args:
-        path: A .ply, .stl, .obj, .vtk (legacy) or .vtp file.
+        path: A .ply, .stl, .obj, .off, .vtk (legacy) or .vtp file.
         unit: The unit of the file; the formats do not carry it.
         space: The axes of the file; 3D Slicer wrote RAS before version 5 and LPS since.
         name: Name of the structure; '' takes the file's.

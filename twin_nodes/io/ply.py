@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.mesh_formats import Raw, check_bytes, check_count, fans
+from twin_nodes.io.mesh_formats import Raw, fans
+from twin_nodes.io.mesh_limits import check_bytes, check_count
 
 _HEADER = 1 << 16
 _OLD_TYPES = {'char': 'i1', 'uchar': 'u1', 'short': 'i2', 'ushort': 'u2', 'int': 'i4', 'uint': 'u4'}
@@ -138,7 +139,9 @@ def _read_text(tokens: list[bytes], position: int, element: _Element) -> tuple[d
                 length = int(tokens[position])
                 if not 0 <= length < len(tokens) - position:
                     raise _refusal(f'a list of {length} does not fit into the file')
-                columns[item.name].append([int(word) for word in tokens[position + 1 : position + 1 + length]])
+                numbers = tokens[position + 1 : position + 1 + length]
+                whole = np.dtype(item.kind).kind != 'f'
+                columns[item.name].append([int(word) if whole else float(word) for word in numbers])
                 position += 1 + length
             else:
                 columns[item.name].append(float(tokens[position]))

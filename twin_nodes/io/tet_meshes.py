@@ -1,4 +1,4 @@
-"""Tetrahedral meshes from files (VTK, MSH, MESH, VTU), brought to the anatomy frame: LPS axes in metres."""
+"""Tetrahedral meshes from files (VTK, MSH, MESH, VTU, INP, BDF), brought to the anatomy frame: LPS axes in metres."""
 
 from pathlib import Path
 
@@ -8,16 +8,20 @@ from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS
 from twin_nodes.io.results import write_bytes_whole
-from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, vtk_bytes
+from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, read_vtu_tets, vtk_bytes
 
-READERS = {'.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_by_meshio}
+READERS = {
+    '.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_vtu_tets, '.inp': read_by_meshio,
+    '.bdf': read_by_meshio,
+}  # fmt: skip
 
 
 def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: bool = False) -> TetMesh:
     """Read a tetrahedral mesh and check it.
 
     Args:
-        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit) or .vtu file.
+        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit), .vtu, .inp (Abaqus) or .bdf (Nastran) file;
+            hexahedra, wedges and pyramids are cut into tetrahedra.
         unit: The unit of the file, m or mm; the formats do not carry it.
         space: The axes of the file, LPS or RAS.
         allow_parts: Whether the mesh may consist of parts that do not hang together.
