@@ -261,6 +261,56 @@ def test_where_the_solver_fails_the_last_good_mesh_stands(body, session, monkeyp
     assert session.step().solution.status != 'failed'
 
 
+def test_grasps_that_contradict_each_other_leave_the_last_good_mesh_with_a_reason(body, session):
+    rest = body.model.rest[body.model.mesh.outer_nodes]
+    left, right = (
+        rest[np.argmin(np.linalg.norm(rest - front_of(body) - [side * 0.012, 0.0, 0.0], axis=1))] for side in (-1, 1)
+    )
+    for tool, place in (('left', left), ('right', right)):
+        session.add_tip(tool, MS, tip(place), 1e-8)
+        session.set_grip(tool, closed=True)
+    assert len(session.held) >= 8
+    good, failed = session.step(), []
+    for step in range(1, 31):  # each goes to beyond where the other began, through the tissue
+        way = np.array([0.002 * step, 0.0, 0.0])
+        session.add_tip('left', (1 + 33 * step) * MS, tip(left + way), 1e-8)
+        session.add_tip('right', (1 + 33 * step) * MS, tip(right - way), 1e-8)
+        frame = session.step()
+        assert frame.solution.min_volume_ratio > 0.0 and np.isfinite(frame.solution.positions).all()
+        if frame.solution.status == 'failed':
+            failed.append(frame.solution.reason)
+            np.testing.assert_array_equal(frame.solution.positions, good.solution.positions)
+        else:
+            assert not frame.solution.reason
+            good = frame
+    assert any('inside out' in reason for reason in failed)
+    for tool in ('left', 'right'):
+        session.set_grip(tool, closed=False)
+    for _ in range(30):
+        frame = session.step()
+    assert frame.solution.is_converged and np.abs(frame.solution.displacement).max() < 1e-4
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_and_changes_nothing(body, session, wrong):
+    before = drag(session, front_of(body), np.array([0.0, -0.01, 0.0]))
+    bad = tip(front_of(body))
+    bad[1, 3] = wrong
+    held = len(session.held)
+    for refused in (
+        lambda: session.add_tip('grasper', 5_000 * MS, bad, 1e-8),
+        lambda: session.add_tip('grasper', 5_000 * MS, tip(front_of(body)), wrong),
+        lambda: session.add_sensor('coil', 5_000 * MS, bad[:3, 3], np.eye(3)),
+        lambda: session.observe(5_000 * MS, np.full((50, 3), wrong), 0.001),
+    ):
+        with pytest.raises(InputError) as caught:
+            refused()
+        assert caught.value.code == 'NOT_FINITE'
+    after = session.step()
+    assert len(session.held) == held and after.solution.is_converged
+    assert np.abs(after.solution.positions - before.solution.positions).max() < 1e-4
+
+
 def test_what_begins_anew_is_as_at_the_start(body, session):
     first = session.step()
     drag(session, front_of(body), np.array([0.0, -0.02, 0.0]))

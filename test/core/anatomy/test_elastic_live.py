@@ -8,10 +8,12 @@ from elastic_bodies import LAWS, lobe, pull
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twin_nodes.core.anatomy.elastic.faults import fault
 from twin_nodes.core.anatomy.elastic.foresight import Foresight
 from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.quasi_newton import History
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.simulate.tet_box import tet_box
@@ -180,6 +182,63 @@ def test_a_state_that_the_law_forbids_fails_and_keeps_the_last_good_one():
         assert answer.status == 'failed'
         assert np.array_equal(answer.positions, good.positions)
         assert live.update(Loads()).status == 'converged'
+
+
+def test_tissue_that_would_be_turned_inside_out_fails_and_keeps_the_last_good_one():
+    model, grasp = lobe()
+    with LiveSolver(model) as live:
+        for amount in (0.005, 0.01):
+            good = live.update(pull(model, grasp, amount))
+        rest = model.rest[grasp]
+        turned = Loads(held=grasp, held_at=2.0 * rest.mean(axis=0) - rest + [0.0, 0.0, -0.05])  # through itself
+        for _ in range(25):
+            answer = live.update(turned)
+            assert answer.status == 'failed' and 'turned inside out' in answer.reason
+            assert np.array_equal(answer.positions, good.positions) and np.array_equal(live.x, good.positions)
+            assert answer.min_volume_ratio > 0.0
+        for _ in range(5):
+            answer = live.update(pull(model, grasp, 0.01))
+        assert answer.is_converged and not answer.reason and error(answer, model.solve(pull(model, grasp, 0.01))) < 1e-3
+
+
+def test_tissue_that_would_be_displaced_by_more_than_the_body_measures_fails():
+    model, _ = lobe()
+    far = Loads(springs=make_springs([len(model.rest) - 1], [[9.0, 0.0, 0.0]], 1e5))
+    with LiveSolver(model) as live:
+        good = live.update(Loads())
+        for _ in range(15):
+            answer = live.update(far)
+        assert answer.status == 'failed' and answer.reason
+        np.testing.assert_array_equal(answer.positions, good.positions)
+        for _ in range(5):
+            answer = live.update(Loads())
+        assert answer.is_converged
+
+
+def test_an_answer_less_balanced_than_the_start_is_no_answer():
+    model, grasp = lobe()
+    loads = pull(model, grasp, 0.0052)
+    with LiveSolver(model) as live:
+        live.update(pull(model, grasp, 0.005))
+        start = live.x
+        objective = Objective(model, loads, start)
+        rest = model.solve(loads).positions
+        noise = np.random.default_rng(3).normal(0.0, 1e-3, rest.shape)
+        noise[grasp] = noise[model.fixed] = 0.0
+        for x, is_good in ((rest + 0.001 * noise, True), (rest + noise, False)):
+            energy, gradient = objective(x)
+            found = objective.solution(x, 'not_converged', objective.residual(gradient), 12, energy, 0.0)
+            said = fault(objective, found, start, 1e-3)
+            assert ('out of balance' in said) is not is_good and bool(said) is not is_good
+
+
+def test_a_frame_that_is_not_at_rest_yet_is_told_and_one_that_failed_goes_on_when_it_can():
+    model, grasp = lobe()
+    with LiveSolver(model, LiveConfig(max_iterations=1, min_iterations=1)) as live:
+        seen = [live.update(pull(model, grasp, 0.03)) for _ in range(12)]
+    assert seen[0].status in ('not_converged', 'failed') and seen[-1].is_converged
+    for answer in seen:
+        assert answer.min_volume_ratio > 0.0 and (answer.status == 'failed') is bool(answer.reason)
 
 
 def test_a_body_that_hangs_on_one_node_is_refused():

@@ -83,3 +83,80 @@ def _along(point: Any, start: Any, way: Any, squared: float) -> float:
     for k in range(3):
         share += (point[k] - start[k]) * way[k]
     return min(max(share / squared, 0.0), 1.0)
+
+
+@njit(cache=True)
+def shares(corners: Any, place: Any, found: Any) -> None:
+    """Fill the barycentric coordinates (3,) of a point (3,) of a triangle (3, 3); those of the first corner if flat."""
+    aa = ab = bb = ca = cb = 0.0
+    for k in range(3):
+        a, b, c = corners[1, k] - corners[0, k], corners[2, k] - corners[0, k], place[k] - corners[0, k]
+        aa += a * a
+        ab += a * b
+        bb += b * b
+        ca += c * a
+        cb += c * b
+    scale = aa * bb - ab * ab
+    found[0], found[1], found[2] = 1.0, 0.0, 0.0
+    if scale <= 0.0:
+        return
+    second, third = (bb * ca - ab * cb) / scale, (aa * cb - ab * ca) / scale
+    total = 0.0
+    for k, share in enumerate((1.0 - second - third, second, third)):
+        found[k] = min(max(share, 0.0), 1.0)
+        total += found[k]
+    for k in range(3):
+        found[k] /= total
+
+
+@njit(cache=True)
+def pushed(
+    corners: Any, weights: Any, start: Any, end: Any, radius: float, known: Any, same_way: float, facing: float,
+    push: Any, target: Any,
+) -> bool:  # fmt: skip
+    """Find how a capsule pushes a place of a triangle; return whether it pushes inward.
+
+    Args:
+        corners: Of the triangle [m], shape (3, 3).
+        weights: Of the place, shape (3,).
+        start: One end of the axis [m], shape (3,).
+        end: The other, shape (3,).
+        radius: [m].
+        known: Unit vector in which it pushed before, or 0, shape (3,).
+        same_way: Cosine of the turn up to which that is kept.
+        facing: Least share of the push that goes inward.
+        push: Filled with the unit vector, shape (3,).
+        target: Filled with where the place would just touch [m], shape (3,).
+    """
+    normal, place, way = np.empty(3), np.zeros(3), end - start
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        normal[k] = (corners[1, i] - corners[0, i]) * (corners[2, j] - corners[0, j]) - (
+            corners[1, j] - corners[0, j]
+        ) * (corners[2, i] - corners[0, i])
+        for corner in range(3):
+            place[k] += weights[corner] * corners[corner, k]
+    length = max(math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2), 1e-300)
+    share = _along(place, start, way, way[0] ** 2 + way[1] ** 2 + way[2] ** 2)
+    away = outward = 0.0
+    for k in range(3):
+        push[k] = place[k] - (start[k] + share * way[k])
+        away += push[k] ** 2
+        outward -= push[k] * normal[k]
+    away = math.sqrt(away)
+    if away > 2.0 * radius:
+        return False
+    inward = along_known = 0.0
+    for k in range(3):
+        if away > 1e-9:
+            push[k] = (-push[k] if outward < 0.0 else push[k]) / away  # the axis may be inside the tissue
+        else:
+            push[k] = -normal[k] / length
+        inward += push[k] * normal[k] / length
+        along_known += push[k] * known[k]
+    if inward > -facing:
+        return False
+    for k in range(3):
+        push[k] = known[k] if along_known > same_way else push[k]
+        target[k] = start[k] + share * way[k] + radius * push[k]
+    return True

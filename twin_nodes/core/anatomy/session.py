@@ -162,6 +162,11 @@ class AnatomySession:
         return self._solver.x
 
     @property
+    def is_on_its_way(self) -> bool:
+        """Whether the solver is between the last good state and one that may come to rest."""
+        return self._solver.at is not self._solver.x
+
+    @property
     def held(self) -> NDArray[np.int64]:
         """Nodes that tools hold, shape (h,)."""
         return self._tools.held
@@ -176,8 +181,9 @@ class AnatomySession:
             variance: Of a coordinate of the tip [m²].
 
         Raises:
-            InputError: OUT_OF_ORDER; GRASP_MISSED or GRASP_LOST, once for each closing.
+            InputError: NOT_FINITE, OUT_OF_ORDER; GRASP_MISSED or GRASP_LOST, once for each closing.
         """
+        _check_finite(tool, anatomy_T_tip, variance)
         self._tools.add_tip(tool, stamp_ns, anatomy_T_tip, variance, self.positions)
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
 
@@ -195,7 +201,12 @@ class AnatomySession:
         self._tools.lose(name)
 
     def add_sensor(self, name: str, stamp_ns: int, place: Array, covariance: Array) -> None:
-        """Take the place of a tracked implant or sensor in the tissue: [m] (3,) and [m²] (3, 3)."""
+        """Take the place of a tracked implant or sensor in the tissue: [m] (3,) and [m²] (3, 3).
+
+        Raises:
+            InputError: NOT_FINITE.
+        """
+        _check_finite(name, place, covariance)
         self._sensed[name] = _Sensed(place, covariance)
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
 
@@ -392,3 +403,8 @@ class AnatomySession:
         if self._uncertainty is None or (not self.seen_ns and by != self._known_by):
             self._uncertainty, self._known_by = self._errors.known_by(self._tracked(by_tools=True), self.positions), by
         return self._uncertainty
+
+
+def _check_finite(name: str, *values: Array | float) -> None:
+    if not all(np.isfinite(value).all() for value in values):
+        raise InputError(f'{name}: NaN or Inf in where it is', code='NOT_FINITE')

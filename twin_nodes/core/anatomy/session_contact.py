@@ -1,9 +1,8 @@
 """Tools that push: tissue may touch a tool's tip and shaft and slide along them, but neither enter nor stick.
 
-A tool is a capsule. Where it meets an outer triangle, that place of the tissue bears a spring along the direction in
-which the tool pushes; the spring is kept while it pushes, and let go when it would pull (active set, Wriggers 2006,
-section 6.3). A triangle may be touched in several places: with one that wanders, it would tilt to and fro for ever.
-Contact is free of friction. A direction is kept while it turns little, as each new one costs the factor an update.
+A tool is a capsule. Each place of an outer triangle that it meets, or nearly meets, gets a plane that the place may not
+pass (`elastic.barriers`); the solver finds which of them push. A triangle may be touched in several places: with one
+that wanders, it would tilt to and fro for ever. Contact is free of friction. A direction is kept while it turns little.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.anatomy.contact_kernels import near_capsule
+from twin_nodes.core.anatomy import contact_kernels
+from twin_nodes.core.anatomy.elastic.barriers import Barriers
 from twin_nodes.core.anatomy.elastic.loads import Springs
 from twin_nodes.core.anatomy.session_config import ContactConfig
 from twin_nodes.core.geometry.se3 import Array
@@ -27,7 +27,8 @@ _SAME_PLACE = 0.15  # of a triangle
 _MOST_PLACES = 4  # of one triangle
 _FACING = 0.2  # least share of the push that goes inward
 _STILL = 1e-4  # a tool's surface that moved less against the tissue is where it was [m]
-_ENTERED = 1e-5  # a place that is not touched yet may be so far inside the tool [m]
+_NEAR = 0.15  # of the radius: a place so near may touch within the frame
+_LIFTED = 0.3  # of the radius: a place that is farther off is forgotten
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ class Contacts:
     def __init__(self, faces: NDArray[np.int32], stiffness: float) -> None:
         self._faces, self._stiffness = np.ascontiguousarray(faces, np.int64), stiffness
         self._touches: dict[_Key, _Touch] = {}
+        self._tips = np.zeros(0)
         self.states: Mapping[str, ContactState] = {}
 
     def __len__(self) -> int:
@@ -103,6 +105,7 @@ class Contacts:
     def clear(self) -> None:
         """Touch nothing."""
         self._touches.clear()
+        self._tips = np.zeros(0)
         self.states = {}
 
     def change(self, faces: NDArray[np.int32]) -> None:
@@ -111,7 +114,7 @@ class Contacts:
         self.clear()
 
     def update(self, capsules: Sequence[Capsule], x: Array, held: NDArray[np.int64]) -> bool:
-        """Find what the tools touch where the nodes are now; return whether that is other than before.
+        """Find what the tools touch where the nodes are now; return whether that is other than was solved for.
 
         Args:
             capsules: The tools that push.
@@ -122,52 +125,65 @@ class Contacts:
         usable = np.isin(self._faces, held, invert=True).min(axis=1)
         for capsule in capsules:
             self._touch(capsule, x, usable, found)
-        changed = found.keys() != self._touches.keys() or any(
-            abs(touch.push @ (touch.target - self._touches[key].target)) > _STILL for key, touch in found.items()
-        )
-        self._touches = found
+        changed = any(self._is_other(key, touch, x) for key, touch in found.items())
+        self._touches = {key: found[key] for key in sorted(found)}
+        self._tips = np.concatenate([capsule.tip for capsule in capsules]) if capsules else np.zeros(0)
         return changed
 
-    def release(self, x: Array) -> bool:
-        """Let go what a spring would pull; return whether anything was. `states` says what the others do."""
-        kept = {key: touch for key, touch in self._touches.items() if touch.gap(x) <= 0.0}
-        let_go = len(kept) < len(self._touches)
-        self._touches = kept
-        self.states = self._states(x)
-        return let_go
+    def _is_other(self, key: _Key, touch: _Touch, x: Array) -> bool:
+        known, gap = self._touches.get(key), touch.gap(x)
+        if known is None:
+            return gap < -_STILL
+        moved = abs(float(touch.push @ (touch.target - known.target)))
+        return min(gap, known.gap(x)) < 0.0 and moved > _STILL
 
-    def springs(self) -> Springs:
-        """Return the springs that stand for the contacts."""
-        touches = [self._touches[key] for key in sorted(self._touches)]
+    def say(self, x: Array) -> None:
+        """Take in where the nodes came to rest (n, 3) [m]: `states` says what the tools do there."""
+        self.states = self._states(x)
+
+    def barriers(self) -> Barriers:
+        """Return the planes that the tissue may not pass."""
+        touches = list(self._touches.values())
         if not touches:
+            return Barriers(controls=self._tips)
+        return Barriers(
+            np.array([touch.nodes for touch in touches], np.int64), np.array([touch.weights for touch in touches]),
+            np.array([touch.push for touch in touches]), np.array([touch.target for touch in touches]),
+            self._stiffness, self._tips,
+        )  # fmt: skip
+
+    def springs(self, x: Array) -> Springs:
+        """Return the springs that stand for those that push where the nodes are (n, 3) [m]."""
+        planes = self.barriers()
+        on = np.flatnonzero(planes.gaps(x) < 0.0)
+        if not len(on):
             return Springs()
-        nodes = np.array([touch.nodes for touch in touches], np.int64)
-        weights = np.array([touch.weights for touch in touches])
-        push = np.array([touch.push for touch in touches])
+        nodes, push = planes.nodes[on], planes.push[on]
         return Springs(
-            np.concatenate([nodes, nodes[:, :1]], axis=1), np.pad(weights, ((0, 0), (0, 1))),
-            np.array([touch.target for touch in touches]), self._stiffness * push[:, :, None] * push[:, None, :],
+            np.concatenate([nodes, nodes[:, :1]], axis=1), np.pad(planes.weights[on], ((0, 0), (0, 1))),
+            planes.targets[on], self._stiffness * push[:, :, None] * push[:, None, :],
         )  # fmt: skip
 
     def _states(self, x: Array) -> Mapping[str, ContactState]:
         forces: dict[str, Array] = {}
         counts: dict[str, int] = {}
         for (tool, _, _), touch in self._touches.items():
-            pressed = self._stiffness * max(-touch.gap(x), 0.0) * touch.push
-            forces[tool] = forces.get(tool, np.zeros(3)) + pressed
-            counts[tool] = counts.get(tool, 0) + 1
+            gap = touch.gap(x)
+            if gap < 0.0:
+                forces[tool] = forces.get(tool, np.zeros(3)) - self._stiffness * gap * touch.push
+                counts[tool] = counts.get(tool, 0) + 1
         return {tool: ContactState(counts[tool], tuple(force.tolist())) for tool, force in forces.items()}
 
     def _touch(self, capsule: Capsule, x: Array, usable: NDArray[np.bool_], found: dict[_Key, _Touch]) -> None:
         radius, faces = capsule.radius, self._faces
         axis, places = np.empty((len(faces), 3)), np.empty((len(faces), 3))
-        away = near_capsule(capsule.tip, capsule.end, 2.0 * radius, x, faces, axis, places)
+        away = contact_kernels.near_capsule(capsule.tip, capsule.end, 2.0 * radius, x, faces, axis, places)
         for face in np.flatnonzero(np.isfinite(away) & usable).tolist():
             kept = {}
             for number in range(_MOST_PLACES):
                 known = self._touches.get((capsule.tool, face, number))
                 touch = _pushed(faces[face], known.weights, x, capsule, known) if known is not None else None
-                if touch is not None:
+                if touch is not None and touch.gap(x) <= _LIFTED * radius:
                     kept[number] = touch
             new = _met(faces[face], x, places[face], float(away[face]), capsule)
             if new is not None and len(kept) < _MOST_PLACES and not _is_known(new, kept):
@@ -181,44 +197,22 @@ def _is_known(new: _Touch, kept: Mapping[int, _Touch]) -> bool:
 
 def _met(nodes: NDArray[np.int64], x: Array, place: Array, away: float, capsule: Capsule) -> _Touch | None:
     """Return how a capsule meets the nearest place of a triangle that it did not touch there, or None."""
-    if away > capsule.radius - _ENTERED:
+    if away > (1.0 + _NEAR) * capsule.radius:
         return None  # beyond the tool, or the far side of the organ
-    return _pushed(nodes, _shares(x[nodes], place), x, capsule, None)
+    weights = np.empty(3)
+    contact_kernels.shares(x[nodes], place, weights)
+    return _pushed(nodes, weights, x, capsule, None)
 
 
 def _pushed(
     nodes: NDArray[np.int64], weights: Array, x: Array, capsule: Capsule, known: _Touch | None
 ) -> _Touch | None:
     """Return how a capsule pushes a place of a triangle, or None where it does not push inward."""
-    corners = x[nodes]
-    place = weights @ corners
-    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-    normal /= max(float(np.linalg.norm(normal)), 1e-300)
-    way = capsule.end - capsule.tip
-    share = float((place - capsule.tip) @ way) / max(float(way @ way), 1e-300)
-    axis = capsule.tip + min(max(share, 0.0), 1.0) * way
-    away = float(np.linalg.norm(place - axis))
-    if away > 2.0 * capsule.radius:
-        return None
-    push = (place - axis) / away if away > 1e-9 else -normal
-    if (axis - place) @ normal < 0.0 and away > 1e-9:
-        push = -push  # the axis is inside the tissue
-    if push @ normal > -_FACING:
-        return None
-    kept = known.push if known is not None and known.push @ push > _SAME_WAY else push
-    return _Touch(nodes, weights, kept, axis + capsule.radius * push)
-
-
-def _shares(corners: Array, place: Array) -> Array:
-    """Return the barycentric coordinates of a point of a triangle, shape (3,)."""
-    a, b, c = corners[1] - corners[0], corners[2] - corners[0], place - corners[0]
-    aa, ab, bb, ca, cb = a @ a, a @ b, b @ b, c @ a, c @ b
-    scale = aa * bb - ab * ab
-    if scale <= 0.0:
-        return np.array([1.0, 0.0, 0.0])
-    second, third = (bb * ca - ab * cb) / scale, (aa * cb - ab * ca) / scale
-    found = np.clip([1.0 - second - third, second, third], 0.0, 1.0)
-    return np.asarray(found / found.sum())
+    before, push, target = np.zeros(3) if known is None else known.push, np.empty(3), np.empty(3)
+    is_pushed = contact_kernels.pushed(
+        x[nodes], weights, capsule.tip, capsule.end, capsule.radius, before, _SAME_WAY, _FACING, push, target
+    )
+    return _Touch(nodes, weights, push, target) if is_pushed else None
 
 
 def capsule_of(tool: str, anatomy_T_tip: Array, config: ContactConfig) -> Capsule:

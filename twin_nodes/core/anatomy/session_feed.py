@@ -161,7 +161,7 @@ class SessionFeed:
     def frame(self, out_of_time: Callable[[], bool] | None = None) -> Frame:
         """Make a frame of what is known."""
         found = self.session.step(out_of_time)
-        self.is_changed = found.solution.status in ('not_converged', 'out_of_time')
+        self.is_changed = found.solution.status in ('not_converged', 'out_of_time') or self.session.is_on_its_way
         return found
 
     def _leave(self, frames: list[tuple[int, list[Sample]]]) -> list[Outcome]:

@@ -1,14 +1,12 @@
-"""Brings a body to rest under what holds it and what pushes it: the contacts are found and let go until they stay."""
+"""Brings a body to rest under what holds it and what pushes it: the solver finds the forces, this the places."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from twin_nodes.core.anatomy.elastic.live import LiveSolver
-from twin_nodes.core.anatomy.elastic.loads import Loads, Springs
+from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import Solution
 from twin_nodes.core.anatomy.session_contact import Capsule, Contacts
 
@@ -47,27 +45,15 @@ def _settle(
     *,
     last: bool,
 ) -> Solution:
-    """Solve with contacts that change, until no contact pulls and no other triangle is touched."""
-    contacts.update(capsules, solver.x, loads.held)
+    """Solve for the planes that are near, until the body came to rest where they were looked for."""
+    contacts.update(capsules, solver.at, loads.held)
     for _ in range(_PASSES if last else 1):
-        pushed = replace(loads, springs=_joined(loads.springs, contacts.springs()))
-        solution = solver.update(pushed, out_of_time)
+        solution = solver.update(replace(loads, barriers=contacts.barriers()), out_of_time)
+        contacts.say(solution.positions)
         if not capsules or solution.status == 'failed':
             return solution
-        released = contacts.release(solution.positions)
-        if not (contacts.update(capsules, solution.positions, loads.held) or released):
+        if not contacts.update(capsules, solution.positions, loads.held):
             return solution
         if out_of_time is not None and out_of_time():
             return replace(solution, status='out_of_time')
     return solution if not last else replace(solution, status='not_converged')
-
-
-def _joined(first: Springs, second: Springs) -> Springs:
-    if not len(second):
-        return first
-    if not len(first):
-        return second
-    return Springs(
-        np.concatenate([first.nodes, second.nodes]), np.concatenate([first.weights, second.weights]),
-        np.concatenate([first.targets, second.targets]), np.concatenate([first.stiffness, second.stiffness]),
-    )  # fmt: skip

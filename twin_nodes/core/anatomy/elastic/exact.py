@@ -8,7 +8,7 @@ from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
 from twin_nodes.core.anatomy.elastic.objective import Objective
-from twin_nodes.core.errors import DegenerateGeometryError
+from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 
 PENALTY = 1e9  # of a held node's own stiffness, f64
@@ -39,6 +39,8 @@ def solve(
         InputError: LOADS_REFUSED.
         DegenerateGeometryError: NOT_POSITIVE_DEFINITE where nothing holds the body.
     """
+    if len(loads.barriers):
+        raise InputError('barriers are of the live solver: give those that push as springs', code='LOADS_REFUSED')
     x = np.array(model.rest if start is None else start, np.float64)
     x[model.fixed] = model.rest[model.fixed]
     objective = Objective(model, loads, x)

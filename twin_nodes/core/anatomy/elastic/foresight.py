@@ -63,6 +63,8 @@ class Foresight:
 def _controls(loads: Loads) -> tuple[Array, Array]:
     """Return what must stay alike between frames, and what may move."""
     springs = loads.springs
-    kind = np.concatenate([[len(loads.held)], loads.held, springs.nodes.ravel()])
-    controls = np.concatenate([loads.held_at.ravel(), springs.targets.ravel(), GRAVITY_LENGTH * loads.gravity])
+    kind = np.concatenate([[len(loads.held), len(loads.barriers.controls)], loads.held, springs.nodes.ravel()])
+    controls = np.concatenate(
+        [loads.held_at.ravel(), springs.targets.ravel(), GRAVITY_LENGTH * loads.gravity, loads.barriers.controls]
+    )
     return kind, controls

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from twin_nodes.core.anatomy.elastic.faults import fault
 from twin_nodes.core.anatomy.elastic.foresight import Foresight
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
@@ -20,6 +22,7 @@ from twin_nodes.core.geometry.se3 import Array
 
 SUFFICIENT = 1e-4
 MOST_HALVES = 8
+PATIENCE = 10  # frames in a row that may be on the way from one good state to another
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class LiveSolver:
     def __init__(self, model: ElasticModel, config: LiveConfig | None = None) -> None:
         self.config = config if config is not None else LiveConfig()
         self.model = model
-        self.x = model.rest.copy()
+        self._good = self._at = model.rest.copy()
+        self._failures = 0
         self.preconditioner: Preconditioner | None = None
         self.factors, self.refused = 0, 0
         self._history = History(3 * len(model.pattern.points), self.config.history)
@@ -74,6 +78,21 @@ class LiveSolver:
         self._pending_model = model
         self._age = 0
         self._stale = False
+
+    @property
+    def x(self) -> Array:
+        """The last good state [m], shape (n, 3)."""
+        return self._good
+
+    @x.setter
+    def x(self, x: Array) -> None:
+        self._good = self._at = x
+        self._failures = 0
+
+    @property
+    def at(self) -> Array:
+        """Where the next frame starts [m], shape (n, 3): the last good state, or one on the way from it to another."""
+        return self._at
 
     def close(self) -> None:
         """End the background thread; the next frame starts a new one."""
@@ -126,28 +145,43 @@ class LiveSolver:
             InputError: LOADS_REFUSED; the state stays as it was.
             DegenerateGeometryError: NOT_POSITIVE_DEFINITE where nothing holds the body at the first frame.
         """
-        objective = Objective(self.model, loads, self.x)
+        objective = Objective(self.model, loads, self._at)
         self._swap()
         if self.preconditioner is None:
-            self.preconditioner = Preconditioner(objective, self.x)
+            self.preconditioner = Preconditioner(objective, self._at)
             self.factors += 1
         if self.preconditioner.match(loads, self.config.max_rank):
             self._history.clear()
-        solution = self._solve(objective, self._foresight.start(loads, self.x), out_of_time)
-        if solution.status != 'failed':
-            self.x = solution.positions
-            self._foresight.keep(loads, self.x)
-        else:
+        if len(loads.barriers):
             self._history.clear()
-            self._foresight.clear()
+        solution = self._solve(objective, self._foresight.start(loads, self._at), out_of_time)
+        reason = fault(objective, solution, self._at, self.config.tolerance)
+        if not reason:
+            self._failures, self._good = 0, solution.positions
+            self._at = self._good
+            self._foresight.keep(loads, self._good)
+        else:
+            solution = self._fail(objective, solution, reason)
         self._refactor(objective)
         return solution
+
+    def _fail(self, objective: Objective, tried: Solution, reason: str) -> Solution:
+        """Return the last good state; the next frame goes on from what was tried while that may still come to rest."""
+        self._failures += 1
+        self._history.clear()
+        self._foresight.clear()
+        is_on_its_way = tried.status in ('not_converged', 'out_of_time') and self._failures < PATIENCE
+        self._at = tried.positions if is_on_its_way and np.isfinite(tried.energy) else self._good
+        energy, gradient = objective(self._good)
+        residual = objective.residual(gradient)
+        last = objective.solution(self._good, 'failed', residual, tried.iterations, energy, 0.0)
+        return replace(last, reason=reason)
 
     def _solve(self, objective: Objective, x: Array, out_of_time: Callable[[], bool] | None) -> Solution:
         config, loads = self.config, objective.loads
         energy, gradient = objective(x)
         if not np.isfinite(energy):  # what was foretold is no state: start from where the body is
-            x = self.x
+            x = self._at
             energy, gradient = objective(x)
         status, moved, iteration = 'not_converged', 0.0, 0
         while True:
@@ -168,9 +202,6 @@ class LiveSolver:
             x, energy, gradient, moved = found
             energy, gradient = objective.follow(x, energy, gradient)
             iteration += 1
-        if status == 'failed':
-            x = self.x
-            energy, gradient = objective(x)
         return objective.solution(x, status, objective.residual(gradient), iteration, energy, moved)
 
     def _step(
@@ -188,7 +219,7 @@ class LiveSolver:
     def _try(
         self, objective: Objective, x: Array, energy: float, gradient: Array, missing: Array
     ) -> tuple[Array, float, Array, float] | None:
-        direction = self._direction(objective, gradient, missing)
+        direction = self._direction(objective, x, gradient, missing)
         slope = float(np.vdot(gradient, direction))
         if not np.isfinite(slope):
             return None
@@ -206,11 +237,18 @@ class LiveSolver:
             is_rounding = objective.is_rounding(share * slope, energy) and float(np.linalg.norm(there)) < norm
             if is_less or (is_rounding and not lifted):
                 if not lifted:
-                    free = self.model.free
-                    self._history.add((tried - x)[free].ravel(), (there - gradient)[free].ravel())
+                    self._learn(objective, x, tried, there - gradient)
                 return tried, after, there, float(np.abs(tried - x).max())
             share *= 0.5
         return None
+
+    def _learn(self, objective: Objective, x: Array, tried: Array, change: Array) -> None:
+        """Keep a step and the change of the gradient (n, 3) [N]; where other barriers push now, what is kept is old."""
+        barriers, free = objective.loads.barriers, self.model.free
+        if len(barriers) and np.any((barriers.gaps(x) < 0.0) != (barriers.gaps(tried) < 0.0)):
+            self._history.clear()
+        else:
+            self._history.add((tried - x)[free].ravel(), change[free].ravel())
 
     def _most_energy(self, objective: Objective, energy: float, missing: Array) -> float:
         """Return the energy [J] above which a step that moves held nodes is no good: that of moving them alone."""
@@ -218,15 +256,23 @@ class LiveSolver:
         own = np.dot(self.preconditioner.now.own, (missing**2).sum(axis=1))
         return energy + float(own) + objective.scale * float(np.linalg.norm(missing))
 
-    def _direction(self, objective: Objective, gradient: Array, missing: Array) -> Array:
+    def _direction(self, objective: Objective, x: Array, gradient: Array, missing: Array) -> Array:
         model, loads = self.model, objective.loads
         preconditioner = self.preconditioner
         assert preconditioner is not None
+        solve: Callable[[Array], Array] = preconditioner.solve
         right = -gradient[model.free]
+        if len(loads.barriers):
+            gaps = loads.barriers.gaps(x)
+            if len(self._history):
+                solve = partial(preconditioner.solve, barriers=loads.barriers, touching=gaps < 0.0)
+            else:
+                right += objective.pushed(x)[model.free]
+                solve = partial(preconditioner.solve, barriers=loads.barriers, gaps=gaps)
         held = model.number[loads.held]
         right[held] = preconditioner.now.stiff[:, None] * missing
         direction = np.zeros_like(gradient)
-        direction[model.free] = self._history.apply(preconditioner.solve, right.ravel()).reshape(-1, 3)
+        direction[model.free] = self._history.apply(solve, right.ravel()).reshape(-1, 3)
         direction[~objective.active] = 0.0
         direction[loads.held] = missing
         return direction
@@ -251,14 +297,14 @@ class LiveSolver:
         """Ask for a new factor when the body has moved on from the old one."""
         if not self.config.refactor or self._pending is not None or self.preconditioner is None:
             return
-        moved = float(np.abs(self.x - self.preconditioner.at).max())
+        moved = float(np.abs(self._at - self.preconditioner.at).max())
         is_new = self.preconditioner.now is not self.preconditioner.made_for
         if not (self._stale or is_new or moved > self.config.refactor_motion * self._edge):
             return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, 'refactor')
         self._age, self._pending_model = 0, self.model
-        self._pending = self._thread.submit(Preconditioner, objective, self.x)
+        self._pending = self._thread.submit(Preconditioner, objective, self._at)
 
     def _renew(self, objective: Objective, x: Array) -> bool:
         """Factor at this state and wait for it: the frame is late, but the body is not lost."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twin_nodes.core.anatomy.elastic.barriers import Barriers
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
@@ -118,6 +119,7 @@ class Loads:
         gravity: Acceleration [m/s²], shape (3,).
         pressure: Pressure on faces, or None.
         forces: Force on each node [N], shape (n, 3), or None.
+        barriers: What the body may touch but not enter; of the live solver alone.
     """
 
     held: Nodes = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -126,6 +128,7 @@ class Loads:
     gravity: Array = field(default_factory=lambda: _none(3))
     pressure: Pressure | None = None
     forces: Array | None = None
+    barriers: Barriers = field(default_factory=Barriers)
 
     def check(self, count: int) -> None:
         """Refuse what cannot act on a body of so many nodes.
@@ -134,7 +137,12 @@ class Loads:
             InputError: LOADS_REFUSED with what and why.
         """
         faces = np.zeros((0, 3), np.int64) if self.pressure is None else self.pressure.faces
-        for what, nodes in (('held', self.held), ('springs', self.springs.nodes), ('pressure', faces)):
+        for what, nodes in (
+            ('held', self.held),
+            ('springs', self.springs.nodes),
+            ('pressure', faces),
+            ('barriers', self.barriers.nodes),
+        ):
             if nodes.size and (nodes.min() < 0 or nodes.max() >= count):
                 raise _refusal(f'{what}: a node outside 0 … {count - 1}')
         if self.held_at.shape != (len(self.held), 3):
@@ -145,7 +153,7 @@ class Loads:
             raise _refusal(f'forces have shape {self.forces.shape}, expected ({count}, 3)')
         if self.pressure is not None and self.pressure.pascal.shape != (len(faces),):
             raise _refusal(f'pressure: {len(faces)} faces, but values of shape {self.pressure.pascal.shape}')
-        values = [self.held_at, self.springs.targets, self.gravity]
+        values = [self.held_at, self.springs.targets, self.gravity, self.barriers.targets, self.barriers.push]
         values += [] if self.forces is None else [self.forces]
         values += [] if self.pressure is None else [self.pressure.pascal]
         if not all(np.isfinite(value).all() for value in values):

@@ -28,7 +28,7 @@ class Solution:
         positions: Where each node is [m], shape (n, 3).
         displacement: Where each node is less where it was at rest [m], shape (n, 3).
         status: 'converged'; 'not_converged' when the iterations ended before; 'out_of_time' when time did; 'failed'
-            when no step improved the state (positions are the last good ones).
+            when what came of it is no state of this body (`faults`): the positions are the last good ones.
         residual: Norm of the forces that are not balanced, as a share of those that act; 0 is exact.
         iterations: Number of iterations.
         energy: Elastic energy and that of all loads [J].
@@ -36,6 +36,7 @@ class Solution:
         min_volume_ratio: Least J of all tetrahedra that are left; at or below 0 one is inverted.
         step: Greatest movement of a node in the last iteration [m].
         frozen: Number of nodes that nothing holds (parts cut off), which stay where they were.
+        reason: Why it failed.
     """
 
     positions: Array
@@ -48,6 +49,7 @@ class Solution:
     min_volume_ratio: float
     step: float
     frozen: int = 0
+    reason: str = ''
 
     @property
     def is_converged(self) -> bool:

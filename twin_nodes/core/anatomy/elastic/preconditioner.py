@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
+from twin_nodes.core.anatomy.elastic.barriers import Barriers, pushes
 from twin_nodes.core.anatomy.elastic.exact import factor_at
 from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
 from twin_nodes.core.anatomy.elastic.loads import Loads, Springs
@@ -40,6 +41,37 @@ class Ties:
     own: Array
 
 
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """Nodes near to barriers in the half-solved space of a factor.
+
+    Args:
+        nodes: The nodes, ascending, shape (k,).
+        rows: L⁻¹ of the unit force on each along each axis, shape (3 k, 3 f).
+        spread: The same, as the factor answers that was brought up to date, shape (3 k, 3 f).
+        compliance: How they give way to one another [m/N], shape (3 k, 3 k).
+    """
+
+    nodes: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    compliance: Array
+
+    def onto(self, barriers: Barriers) -> Array:
+        """Return the share of each axis of each node in the way of each place against its plane, shape (c, 3 k)."""
+        found = np.zeros((len(barriers), len(self.nodes), 3))
+        at = np.searchsorted(self.nodes, barriers.nodes)
+        np.add.at(
+            found, (np.arange(len(at))[:, None], at), barriers.weights[:, :, None] * barriers.push[:, None, :]
+        )  # fmt: skip
+        return found.reshape(len(at), -1)
+
+
+def _thrice(places: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the rows of the three axes of each, shape (3 n,)."""
+    return np.asarray((3 * places[:, None] + np.arange(3)).ravel(), np.int64)
+
+
 class Preconditioner:
     """A factor made at one state, brought up to date for the contacts and springs of another.
 
@@ -60,6 +92,9 @@ class Preconditioner:
         self.now = self.made_for
         self._rows: NDArray[np.float32] | None = None
         self._small: tuple[Array, NDArray[np.int32]] | None = None
+        self._near: _Near | None = None
+        if len(objective.loads.barriers):
+            self._near_nodes(np.unique(objective.loads.barriers.nodes))
 
     @property
     def rank(self) -> int:
@@ -78,7 +113,7 @@ class Preconditioner:
         own = stiff / PENALTY
         exchanged = _exchanged(self.made_for.springs, loads.springs)
         count = 3 * (len(let_go) + len(taken)) + sum(len(springs.value) for springs in exchanged)
-        self._rows = self._small = None
+        self._rows = self._small = self._near = None
         if count > most:  # held nodes that the factor does not know are moved alone
             stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
         elif count:
@@ -89,12 +124,64 @@ class Preconditioner:
         self.now = Ties(loads.springs, loads.held, stiff, own)
         return True
 
-    def solve(self, right: Array) -> Array:
-        """Apply the inverse to (3 f,) forces [N]."""
+    def solve(
+        self,
+        right: Array,
+        barriers: Barriers | None = None,
+        *,
+        gaps: Array | None = None,
+        touching: NDArray[np.bool_] | None = None,
+    ) -> Array:
+        """Apply the inverse to (3 f,) forces [N].
+
+        Args:
+            right: The forces; with `gaps` without those of the barriers.
+            barriers: What the body may not enter.
+            gaps: Of the barriers before the body moves [m], shape (c,): they push as much as is needed.
+            touching: Which of them push, as springs of both ways, shape (c,).
+        """
         half = self.factor.forward(right)
         if self._rows is not None and self._small is not None:
             half -= (lu_solve(self._small, np.asarray(self._rows @ half, np.float64)).astype(np.float32)) @ self._rows
+        if barriers is not None and (touching is None or touching.any()):
+            near = self._near_nodes(np.unique(barriers.nodes))
+            onto = near.onto(barriers) if touching is None else near.onto(barriers)[touching]
+            compliance = onto @ near.compliance @ onto.T + np.eye(len(onto)) / barriers.stiffness
+            free = onto @ (near.rows @ half)
+            found = pushes(compliance, gaps + free) if gaps is not None else -np.linalg.solve(compliance, free)
+            half += (found @ onto).astype(np.float32) @ near.spread
         return self.factor.backward(half)
+
+    def _near_nodes(self, nodes: NDArray[np.int64]) -> _Near:
+        """Return how nodes near to barriers answer; what was worked out for some of them before is used again."""
+        old = self._near
+        if old is not None and np.array_equal(old.nodes, nodes):
+            return old
+        before = np.full(len(nodes), -1)
+        if old is not None:
+            before = np.where(np.isin(nodes, old.nodes), np.searchsorted(old.nodes, nodes), -1)
+        new, kept = _thrice(np.flatnonzero(before < 0)), _thrice(np.flatnonzero(before >= 0))
+        rows = np.empty((3 * len(nodes), self.factor.layout.size), np.float32)
+        spread, compliance = rows, np.zeros((len(rows), len(rows)))
+        there = [self._row(nodes[[row // 3]], np.ones(1), np.eye(3)[row % 3]) for row in new]
+        if len(new):
+            rows[new] = self.factor.forward(np.array(there))
+        if self._rows is not None and self._small is not None:
+            spread = rows.copy()
+            if len(new):
+                exchanged = lu_solve(self._small, (self._rows @ rows[new].T).astype(float))
+                spread[new] -= exchanged.T.astype(np.float32) @ self._rows
+        if old is not None and len(kept):
+            known = _thrice(before[before >= 0])
+            rows[kept], spread[kept] = old.rows[known], old.spread[known]
+            compliance[np.ix_(kept, kept)] = old.compliance[np.ix_(known, known)]
+        if len(new):
+            compliance[new] = rows[new] @ spread.T
+            compliance[:, new] = compliance[new].T
+            own = compliance[np.ix_(new, new)]
+            compliance[np.ix_(new, new)] = 0.5 * (own + own.T)
+        self._near = _Near(nodes, rows, spread, compliance)
+        return self._near
 
     def _held(self, loads: Loads) -> tuple[list[tuple[int, float]], list[tuple[int, float]], Array]:
         """Return nodes let go and nodes taken, with the stiffness that stands for holding, and that of all held."""

@@ -1,0 +1,92 @@
+"""Planes that push one way: which of them push, and where the body comes to rest on them."""
+
+import numpy as np
+import pytest
+from elastic_bodies import lobe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twin_nodes.core.anatomy.elastic.barriers import Barriers, pushes
+from twin_nodes.core.anatomy.elastic.live import LiveSolver
+from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
+from twin_nodes.core.errors import InputError
+
+STIFF = 2e4
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 30), rank=st.integers(1, 30))
+def test_each_pushes_or_stands_off_and_none_pulls(seed, count, rank):
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(count, rank))
+    compliance = root @ root.T + 10.0 ** rng.uniform(-4.0, 0.0) * np.eye(count)
+    gaps = rng.normal(size=count)
+    push = pushes(compliance, gaps)
+    left = gaps + compliance @ push
+    assert (push >= 0.0).all() and (left > -1e-6).all()
+    assert np.abs(push * left).max() < 1e-5 * (1.0 + np.abs(push).max())
+
+
+def plate(model, depth, *, tilt=0.1):
+    """Planes above the free end of the lobe, pressed into it by a depth [m]."""
+    faces = model.mesh.outer_faces.astype(np.int64)
+    middles = model.rest[faces].mean(axis=1)
+    faces = faces[(middles[:, 2] > 0.0599) & (middles[:, 0] > 0.06)]
+    down = np.array([tilt, 0.0, -1.0]) / np.hypot(tilt, 1.0)
+    targets = np.broadcast_to([0.12, 0.05, 0.06 - depth], (len(faces), 3))
+    return Barriers(
+        faces, np.full(faces.shape, 1.0 / 3.0), np.broadcast_to(down, targets.shape), targets, STIFF, targets[0]
+    )
+
+
+def test_the_body_rests_on_a_plate_as_the_exact_solver_says():
+    model, _ = lobe()
+    with LiveSolver(model) as live:
+        for depth in np.linspace(-0.004, 0.012, 9):
+            barriers = plate(model, depth)
+            answer = live.update(Loads(barriers=barriers))
+            assert answer.status == 'converged'
+    on = barriers.gaps(answer.positions) < 0.0
+    assert 0 < on.sum() < len(on)  # it touches with a part
+    push = barriers.push[on]
+    exact = model.solve(
+        Loads(
+            springs=make_springs(
+                barriers.nodes[on], barriers.targets[on], STIFF * push[:, :, None] * push[:, None, :],
+                weights=barriers.weights[on],
+            )
+        )
+    )  # fmt: skip
+    assert exact.is_converged and (barriers.gaps(exact.positions)[~on] > -1e-6).all()
+    assert np.linalg.norm(answer.positions - exact.positions) < 1e-3 * np.linalg.norm(exact.displacement)
+
+
+def test_a_plate_that_goes_away_does_not_pull():
+    model, _ = lobe()
+    with LiveSolver(model) as live:
+        for depth in (0.0, 0.006, 0.012):
+            pressed = live.update(Loads(barriers=plate(model, depth)))
+        assert np.abs(pressed.displacement).max() > 0.008
+        for depth in (0.006, 0.0, *[-0.02] * 6):
+            free = live.update(Loads(barriers=plate(model, depth)))
+    assert free.is_converged and np.abs(free.displacement).max() < 1e-4
+
+
+def test_barriers_go_with_a_grasp_that_the_factor_does_not_know():
+    model, grasp = lobe()
+    with LiveSolver(model) as live:
+        live.update(Loads(barriers=plate(model, 0.004)))
+        for amount in (0.001, 0.002, 0.003, 0.003):
+            held = model.rest[grasp] + [amount, 0.0, -2.0 * amount]
+            answer = live.update(Loads(grasp, held, barriers=plate(model, 0.004)))
+        assert answer.is_converged
+        np.testing.assert_array_equal(answer.positions[grasp], held)
+        assert plate(model, 0.004).gaps(answer.positions).min() > -0.003
+
+
+def test_the_exact_solver_refuses_them_and_nan_is_refused():
+    model, _ = lobe()
+    with pytest.raises(InputError, match='as springs'):
+        model.solve(Loads(barriers=plate(model, 0.002)))
+    with LiveSolver(model) as live, pytest.raises(InputError, match='NaN or Inf'):
+        live.update(Loads(barriers=plate(model, np.nan)))

@@ -1,0 +1,87 @@
+"""What a body may touch but not enter: planes that push back one way, solved with the body and not after it.
+
+Each place that may touch bears a spring along one direction, which only pushes: the energy is k/2 min(gap, 0)². Which
+of them push is found with each step of the solver: with the compliance C of the places, the pushes λ of a step make
+gap + C λ + λ / k ≥ 0, λ ≥ 0, one of the two zero (a linear complementarity problem; Wriggers 2006, section 6.3). It has
+as many unknowns as places, so that finding it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin_nodes.core.geometry.se3 import Array
+
+_MOST_TURNS = 60
+_PATIENCE = 4
+_ROUNDING = 1e-9  # of the greatest gap
+
+
+@dataclass(frozen=True, eq=False)
+class Barriers:
+    """Places of faces, each with a plane that it may not pass.
+
+    Args:
+        nodes: Nodes of the face of each place, shape (c, 3).
+        weights: Their shares in the place, shape (c, 3).
+        push: Unit vector in which the plane pushes, shape (c, 3).
+        targets: A point of the plane [m], shape (c, 3).
+        stiffness: By which it pushes [N/m].
+        controls: What moved the planes, as the tips of tools [m], shape (q,): from it the next frame is foretold.
+    """
+
+    nodes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    weights: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    push: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    targets: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    stiffness: float = 0.0
+    controls: Array = field(default_factory=lambda: np.zeros(0))
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def gaps(self, x: Array) -> Array:
+        """Return how far each place is from its plane [m], negative behind it, shape (c,)."""
+        places = np.einsum('ca,cai->ci', self.weights, x[self.nodes])
+        return np.asarray(np.einsum('ci,ci->c', self.push, places - self.targets))
+
+    def gradient(self, x: Array) -> tuple[float, Array]:
+        """Return the energy [J] and its gradient [N], shape (n, 3)."""
+        entered = np.minimum(self.gaps(x), 0.0)
+        total = np.zeros_like(x)
+        pull = self.stiffness * entered[:, None, None] * self.weights[:, :, None] * self.push[:, None, :]
+        np.add.at(total, self.nodes.ravel(), pull.reshape(-1, 3))
+        return 0.5 * self.stiffness * float(entered @ entered), total
+
+
+def pushes(compliance: Array, gaps: Array) -> Array:
+    """Return λ ≥ 0 with w = gaps + compliance λ ≥ 0 and λ · w = 0, by block pivoting (Júdice and Pires 1994).
+
+    Args:
+        compliance: Symmetric positive definite, shape (c, c).
+        gaps: Without any push [m], shape (c,).
+    """
+    on = gaps < 0.0
+    least, patience, small = len(gaps) + 1, _PATIENCE, _ROUNDING * float(np.abs(gaps).max(initial=0.0))
+    push = np.zeros(len(gaps))
+    for _ in range(_MOST_TURNS):
+        push[:] = 0.0
+        if on.any():
+            push[on] = np.linalg.solve(compliance[np.ix_(on, on)], -gaps[on])
+        wrong = np.where(on, push < 0.0, gaps + compliance @ push < -small)
+        count = int(wrong.sum())
+        if not count:
+            break
+        if count < least:
+            least, patience = count, _PATIENCE
+        elif patience:
+            patience -= 1
+        else:  # one at a time ends for certain (Murty 1974)
+            last = int(np.flatnonzero(wrong)[-1])
+            wrong = np.zeros(len(gaps), bool)
+            wrong[last] = True
+        on = on ^ wrong
+    return np.maximum(push, 0.0)
