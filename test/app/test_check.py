@@ -172,7 +172,7 @@ def test_label_volumes(tmp_path):
     labels[1:3, 1:3, 1:3] = 7
     file = tmp_path / 'l.nii.gz'
     nibabel.save(nibabel.Nifti1Image(labels, np.diag([1.0, 1.0, 1.0, 1.0])), file)
-    assert inspect(file) == 'label volume, good: 4 × 5 × 6 voxels, labels 7'
+    assert inspect(file) == 'label volume, good: 4 × 5 × 6 voxels of 1 × 1 × 1 mm, labels 7'
 
 
 def test_a_real_recording(shared_data):

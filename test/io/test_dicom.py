@@ -4,7 +4,7 @@ import pytest
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.dicom import read_series
-from twin_nodes.io.dicom_seg import read_segmentation
+from twin_nodes.io.dicom_seg import is_segmentation, read_segmentation
 
 STORED = np.random.default_rng(0).integers(0, 900, (6, 5, 4)).astype(np.int16)
 
@@ -135,6 +135,40 @@ def test_a_segmentation_gives_labels_names_and_place(tmp_path, empty):
     assert volume.counts() == {1: 36, 2: 1}
     place = volume.anatomy_T_index @ [*np.argwhere(volume.labels == 2)[0], 1.0]
     np.testing.assert_allclose(place[:3], 1e-3 * np.array([10.0 + 3.0, 20.0 + 4.0, 30.0 + 9.0]), atol=1e-12)
+
+
+def test_a_map_of_labels_is_a_segmentation_too(tmp_path):
+    from pydicom import dcmread
+
+    mask = np.zeros((3, 4, 5), bool)
+    mask[:, 1:3, 1:4] = True
+    files.write_segmentation(tmp_path / 'a.dcm', {(2, 'liver'): mask}, empty=True)
+    dataset = dcmread(tmp_path / 'a.dcm')
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = '1.2.840.10008.5.1.4.1.1.66.7'
+    dataset.SegmentationType = 'LABELMAP'
+    dataset.add_new('PixelPaddingValue', 'US', 9)
+    files.set_pixels(dataset, np.where(mask, 2, 9), bits=8)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.SegmentIdentificationSequence
+    dataset.save_as(tmp_path / 'b.dcm')
+    volume, names, _ = read_segmentation(tmp_path / 'b.dcm')
+    assert is_segmentation(tmp_path / 'b.dcm') and names == {2: 'liver'}
+    np.testing.assert_array_equal(volume.labels, 2 * mask.transpose(2, 1, 0))
+
+
+def test_frames_that_share_nothing_are_read(tmp_path):
+    from pydicom import dcmread
+
+    mask = np.ones((2, 4, 5), bool)
+    files.write_segmentation(tmp_path / 'a.dcm', {(1, 'liver'): mask})
+    dataset = dcmread(tmp_path / 'a.dcm')
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        group.PlaneOrientationSequence = shared.PlaneOrientationSequence
+        group.PixelMeasuresSequence = shared.PixelMeasuresSequence
+    del dataset.SharedFunctionalGroupsSequence
+    dataset.save_as(tmp_path / 'b.dcm')
+    assert read_segmentation(tmp_path / 'b.dcm')[0].labels.shape == (5, 4, 2)
 
 
 def test_segments_that_overlap_are_refused(tmp_path):

@@ -1,4 +1,5 @@
 import gzip
+import re
 import resource
 
 import numpy as np
@@ -116,6 +117,36 @@ def test_detached_data_in_the_same_folder_is_read_and_elsewhere_refused(tmp_path
     (tmp_path / 'b.nhdr').write_text(text)
     with pytest.raises(InputError, match='same folder'):
         read_label_volume(tmp_path / 'b.nhdr')
+
+
+@pytest.mark.parametrize(
+    ('fields', 'before', 'encoding'),
+    [('byte skip: 5', b'12345', 'raw'), ('byte skip: -1', b'anything', 'raw'), ('line skip: 2', b'a\nb\n', 'raw'),
+     ('line skip: 1\nbyte skip: 3', b'a\n123', 'raw'), ('line skip: 1', b'a\n', 'gzip')],
+)  # fmt: skip
+def test_lines_and_bytes_before_the_voxels_are_skipped(tmp_path, fields, before, encoding):
+    path = write_nrrd(tmp_path / 'a.nhdr', encoding=encoding)
+    text = path.read_text()
+    data = tmp_path / re.search(r'data file: (.*)', text)[1]
+    data.write_bytes(before + data.read_bytes())
+    with pytest.raises(InputError, match=r'holds more|broken'):
+        read_label_volume(path)
+    path.write_text(text.replace('data file:', f'{fields}\ndata file:'))
+    np.testing.assert_array_equal(read_label_volume(path).labels, LABELS)
+
+
+@pytest.mark.parametrize('size', [7, -1])
+def test_a_metaimage_says_how_much_to_skip(tmp_path, size):
+    head = (
+        'ObjectType = Image\nNDims = 3\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 1 2 3\nElementSpacing = 1 2 3\n'
+        f'DimSize = 4 5 6\nElementType = MET_UCHAR\nHeaderSize = {size}\nElementDataFile = a.raw\n'
+    )
+    (tmp_path / 'a.mhd').write_text(head)
+    (tmp_path / 'a.raw').write_bytes(b'1234567' + LABELS.astype('u1').tobytes(order='F'))
+    np.testing.assert_array_equal(read_label_volume(tmp_path / 'a.mhd').labels, LABELS)
+    (tmp_path / 'a.mhd').write_text(head.replace('Offset = 1 2 3\n', ''))
+    with pytest.raises(InputError, match='where it lies in the patient is not known'):
+        read_label_volume(tmp_path / 'a.mhd')
 
 
 def replaced(path, old, new):

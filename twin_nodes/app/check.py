@@ -18,12 +18,12 @@ from twin_nodes.app.check_anatomy import (
     is_case,
     is_recipe,
 )
+from twin_nodes.app.check_images import VOLUMES, holds_dicom, inspect_dicom, inspect_volume, refused_as_both
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
 MESHES = ('.ply', '.stl', '.obj', '.off', '.vtk', '.vtp')
-VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz')
-RECORDINGS = ('.igs.mha', '.mha', '.igs.nrrd', '.csv')
+RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv')
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm')
 POSE_TABLES = ('.zip', '.tum')
@@ -52,6 +52,8 @@ def inspect(file: Path) -> str:
     Raises:
         TwinError: when it cannot be used.
     """
+    from twin_nodes.io.dicom import is_dicom
+
     name = file.name.lower()
     inspectors: list[tuple[tuple[str, ...], Callable[[Path], str]]] = [
         (('.yaml', '.yml'), _yaml),
@@ -59,8 +61,9 @@ def inspect(file: Path) -> str:
         (RECORDINGS, _recording),
         (POSE_TABLES, _pose_table),
         (('.mcap',), _bag),
+        (('.dcm',), inspect_dicom),
         (MESHES, _mesh),
-        (VOLUMES, _volume),
+        (VOLUMES, inspect_volume),
         (TETS, inspect_tets),
         (('.urdf', '.xacro'), _robot),
         (('.xml',), _xml),
@@ -72,10 +75,14 @@ def inspect(file: Path) -> str:
     if file.is_dir():
         if any(path.suffix.lower() in IMAGES for path in file.iterdir()):
             return _video(file)
-        return _bag(file) if any(file.glob('*.mcap')) or (file / 'metadata.yaml').is_file() else _recording(file)
+        if any(file.glob('*.mcap')) or (file / 'metadata.yaml').is_file():
+            return _bag(file)
+        return inspect_dicom(file) if holds_dicom(file) else _recording(file)
     for endings, look in inspectors:
         if name.endswith(endings):
             return look(file)
+    if is_dicom(file):
+        return inspect_dicom(file)
     known = sorted({ending for endings, _ in inspectors for ending in endings})
     raise InputError(f'{file}: files of this kind are not known; known are {", ".join(known)}, bags and folders')
 
@@ -123,6 +130,8 @@ def _recording(file: Path) -> str:
     try:
         recording = open_recording(file)
     except InputError as refusal:
+        if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
+            return refused_as_both(refusal, file)
         if file.suffix.lower() != '.csv':
             raise
         try:
@@ -130,9 +139,11 @@ def _recording(file: Path) -> str:
         except InputError as other:
             raise InputError(f'{refusal}; nor a table of poses: {other}') from None
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
+    verdict = 'good' if recording.devices else 'with a warning'
+    devices = f'devices {", ".join(recording.devices)}' if recording.devices else 'no device was tracked in it'
     return (
-        f'recording ({recording.kind}), good: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
-        f'devices {", ".join(recording.devices)}{notes}'
+        f'recording ({recording.kind}), {verdict}: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
+        f'{devices}{notes}'
     )
 
 
@@ -206,17 +217,6 @@ def _mesh(file: Path) -> str:
     verdict = 'good' if surface.is_watertight else 'with a warning'
     counts = f'{len(surface.vertices)} vertices, {len(surface.triangles)} triangles'
     return f'surface, {verdict}: {counts}, {size} mm when read in {unit}, {closed}{refused}'
-
-
-def _volume(file: Path) -> str:
-    import numpy as np
-
-    from twin_nodes.io.volumes import read_label_volume
-
-    volume = read_label_volume(file)
-    labels = [int(label) for label in np.unique(volume.labels) if label]
-    shape = ' × '.join(str(length) for length in volume.labels.shape)
-    return f'label volume, good: {shape} voxels, labels {", ".join(map(str, labels[:20])) or "none"}'
 
 
 def _yaml(file: Path) -> str:

@@ -84,7 +84,7 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
             if count > 1:
                 raise _refusal(path, f'{count} frames without functional groups: where they lie is not known')
             return [_slice(path.name, header, header, header, size, number, 0)]
-        shared = header.SharedFunctionalGroupsSequence[0]
+        shared = shared_groups(header)
         groups = header.PerFrameFunctionalGroupsSequence
         if len(groups) != count:
             raise _refusal(path, f'{count} frames but {len(groups)} functional groups')
@@ -100,8 +100,16 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
             )
             for frame, group in enumerate(groups)
         ]
+    except InputError:
+        raise
     except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
         raise _refusal(path, f'does not say where its pixels lie in the patient ({error})') from None
+
+
+def shared_groups(dataset: Any) -> Any:
+    """Return what all frames of a multi-frame file have in common; empty where each frame says all itself."""
+    shared = dataset.get('SharedFunctionalGroupsSequence')
+    return shared[0] if shared else {}
 
 
 def functional(group: Any, shared: Any, name: str) -> Any:
@@ -205,7 +213,7 @@ def _values(stack: Stack, paths: Sequence[Path], modality: str) -> tuple[Any, in
 def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
     source = dataset
     if 'PerFrameFunctionalGroupsSequence' in dataset:
-        group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], dataset.SharedFunctionalGroupsSequence[0]
+        group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], shared_groups(dataset)
         name = 'PixelValueTransformationSequence'
         source = functional(group, shared, name) if name in group or name in shared else {}
     return float(source.get('RescaleSlope', 1.0)), float(source.get('RescaleIntercept', 0.0))

@@ -1,4 +1,4 @@
-"""DICOM segmentations (SEG), binary or fractional, as label volumes with the names of their segments."""
+"""DICOM segmentations (SEG), binary, fractional or label map, as label volumes with the names of their segments."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ import numpy as np
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.io.dicom import functional, read_header, read_pixels, slices_of
+from twin_nodes.io.dicom import functional, read_header, read_pixels, shared_groups, slices_of
 from twin_nodes.io.dicom_slices import SAME_PLACE, Slice
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
 
-SEG_STORAGE = '1.2.840.10008.5.1.4.1.1.66.4'
+SEG_STORAGE = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # segments, label map
 
 
 def is_segmentation(path: Path) -> bool:
     """Whether a DICOM file is a segmentation."""
-    return str(read_header(path).get('SOPClassUID', '')) == SEG_STORAGE
+    return str(read_header(path).get('SOPClassUID', '')) in SEG_STORAGE
 
 
 def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
@@ -28,11 +28,13 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
         InputError: ANATOMY_REFUSED when it is no segmentation, is cut, says not where it lies, or its segments overlap.
     """
     dataset, pixels = read_pixels(path)
-    if str(dataset.get('SOPClassUID', '')) != SEG_STORAGE:
+    if str(dataset.get('SOPClassUID', '')) not in SEG_STORAGE:
         raise _refusal(path, 'no DICOM segmentation')
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     places = slices_of(path, dataset, 0)
-    numbers = [_segment(path, dataset, frame) for frame in range(len(places))]
+    named = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
+    map_of_labels = str(dataset.get('SegmentationType', 'BINARY')) == 'LABELMAP'
+    numbers = [max(named, default=0) if map_of_labels else _segment(path, dataset, n) for n in range(len(places))]
     index_T, levels = _layout(path, dataset, places)
     rows, columns = places[0].size
     if rows * columns * (max(levels) + 1) > MAX_VOXELS or max(numbers) > 65535:
@@ -41,6 +43,9 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
     fractional = str(dataset.get('SegmentationType', 'BINARY')) == 'FRACTIONAL'
     half = 0.5 * float(dataset.get('MaximumFractionalValue', 255)) if fractional else 0.5
     for frame, (level, number) in enumerate(zip(levels, numbers, strict=True)):
+        if map_of_labels:
+            labels[level] = np.where(np.isin(pixels[frame], [n for n in named if n]), pixels[frame], 0)
+            continue
         inside = pixels[frame] >= half
         taken = inside & (labels[level] != 0) & (labels[level] != number)
         if taken.any():
@@ -51,12 +56,12 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
         labels[level][inside] = number
     anatomy_T_index = lps_from('LPS', index_T, unit='mm')
     check_affine(path, anatomy_T_index)
-    names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
+    names = {number: label for number, label in named.items() if number}  # 0 is the background of a label map
     return LabelVolume(labels.transpose(2, 1, 0), anatomy_T_index), names, str(dataset.get('FrameOfReferenceUID', ''))
 
 
 def _segment(path: Path, dataset: Any, frame: int) -> int:
-    group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], dataset.SharedFunctionalGroupsSequence[0]
+    group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], shared_groups(dataset)
     try:
         return int(functional(group, shared, 'SegmentIdentificationSequence').ReferencedSegmentNumber)
     except (KeyError, AttributeError, IndexError):
@@ -72,7 +77,7 @@ def _layout(path: Path, dataset: Any, places: list[Slice]) -> tuple[Array, list[
     heights = np.array([item.position @ normal for item in places])
     found = np.unique(np.round((heights - heights.min()) / SAME_PLACE).astype(np.int64)) * SAME_PLACE
     steps = np.diff(found)
-    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared = shared_groups(dataset)
     measures = functional(dataset.PerFrameFunctionalGroupsSequence[0], shared, 'PixelMeasuresSequence')
     stated = measures.get('SpacingBetweenSlices', measures.get('SliceThickness'))
     step = float(steps.min()) if len(steps) else abs(float(stated or 0.0))

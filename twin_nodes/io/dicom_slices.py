@@ -70,7 +70,9 @@ def stack_slices(where: str, slices: Sequence[Slice], *, chosen: str = '') -> St
     ordered = sorted(slices, key=lambda item: (float(item.position @ normal), item.name))
     ordered = _chosen(where, ordered, chosen)
     if len(ordered) < 2:
-        raise _refusal(where, f'{len(ordered)} slice is no volume: at least 2 are needed')
+        raise _refusal(
+            where, f'{len(ordered)} slice is no volume: at least 2 are needed (name the folder of the series)'
+        )
     heights = np.array([item.position @ normal for item in ordered])
     steps = np.diff(heights)
     _check_doubles(where, ordered, steps)

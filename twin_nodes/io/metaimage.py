@@ -1,5 +1,6 @@
 """Headers of MetaImage volumes (.mha, .mhd), as ITK, SimpleITK and 3D Slicer write them."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
     with path.open('rb') as stream:
         start = stream.read(_MAX_HEADER)
     fields, end = _fields(path, start)
+    if fields.get('NDims', '3') != '3':
+        raise _refusal(path, f'expected 3 axes, got NDims {fields["NDims"]}')
     try:
         shape = tuple(int(word) for word in fields['DimSize'].split())
         kind = _TYPES[fields['ElementType']]
@@ -32,7 +35,8 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
         matrix = next(fields[key] for key in ('TransformMatrix', 'Rotation', 'Orientation') if key in fields)
         axes = np.array(matrix.split(), float).reshape(3, 3)
     except (KeyError, ValueError, StopIteration) as error:
-        raise _refusal(path, f'incomplete MetaImage header ({error or "place or axes are missing"})') from None
+        reason = str(error) or 'Offset or TransformMatrix is missing: where it lies in the patient is not known'
+        raise _refusal(path, f'incomplete MetaImage header ({reason})') from None
     if int(fields.get('ElementNumberOfChannels', '1')) != 1:
         raise _refusal(path, f'{fields["ElementNumberOfChannels"]} values in a voxel: one is expected')
     if len(shape) != 3 or spacing.shape != (3,) or origin.shape != (3,):
@@ -42,8 +46,11 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
     index_T[:3, 3] = origin
     big = any(fields.get(key, 'False') == 'True' for key in ('BinaryDataByteOrderMSB', 'ElementByteOrderMSB'))
     encoding = 'gzip' if fields.get('CompressedData', 'False') == 'True' else 'raw'
-    data_path, offset = _data_place(path, fields, end)
     dtype = np.dtype(('>' if big else '<') + kind)
+    data_path, offset = _data_place(path, fields, end)
+    if encoding == 'raw' and data_path != path and 'HeaderSize' in fields:
+        skip = int(fields['HeaderSize'])
+        offset = skip if skip >= 0 else data_path.stat().st_size - math.prod(shape) * dtype.itemsize
     return VolumeHeader(shape, dtype, lps_from('LPS', index_T, unit='mm'), data_path, offset, encoding)
 
 

@@ -11,7 +11,7 @@ MAX_RATIO = {'raw': 1, 'gzip': 1032, 'bzip2': 100_000}  # no stream of DEFLATE o
 _CHUNK = 1 << 20
 
 
-def read_payload(path: Path, offset: int, count: int, encoding: str) -> bytes:
+def read_payload(path: Path, offset: int, count: int, encoding: str, *, exact: bool = False) -> bytes:
     """Return exactly `count` bytes of data; memory stays bounded by what the file really holds.
 
     Args:
@@ -19,10 +19,13 @@ def read_payload(path: Path, offset: int, count: int, encoding: str) -> bytes:
         offset: Where the data begin.
         count: Bytes after decompression that the header announces.
         encoding: raw, gzip or bzip2.
+        exact: Whether more bytes than announced are refused too.
 
     Raises:
         InputError: ANATOMY_REFUSED when the file holds fewer bytes or its compression is broken.
     """
+    if offset < 0:
+        raise _refusal(path, f'the voxels would begin {-offset} bytes before the file')
     held = path.stat().st_size - offset
     most = max(held, 0) * MAX_RATIO[encoding]
     if count > most:
@@ -30,11 +33,16 @@ def read_payload(path: Path, offset: int, count: int, encoding: str) -> bytes:
     with path.open('rb') as stream:
         stream.seek(offset)
         try:
-            data = stream.read(count) if encoding == 'raw' else _unpack(stream, count, encoding)
+            wanted = count + exact
+            data = stream.read(wanted) if encoding == 'raw' else _unpack(stream, wanted, encoding)
         except (zlib.error, OSError, ValueError) as error:
             raise _refusal(path, f'broken compression ({error})') from None
     if len(data) < count:
         raise _refusal(path, f'the header announces {count} bytes, the file holds {len(data)}')
+    if len(data) > count:
+        raise _refusal(
+            path, f'the header announces {count} bytes, the file holds more: where the voxels begin is not sure'
+        )
     return data
 
 

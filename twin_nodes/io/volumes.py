@@ -17,6 +17,7 @@ from twin_nodes.io.payload import read_payload
 
 MAX_VOXELS = 1 << 29
 MAX_SHEAR = 1e-3
+MAX_SKIP = 1 << 24  # bytes or lines before the voxels
 _UNITS = {'m': 1.0, 'meter': 1.0, 'metre': 1.0, 'mm': 1e-3, 'um': 1e-6, 'µm': 1e-6, 'micron': 1e-6, 'unknown': 1e-3}
 _LPS_SIGN = {'left': 1.0, 'right': -1.0, 'posterior': 1.0, 'anterior': -1.0, 'superior': 1.0, 'inferior': -1.0}
 _LPS_AXIS = {'left': 0, 'right': 0, 'posterior': 1, 'anterior': 1, 'superior': 2, 'inferior': 2}
@@ -98,7 +99,8 @@ def _read(path: Path) -> tuple[VolumeHeader, Any]:
         raise _refusal(path, f'{voxels} voxels are announced, limit {MAX_VOXELS}')
     check_affine(path, header.anatomy_T_index)
     count = header.skip + voxels * header.dtype.itemsize
-    data = read_payload(header.data_path, header.offset, count, header.encoding)
+    apart = header.data_path != path
+    data = read_payload(header.data_path, header.offset, count, header.encoding, exact=apart)
     return header, np.frombuffer(data, header.dtype, offset=header.skip).reshape(header.shape, order='F')
 
 
@@ -201,8 +203,30 @@ def _read_nrrd_header(path: Path) -> VolumeHeader:
     index_T[:3, :3], index_T[:3, 3] = directions.T, origin
     anatomy_T_index = lps_from(space, index_T, unit=str(units[0]))
     data_path = _nrrd_data_path(path, fields)
-    offset = offset if data_path == path else 0
-    return VolumeHeader(shape, dtype, anatomy_T_index, data_path, offset, encoding)
+    held = math.prod(shape) * dtype.itemsize
+    offset, skip = _nrrd_start(path, data_path, fields, offset if data_path == path else 0, held, encoding)
+    return VolumeHeader(shape, dtype, anatomy_T_index, data_path, offset, encoding, skip)
+
+
+def _nrrd_start(
+    path: Path, data_path: Path, fields: dict[str, Any], offset: int, held: int, encoding: str
+) -> tuple[int, int]:
+    """Return where the data begin, and how many unpacked bytes come before the voxels: 'line skip', then 'byte skip'.
+
+    A byte skip of -1 says that raw voxels end with the file (http://teem.sourceforge.net/nrrd/format.html).
+    """
+    lines = int(fields.get('line skip', fields.get('lineskip', 0)))
+    skip = int(fields.get('byte skip', fields.get('byteskip', 0)))
+    if not 0 <= lines <= MAX_SKIP or not -1 <= skip <= MAX_SKIP or (skip == -1 and encoding != 'raw'):
+        raise _refusal(path, f"'line skip' {lines} and 'byte skip' {skip} with encoding {encoding} are not read")
+    if skip == -1:
+        return data_path.stat().st_size - held, 0
+    with data_path.open('rb') as stream:
+        stream.seek(offset)
+        for _ in range(lines):
+            stream.readline(MAX_SKIP)
+        offset = stream.tell()
+    return (offset + skip, 0) if encoding == 'raw' else (offset, skip)
 
 
 def _check_header_length(path: Path, stream: Any) -> None:
@@ -215,9 +239,6 @@ def _check_header_length(path: Path, stream: Any) -> None:
 
 def _nrrd_data_path(path: Path, fields: dict[str, Any]) -> Path:
     name = fields.get('data file', fields.get('datafile'))
-    for skip in ('line skip', 'lineskip', 'byte skip', 'byteskip'):
-        if int(fields.get(skip, 0)) != 0:
-            raise _refusal(path, f'{skip!r} is not read: save it without')
     if name is None:
         return path
     if Path(name).name != name or '%' in name or name.split()[0] == 'LIST':
