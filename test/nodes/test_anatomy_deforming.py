@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.app.build import build
+from twin_nodes.core.anatomy.elastic import live
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
@@ -336,6 +337,18 @@ def test_pressure_presses(start, probe, case):
     )
     probe.until(lambda: probe.code('anatomy: pressure') or pressed(101_325.0), deformed.node, what='the refusal')
     assert probe.code('anatomy: pressure') == 'LOADS_REFUSED'
+    # a cut while it presses: what is left is compressed as before, and is not pushed away
+    plane = Plane(coef=[1.0, 0.0, 0.0, 0.0])
+    said = lambda: probe.code('anatomy: resection') in ('OK', 'RESECTION_REFUSED')  # noqa: E731
+    probe.until(lambda: said() or probe.say('anatomy/resect', plane, 10), deformed.node, what='the cut')
+    session = deformed.node.deforming.session
+    probe.until(
+        lambda: probe.code('anatomy: deforming') == 'OK' or pressed(1600.0), deformed.node, what='rest after the cut'
+    )
+    assert not session.left.is_whole and session._pressing() is not None
+    alive = np.unique(session.body.model.tets[session.left.alive])
+    assert np.abs(session.positions - session.body.model.rest)[alive].max() < 0.02
+    assert float(values()['volume_change_percent']) < -2.0 and float(values()['min_volume_ratio']) > 0.5
 
 
 def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
@@ -411,7 +424,7 @@ def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case,
     deformed.take_hold()
     end = deformed.drag([0.0, -0.004, 0.0], steps=3)
     deformed.until(lambda: np.abs(deformed.displacement()).max() > 0.0039, end, 'the drag')
-    monkeypatch.setattr(deformed.node.deforming.session._solver, '_step', lambda *_: None)
+    monkeypatch.setattr(live, 'fault', lambda *_: '3 tetrahedra would be turned inside out')
     deformed.until(
         lambda: probe.code('anatomy: deforming') == 'DEFORM_FAILED', end - [0.0, 0.004, 0.0], 'the failure'
     )  # fmt: skip
@@ -422,6 +435,9 @@ def test_a_solver_that_fails_is_said_and_nothing_new_is_sent(start, probe, case,
         lambda: deformed.node.health.counters['DEFORM_FAILED'] > failed + 2, end - [0.0, 0.003, 0.0], 'more of it'
     )  # fmt: skip
     assert len(deformed.nodes) == count
+    assert 'turned inside out' in probe.status('anatomy: deforming').message
+    monkeypatch.undo()
+    deformed.until(lambda: len(deformed.nodes) > count, end, 'a state that is one')
 
 
 def test_when_time_is_up_the_best_answer_so_far_is_sent_and_it_is_said(start, probe, case):

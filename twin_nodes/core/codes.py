@@ -485,8 +485,10 @@ CODES: dict[str, CodeEntry] = {
     ),
     'DEFORM_FAILED': CodeEntry(
         'the solver of the soft body found no state',
-        'No step improved the state. The last good mesh stands, with its old stamp; nothing new is sent.',
-        'Let go of the tissue, or call `anatomy/reset_deformation`.',
+        'What came of a frame is no state of the tissue: no step helped, or tetrahedra would be turned inside out, or '
+        'tissue displaced by more than the body measures, or its forces are less in balance than before. The last good '
+        'mesh stands, with its old stamp; nothing new is sent. The message says which.',
+        'Let go of the tissue, look whether two tools pull against each other, or call `anatomy/reset_deformation`.',
     ),
     'GRASP_MISSED': CodeEntry(
         'the jaws closed where there is no tissue',

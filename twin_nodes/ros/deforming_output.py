@@ -160,6 +160,8 @@ class DeformingOutput:
         if not solution.is_converged or self._calm >= _CALM:  # else the check would flicker at the rate of the frames
             self._state = _STATES[solution.status]
         level, code, text = self._state
+        if solution.reason:
+            text = f'{text}: {solution.reason}'
         values: dict[str, object] = {
             'status': solution.status,
             'residual': solution.residual,
