@@ -264,3 +264,18 @@ def test_the_wrist_comes_back_slowly_and_the_jaw_last():
     assert point.jaw == pytest.approx(0.0, abs=1e-9)
     assert quat_angle(point.quat_xyzw, turned) < 0.011
     assert max(jaws) < 1e-3
+
+
+def test_it_never_says_to_have_played_what_has_not_come():
+    """On a path that becomes longer than the buffer follows (a queue that fills), coming to the hand stays honest."""
+    pair = Pair(swing)
+    pair.until(lambda: pair.mode == 'hold')
+    pair.run(1.0)
+    pair.delay_ns += round(1.5 * S)
+    pair.run(2.5)
+    pair.leader.request('discard')
+    pair.until(lambda: pair.mode == 'catch-up', 4.0)
+    for _ in range(400):
+        pair.tick()
+        state = pair.follower.state(pair.now_ns)
+        assert state.played_ns <= pair.now_ns - pair.delay_ns + 1

@@ -324,7 +324,9 @@ class Follower:
         outage = self.config.outage
         goal = self._limit(now_ns) * self._fade(now_ns)
         self._chase = min(self._chase + outage.acceleration * dt, goal)
-        playhead = now_ns - self._clock.lag_ns
+        newest = self._player.path.newest
+        assert newest is not None
+        playhead = min(now_ns - self._clock.lag_ns, newest.stamp_ns)  # not beyond what has come
         near, turn = outage.joined_distance, self._turn_limit(self._limit(now_ns))
         self._player.chase(playhead, self._chase * dt, dt=dt, turn=turn, near=near)
 

@@ -31,6 +31,7 @@ _HAND_DAMPING = 20.0  # of the arm that holds the console [N s/m]
 _ASK_AGAIN_NS = NANOSECONDS // 2
 _OFTEN_NS = 10 * NANOSECONDS  # a link that went twice within this comes and goes: he lets the robot follow
 _SEEN_NS = NANOSECONDS // 2  # he does not ask by an older state of the robot
+_DISAGREES_NS = NANOSECONDS // 10
 _FRESH_NS = NANOSECONDS // 5
 _FOLLOWS = (Mode.CONNECTED, Mode.DEGRADED)
 
@@ -61,6 +62,7 @@ class ConsoleSide:
         self._asked_ns = -_OFTEN_NS
         self._waits_ns: int | None = None
         self._begun = False
+        self._alone_ns = 0  # leader's time when he last worked in the twin alone
 
     def twin_at(self, played_ns: int) -> Vector | None:
         """Return where the twin had the object at a leader's time [ns], None where that is not known."""
@@ -171,7 +173,7 @@ class ConsoleSide:
         if self._mode == 'bridge':
             self._show_real(row, now_ns, here_ns, follows)
         else:
-            self._show_twin(row, now_ns, follows and now_ns - self._heard_ns < _FRESH_NS)
+            self._show_twin(row, now_ns, here_ns, follows and now_ns - self._heard_ns < _FRESH_NS)
 
     def _show_real(self, row: Array, now_ns: int, here_ns: int, follows: bool) -> None:
         state = self._heard
@@ -185,15 +187,22 @@ class ConsoleSide:
         row[VIEW_CARRY], row[VIEW_PLACED], row[VIEW_CLOSED] = scene[CARRY], scene[PLACED], scene[CLOSED]
         row[VIEW_OBJ : VIEW_OBJ + 3] = scene[OBJ : OBJ + 3]
 
-    def _show_twin(self, row: Array, now_ns: int, linked: bool) -> None:
-        """Show the predicted robot; objects as the twin has them, made real by what comes back."""
+    def _show_twin(self, row: Array, now_ns: int, here_ns: int, linked: bool) -> None:
+        """Show the predicted robot; objects as the twin has them, made real by what comes back.
+
+        What he did in the twin stays on the screen until the picture of it has come: an older one would let him do it
+        again.
+        """
         alone = self._mode == 'twin' and not linked and self._begun
         row[VIEW_READY] = float(linked or alone or not self._begun)
         row[VIEW_TIP : VIEW_TIP + 3] = self.leader.predicted()
         row[VIEW_STAMP] = (now_ns - self._begin_ns) / NANOSECONDS
-        source = self._twin if alone else self._scene
-        if not alone:
+        if alone:
+            self._alone_ns = here_ns
+        else:
             self._make_real()
+        shown = self._heard.played_ns if self._heard is not None else 0
+        source = self._twin if alone or shown < self._alone_ns else self._scene
         row[VIEW_CARRY], row[VIEW_PLACED], row[VIEW_CLOSED] = source[CARRY], source[PLACED], source[CLOSED]
         at = object_at(self._twin if self._twin[CARRY] > 0.5 else source)
         for axis in range(3):
@@ -203,9 +212,11 @@ class ConsoleSide:
         """Correct the twin's object where the picture of what it did has come back and says otherwise."""
         if self._heard is None or not self._heard.played_ns:
             return
-        twin, scene = self._twin, self._scene
-        then = self._log.get(self._heard.played_ns // STEP_NS)
-        if then is None or then[0] == (scene[CARRY] > 0.5):
+        twin, scene, played_ns = self._twin, self._scene, self._heard.played_ns
+        held = bool(scene[CARRY] > 0.5)
+        # for some time, too: the robot takes an object a few ticks before or after the twin did
+        then = [self._log.get((played_ns - before_ns) // STEP_NS) for before_ns in (0, _DISAGREES_NS)]
+        if any(each is None or each[0] == held for each in then):
             if twin[CARRY] < 0.5 and scene[CARRY] < 0.5:
                 twin[OBJ : OBJ + 3] = scene[OBJ : OBJ + 3]
                 twin[PLACED] = scene[PLACED]
