@@ -1,4 +1,5 @@
 import lzma
+import resource
 import struct
 import zlib
 
@@ -188,7 +189,7 @@ def test_wrong_unit_is_asked_for(tmp_path):
         ('cells.vtk', vtk_text().replace(b'\n4 0 1 3 2', b'\n99 0 1 3 2'), '6 cells do not fit the 30 numbers'),
         ('image.vtk', b'# vtk DataFile Version 3.0\nx\nASCII\nDATASET STRUCTURED_POINTS\n', 'is no surface'),
         ('bomb.vtp', b'<!DOCTYPE x [<!ENTITY a "aaaa">]><VTKFile/>', 'document type'),
-        ('ends.vtp', vtp_text().replace(b'>3 6 9', b'>3 6 99'), 'offsets do not fit'),
+        ('ends.vtp', vtp_text().replace(b'>3 6 9', b'>3 6 99'), 'offsets of Polys do not grow'),
         ('box.3ds', b'', "'.3ds' is none of"),
     ],
 )
@@ -306,6 +307,18 @@ def test_raw_appended_data_is_read_packed_or_not(tmp_path, compressor):
     assert surface.is_watertight and surface.volume == pytest.approx(1e-6 / 6)
     with pytest.raises(InputError, match=r'announced|LZ|readable'):
         read_surface(write(tmp_path, 'cut.vtp', data[: data.index(b'_') + 60]), unit='mm')
+
+
+def test_packed_data_is_not_unpacked_beyond_what_is_announced(tmp_path):
+    packed = zlib.compress(bytes(300_000_000))
+    head = np.array([1, 300_000_000, 0, len(packed)], '<u4').tobytes()
+    data = appended_vtp('vtkZLibDataCompressor')
+    start = data.index(b'_', data.index(b'<AppendedData')) + 1
+    path = write(tmp_path, 'bomb.vtp', data[:start] + head + packed + b'</AppendedData></VTKFile>')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match='are announced'):
+        read_surface(path, unit='mm')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_obj_lines_that_go_on_and_texture_lists_of_ply(tmp_path):

@@ -83,6 +83,7 @@ def test_ras_is_turned_to_lps(tmp_path):
     assert mesh.volume == pytest.approx(8e-6)
 
 
+MSH_4 = '$MeshFormat\n4.1 0 8\n$EndMeshFormat\n$Nodes\n1 {0} 1 {0}\n3 1 0 {0}\n1\n2\n$EndNodes\n'
 BAD = np.where(np.arange(24).reshape(8, 3) == 5, np.nan, CUBE)
 
 
@@ -104,6 +105,9 @@ BAD = np.where(np.arange(24).reshape(8, 3) == 5, np.nan, CUBE)
         ('msh', msh_1(tets=KUHN + 3), 'use a node that is not there'),
         ('mesh', 'MeshVersionFormatted 2\nDimension 3\nVertices\n100000000\n0 0 0 1\n', 'elements are announced'),
         ('msh', 'nothing', 'no gmsh header'),
+        ('msh', MSH_4.format(100_000_000), '100000000 elements are announced'),
+        ('msh', MSH_4.format(10_000_000), 'needs at least'),
+        ('inp', '*NODE\n1, 0, 0, 0\n*ELEMENT, TYPE=C3D4\n1, 1, 2, 3, 4\n', 'which is not there'),
         ('stl', 'solid', 'none of .vtk, .msh'),
     ],
 )

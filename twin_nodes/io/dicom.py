@@ -14,7 +14,7 @@ from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
 
 LOWEST_CT = -1024.0  # HU; no scanner measures below it, what is there is padding
 MAX_FILES = 20_000
-_DECODERS = 'pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress it (gdcmconv --raw IN OUT)'
+_DECODERS = 'pip install python-gdcm, or decompress it (gdcmconv --raw IN OUT)'
 
 
 def find_dicom_files(folder: Path) -> list[Path]:

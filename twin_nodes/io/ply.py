@@ -93,6 +93,8 @@ def _read_binary(data: bytes, start: int, element: _Element, order: str) -> tupl
         first = np.frombuffer(data, kind, 1, position)[0]
         position += kind.itemsize
         if item.count_kind:
+            if int(first) < 0 or int(first) > len(data):
+                raise _refusal(f'a list of {int(first)} does not fit into the file')
             lengths[item.name] = int(first)
             position += int(first) * np.dtype(item.kind).itemsize
     row = _row_type(element, lengths, order)

@@ -54,7 +54,23 @@ def read_msh(path: Path) -> Raw:
         raise _refusal('no gmsh header ($MeshFormat, or $NOD in version 1)')
     if match[1].startswith(b'2') and match[2] == b'0':
         return _msh_2(data)
+    if match[1].startswith(b'4'):
+        _check_msh_4(data, binary=match[2] == b'1')
     return read_by_meshio(path)
+
+
+def _check_msh_4(data: bytes, *, binary: bool) -> None:
+    """Refuse gmsh 4 that announces more nodes or elements than it can hold: blocks, number, least, greatest."""
+    for name in (b'$Nodes', b'$Elements'):
+        match = re.search(rb'^' + re.escape(name) + rb'[ \t]*\r?\n', data, re.MULTILINE)
+        if match is None:
+            continue
+        head = data[match.end() : match.end() + 100]
+        if binary and len(head) < 16:
+            raise _refusal(f'{name.decode()} is cut')
+        count = int.from_bytes(head[8:16], 'little') if binary else int(head.split()[1])
+        check_count(count)
+        check_bytes((8 if binary else 2) * count, len(data))
 
 
 def read_by_meshio(path: Path) -> Raw:

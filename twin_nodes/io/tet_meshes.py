@@ -47,6 +47,8 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
         return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
     except InputError as error:
         raise _refusal(path, str(error)) from None
+    except KeyError as error:
+        raise _refusal(path, f'it refers to {error}, which is not there or not known') from None
     except (Exception, SystemExit) as error:  # a broken file raises many kinds; meshio ends the process for some
         raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
 

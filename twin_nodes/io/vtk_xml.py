@@ -24,6 +24,7 @@ _TYPES = {'Float32': 'f4', 'Float64': 'f8', 'Int8': 'i1', 'UInt8': 'u1', 'Int16'
 _APPENDED = re.compile(rb'<AppendedData[^>]*>')
 _COMPRESSORS = ('', 'vtkZLibDataCompressor', 'vtkLZ4DataCompressor', 'vtkLZMADataCompressor')
 _LZ4_RATIO = 255  # no LZ4 block unpacks to more
+_MOST_CORNERS = 64  # of a cell, on average
 
 
 def read_vtp(path: Path) -> tuple[Array, NDArray[np.int64]]:
@@ -45,10 +46,11 @@ def read_vtu(path: Path) -> Grid:
     grids = []
     for piece in file.pieces('UnstructuredGrid'):
         offsets, corners = file.cells(piece, 'Cells')
-        kinds = file.array(piece.find("Cells/DataArray[@Name='types']")) if len(offsets) > 1 else np.empty(0, np.int64)
+        count = len(offsets) - 1
+        kinds = file.array(piece.find("Cells/DataArray[@Name='types']"), count) if count else np.empty(0, np.int64)
         data = piece.findall('CellData/DataArray')
         named = [item for item in data if item.get('Name', '').lower().encode() in LABEL_NAMES]
-        labels = file.array(named[0]) if named and len(kinds) else None
+        labels = file.array(named[0], count) if named and count else None
         grids.append(Grid(file.points(piece), kinds.astype(np.int64), offsets, corners, labels))
     return _joined(grids)
 
@@ -106,34 +108,39 @@ class _VtkXml:
         count = int(piece.get('NumberOfPoints', '0'))
         if count == 0:
             return np.empty((0, 3))
-        points = self.array(piece.find('Points/DataArray')).astype(np.float64).reshape(-1, 3)
-        if len(points) != count:
-            raise _refusal(f'{count} points are announced, {len(points)} are there')
-        return points
+        return self.array(piece.find('Points/DataArray'), 3 * count).astype(np.float64).reshape(-1, 3)
 
     def cells(self, piece: ElementTree.Element, where: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offsets (cells + 1,) and corners of polygons, strips or cells; none where there are none."""
         ends = piece.find(f"{where}/DataArray[@Name='offsets']")
-        if ends is None or int(piece.get(f'NumberOf{where}', '1')) == 0:
+        count = int(piece.get(f'NumberOf{where}', '0'))
+        if ends is None or count == 0:
             return np.zeros(1, np.int64), np.empty(0, np.int64)
-        offsets = np.concatenate([[0], self.array(ends).astype(np.int64)])
-        return offsets, self.array(piece.find(f"{where}/DataArray[@Name='connectivity']")).astype(np.int64)
+        offsets = np.concatenate([[0], self.array(ends, count).astype(np.int64)])
+        total = int(offsets[-1])
+        check_count(total // _MOST_CORNERS)
+        if total < 0 or (np.diff(offsets) < 0).any():
+            raise _refusal(f'offsets of {where} do not grow')
+        return offsets, self.array(piece.find(f"{where}/DataArray[@Name='connectivity']"), total).astype(np.int64)
 
-    def array(self, element: ElementTree.Element | None) -> NDArray[Any]:
-        """Return the numbers of a DataArray."""
+    def array(self, element: ElementTree.Element | None, count: int) -> NDArray[Any]:
+        """Return the numbers of a DataArray, which must be as many as announced; no more than these are unpacked."""
         if element is None:
             raise _refusal('an array is not there')
         order = '>' if self.root.get('byte_order') == 'BigEndian' else '<'
         kind = np.dtype(order + _TYPES[element.get('type', '')])
         if element.get('format', 'ascii') == 'ascii':
-            return np.array((element.text or '').split(), dtype=kind)
+            words = (element.text or '').split()
+            _check_length(len(words), count)
+            return np.array(words, dtype=kind)
         length = np.dtype(order + _TYPES[self.root.get('header_type', 'UInt32')])
         compressor = self.root.get('compressor', '')
         if element.get('format') == 'appended':
             source, raw = self.appended[int(element.get('offset', '')) :], self.raw
         else:
             source, raw = (element.text or '').strip().encode(), False
-        unpacked = _blocks(_Reader(source, raw=raw), length, compressor)
+        unpacked = _blocks(_Reader(source, raw=raw), length, compressor, count * kind.itemsize)
+        _check_length(len(unpacked), count * kind.itemsize)
         return np.frombuffer(unpacked, kind)
 
 
@@ -156,11 +163,17 @@ class _Reader:
         return len(self._source)
 
 
-def _blocks(reader: _Reader, length: np.dtype[Any], compressor: str) -> bytes:
+def _check_length(held: int, announced: int) -> None:
+    if held != announced:
+        raise _refusal(f'{announced} numbers or bytes are announced, {held} are there: offsets do not fit, or a cut')
+
+
+def _blocks(reader: _Reader, length: np.dtype[Any], compressor: str, most: int) -> bytes:
     """Decode one array: [bytes] data, or [blocks, size, last size, packed sizes…] and packed blocks."""
     width = length.itemsize
     if not compressor:
         size = int(np.frombuffer(reader.peek(width), length)[0])
+        _check_length(size, most)
         check_bytes(size, len(reader))
         return reader.peek(width + size)[width:]
     blocks = int(np.frombuffer(reader.peek(width), length)[0])
@@ -170,6 +183,8 @@ def _blocks(reader: _Reader, length: np.dtype[Any], compressor: str) -> bytes:
     packed, out, position = reader.after(width * (3 + blocks)).peek(sum(sizes)), bytearray(), 0
     for number, size in enumerate(sizes):
         whole = head[2] if head[2] and number == blocks - 1 else head[1]
+        if len(out) + whole > most:
+            raise _refusal(f'{len(out) + whole} bytes are packed where {most} are announced')
         out += _unpacked(packed[position : position + size], whole, compressor)
         position += size
     return bytes(out)
