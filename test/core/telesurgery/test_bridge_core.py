@@ -167,6 +167,15 @@ def test_a_session_in_use_survives_replayed_and_flooding_handshakes():
     assert follower.open(follower._handshake(2, b'x' * 64), 0).refused == 'REFLECTED'
 
 
+def test_recorded_handshakes_do_not_push_out_the_one_that_is_on_its_way_over_a_satellite():
+    leader, follower = sessions()
+    answer = follower.open(leader.initiate(0), 0)
+    for index, seed in enumerate(range(10, 34)):  # played back while the answer and the proof travel
+        follower.open(sessions(seed=seed)[0].initiate(0), 50_000_000 * (index + 1))
+    assert leader.open(answer.reply, 0).opened
+    assert follower.open(leader.seal(b'first'), 1_300_000_000).payload == b'first'
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_no_changed_datagram_gets_through(data):
