@@ -26,16 +26,18 @@ def fault(objective: Objective, found: Solution, start: Array, tolerance: float)
     """
     if found.status == 'failed':
         return 'no step brings the held nodes nearer to their places'
-    if not (np.isfinite(found.positions).all() and np.isfinite(found.energy)):
+    most = max(float(found.displacement.max()), -float(found.displacement.min()))
+    if not (np.isfinite(most) and np.isfinite(found.energy)):
         return 'the solver diverged'
     model = objective.model
     if found.min_volume_ratio <= 0.0:
         count = int(np.sum(model.volume_ratios(found.positions)[model.weight > 0.0] <= 0.0))
         return f'{count} tetrahedra would be turned inside out'
-    size = float(np.linalg.norm(np.ptp(model.rest, axis=0)))
-    away = float(np.linalg.norm(found.displacement, axis=1).max())
-    if away > FARTHEST * size:
-        return f'tissue would be displaced by {away:.3g} m, the body measures {size:.3g} m'
+    if most > FARTHEST * np.cbrt(model.volume.sum()):  # else it cannot be: this is asked in each frame
+        size = float(np.linalg.norm(np.ptp(model.rest, axis=0)))
+        away = float(np.linalg.norm(found.displacement, axis=1).max())
+        if away > FARTHEST * size:
+            return f'tissue would be displaced by {away:.3g} m, the body measures {size:.3g} m'
     if found.is_converged or found.residual <= NEARLY * tolerance:
         return ''
     return _worse(objective, found, start)
