@@ -68,6 +68,8 @@ class UdpRelay:
         self._sockets = tuple(bound(host, port) for port in ports)
         self._peers: list[Address | None] = [leader, follower]
         self._queue: list[tuple[int, int, int, bytes]] = []
+        # one for all: a block of this size for each datagram, cut to its length, leaves the heap in shreds
+        self._buffer = memoryview(bytearray(LARGEST))
         self._number = 0
         self._start_ns: int | None = None
         self._stopped = False
@@ -117,10 +119,11 @@ class UdpRelay:
         """Take all that waits at a socket; number 0 is the leader's, whose datagrams go forward."""
         while True:
             try:
-                datagram, peer = self._sockets[number].recvfrom(LARGEST)
+                size, peer = self._sockets[number].recvfrom_into(self._buffer)
             except (BlockingIOError, ConnectionRefusedError):
                 return
             now_ns = time.monotonic_ns()
+            datagram = self._buffer[:size].tobytes()
             if self._start_ns is None:
                 self._start_ns = now_ns
             self._peers[number] = peer

@@ -60,6 +60,8 @@ class WanSocket:
         except OSError as error:
             self._socket.close()
             raise ConfigError(f'UDP {bind[0]}:{bind[1]} cannot be listened on: {error.strerror or error}') from None
+        # one for all: a block of this size for each datagram, cut to its length, leaves the heap in shreds
+        self._buffer = memoryview(bytearray(65535))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name='wan')
 
@@ -115,11 +117,12 @@ class WanSocket:
     def _receive(self) -> None:
         for _ in range(BATCH):
             try:
-                datagram, source = self._socket.recvfrom(65535)
+                size, source = self._socket.recvfrom_into(self._buffer)
             except BlockingIOError:
                 return
             except OSError:  # a refused port of the peer is told here (ICMP): not an end
                 continue
+            datagram = self._buffer[:size].tobytes()
             with self._lock:
                 before = self._site.received
                 replies = self._site.receive(datagram, time.monotonic_ns())

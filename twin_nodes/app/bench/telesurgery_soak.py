@@ -7,6 +7,7 @@ bridge and the compensation are counted; the simulated hand, robot and network a
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -27,7 +28,11 @@ ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 
 @dataclass
 class Sample:
-    """Processor time [s] and memory [B] of a process at a time [s]."""
+    """Processor time [s] and anonymous memory [B] of a process at a time [s].
+
+    What belongs to a process alone (USS) would not do: it changes by megabytes when another process that maps the same
+    libraries begins or ends.
+    """
 
     time: float
     cpu: float
@@ -90,7 +95,19 @@ def _watch(sites: TelesurgerySites, name: str) -> list[Sample]:
 def _sample(sites: TelesurgerySites, name: str) -> Sample:
     process = psutil.Process(sites.process(name).pid)
     times = process.cpu_times()
-    return Sample(time.monotonic(), times.user + times.system, float(process.memory_full_info().uss))
+    return Sample(time.monotonic(), times.user + times.system, anonymous_memory(process.pid))
+
+
+def anonymous_memory(pid: int) -> float:
+    """Return the memory of a process that no file backs [B], from RssAnon of /proc.
+
+    Raises:
+        ProcessLookupError: it is gone, or is no process with memory.
+    """
+    for line in Path(f'/proc/{pid}/status').read_text(encoding='ascii', errors='replace').splitlines():
+        if line.startswith('RssAnon:'):
+            return 1024.0 * float(line.split()[1])
+    raise ProcessLookupError(f'process {pid} has no memory')
 
 
 def _cpu(samples: list[Sample]) -> float:
