@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from twin_nodes.app.figures import Figure, judge
-from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+from twin_nodes.core.anatomy.elastic.laws import Material, NeoHookean
 from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure
 from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate
 from twin_nodes.core.anatomy.material.stiffness_points import SurfaceSight, estimate_from_surface
@@ -22,7 +22,8 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.io.case import Case, read_case
 from twin_nodes.io.points import read_points
-from twin_nodes.io.results import software_version, utc_date, write_text_whole
+from twin_nodes.io.results import write_text_whole
+from twin_nodes.io.stiffness_results import stiffness_text
 
 _KEYS = ('case', 'fixed', 'support', 'young', 'poisson', 'prior_sigma', 'states')
 _STATE_KEYS = ('points', 'unit', 'sigma', 'grasps', 'gravity', 'pressure')
@@ -68,7 +69,9 @@ def calibrate_stiffness(recipe: Path, *, output: Path | None = None) -> Stiffnes
     estimate = estimate_from_surface(body.model, laws, sights, config)
     names = tuple(_name(case, name) for name in estimate.names)
     if output is not None:
-        write_text_whole(output, _written(case, laws, estimate, names, recipe))
+        learned = frozenset(estimate.names) - frozenset(estimate.unlearned)
+        by_label = dict(zip(estimate.names, names, strict=True))
+        write_text_whole(output, stiffness_text(case.folder.name, recipe.name, laws, estimate, by_label, learned))
     return StiffnessReport(estimate, names, _figures(estimate, names), _said(laws, estimate, names))
 
 
@@ -202,13 +205,15 @@ def _figures(estimate: StiffnessEstimate, names: tuple[str, ...]) -> list[Figure
     ]
 
 
-def _said(laws: dict[int, NeoHookean], estimate: StiffnessEstimate, names: tuple[str, ...]) -> str:
+def _said(laws: dict[int, Material], estimate: StiffnessEstimate, names: tuple[str, ...]) -> str:
     lines = []
     for index, name in enumerate(names):
         factor, low, high = estimate.factor[index], estimate.low[index], estimate.high[index]
         line = f'{name:<12} x {factor:.3g}, 95 % {low:.3g} … {high:.3g}'
         if index < len(laws) and estimate.is_absolute:
-            young = laws[int(estimate.names[index])].young
+            law = laws[int(estimate.names[index])]
+            assert isinstance(law, NeoHookean)
+            young = law.young
             line += f'   Young {young * factor:.4g} Pa, 95 % {young * low:.4g} … {young * high:.4g}'
         lines.append(
             line + ('   (what was seen tells nothing of it)' if estimate.names[index] in estimate.unlearned else '')
@@ -219,38 +224,6 @@ def _said(laws: dict[int, NeoHookean], estimate: StiffnessEstimate, names: tuple
         )
     lines.append(f'{estimate.status}, residuals {estimate.residual:.2f} of those expected')
     return '\n'.join(lines)
-
-
-def _written(
-    case: Case, laws: dict[int, NeoHookean], estimate: StiffnessEstimate, names: tuple[str, ...], recipe: Path
-) -> str:
-    rows = []
-    for index, name in enumerate(names):
-        row: dict[str, Any] = {
-            'name': name,
-            'factor': float(estimate.factor[index]),
-            'factor_low': float(estimate.low[index]),
-            'factor_high': float(estimate.high[index]),
-            'learned': estimate.names[index] not in estimate.unlearned,
-        }
-        if index < len(laws):
-            law = laws[int(estimate.names[index])]
-            row |= {'young_pa': law.young * row['factor'], 'poisson': law.poisson}
-        rows.append(row)
-    document = {
-        'format': 1,
-        'kind': 'stiffness',
-        'date': utc_date(),
-        'software_version': software_version(),
-        'case': case.folder.name,
-        'recipe': recipe.name,
-        'status': estimate.status,
-        'absolute': estimate.is_absolute,
-        'residual_ratio': estimate.residual,
-        'stiffness': rows,
-        'log_covariance': estimate.log_covariance.tolist(),
-    }
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def check_output(output: Path | None) -> None:

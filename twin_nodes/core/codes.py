@@ -366,6 +366,31 @@ CODES: dict[str, CodeEntry] = {
         'No displacement or force was seen, or what is given does not fit the body. The last good state stays.',
         'See the message: give at least one frame with seen points, and their errors in metres.',
     ),
+    'STIFFNESS_RATIO': CodeEntry(
+        'only ratios of stiffness are known',
+        'What was seen are displacements without a force: all twice as stiff would look the same. The level is held.',
+        'Measure a force (`deforming.learning.forces`), or press the organ with a known pressure.',
+    ),
+    'STIFFNESS_UNSEEN': CodeEntry(
+        'what was seen tells nothing of this stiffness',
+        'The tissue was not moved enough where it matters, or too little of it was seen. It is held as assumed.',
+        'Pull it farther, elsewhere, and look at more of it; look once while no tool holds it.',
+    ),
+    'STIFFNESS_DOUBTFUL': CodeEntry(
+        'the model does not explain what was seen',
+        'No stiffness leads to what was seen within its errors: another support, law or grasp. What was assumed is held.',
+        'Check `fixed` and `support`, the registration and the calibration of the tool.',
+    ),
+    'LEARNING_SKIPPED': CodeEntry(
+        'a cloud is not learned from',
+        'Nothing held or pressed the tissue, it was moved too little, or a tool was not still, or pushed.',
+        'Hold the tissue still for `learning.window` before the cloud; look once while no tool holds it.',
+    ),
+    'LEARNING_FAILED': CodeEntry(
+        'the process that estimates the stiffness has ended',
+        'It was killed, as when memory is short. The anatomy is followed on with the stiffness that it has.',
+        'It begins anew with the next cloud; give the machine more memory, or the case fewer tetrahedra.',
+    ),
     'ENSEMBLE_REFUSED': CodeEntry(
         'an ensemble of soft bodies cannot be solved',
         'No member, no rest under the loads, or a load or size that the batched solver does not handle.',
@@ -379,12 +404,12 @@ CODES: dict[str, CodeEntry] = {
     ),
     'REDUCED_REFUSED': CodeEntry(
         'a reduced model cannot be used',
-        'There is none of that name, its file is damaged, or it was learned from another mesh, law, support or gravity.',
+        'There is none of that name, its file is damaged, or it was learned from another mesh, law or support.',
         'Learn it again with `twin reduce CASE --at X Y Z --settings FILE` and the settings of the node.',
     ),
     'REDUCED_ELSEWHERE': CodeEntry(
         'the jaws closed where no reduced model was learned',
-        'Their tip is farther from each learned patch than `haptics.max_offset`. The full model speaks, at its own rate.',
+        'Their tip is farther from each learned patch than `haptics.max_offset`. The full model speaks.',
         'Learn that place too: `twin reduce CASE --at X Y Z --name NAME`.',
     ),
     'REDUCED_OUTSIDE': CodeEntry(

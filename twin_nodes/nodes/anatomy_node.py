@@ -1,7 +1,8 @@
 """anatomy_node: the patient's model from a case or from files, latched; carved by the drill, deformed live."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ from twin_nodes.ros.qos import LATCHED
 from twin_nodes.ros.run import run_node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twin_nodes.core.anatomy.learning import StiffnessNews
+    from twin_nodes.core.anatomy.session_body import Body
     from twin_nodes.io.case import Case
     from twin_nodes.ros.deforming import LiveDeforming
 
@@ -181,24 +186,62 @@ def deforming(node: AnatomyNode, case: 'Case', surfaces: list[Surface], markers:
         ConfigError: what the case lacks, or settings that do not fit it.
     """
     from twin_nodes.core.anatomy.session_body import make_body
+    from twin_nodes.io.stiffness_results import with_stiffness
     from twin_nodes.ros.deforming import LiveDeforming
 
     config = node.config.deforming
     try:
         targets = {name: _centre(case, name) for name in config.target_structures}
         targets |= dict(zip(config.targets, np.reshape(config.target_places, (-1, 3)), strict=True))
-        body = make_body(case.tets, case.materials, case.regions, config.session)
+        materials, session = case.materials, config.session
+        base: Mapping[str, float] = {}
+        if config.stiffness:
+            labels = {name: case.label_of(name) for name in case.structures}
+            materials, tissue, base = with_stiffness(
+                Path(config.stiffness), case.folder.name, labels, materials, session.tissue
+            )  # fmt: skip
+            session = replace(session, tissue=tissue)
+            config = replace(config, session=session)
+        body = make_body(case.tets, materials, case.regions, session)
         if body.assumed:
             young, poisson = config.session.tissue.young, config.session.tissue.poisson
             names = ', '.join(case.structures[label - 1] for label in body.assumed if label <= len(case.structures))
             node.get_logger().warning(
                 f'the case gives {names} no material: {young:g} Pa, {poisson:g} (deforming.session.tissue)'
             )
-        return LiveDeforming(
+        live = LiveDeforming(
             node, node.health, config, node.config.anatomy_frame, body, targets, surfaces, markers
         )  # fmt: skip
+        if config.learning.enabled:
+            names = {str(case.label_of(name)): name for name in case.structures}
+            live.learn(names, partial(_write_stiffness, case, body, names, base))
+        return live
     except (InputError, DegenerateGeometryError) as error:
         raise ConfigError(f'deforming: {error}') from error
+
+
+def _write_stiffness(
+    case: 'Case', body: 'Body', names: dict[str, str], base: 'Mapping[str, float]', news: 'StiffnessNews'
+) -> str:
+    """Write what was learned beside the case; return the path.
+
+    Raises:
+        InputError: STIFFNESS_REFUSED where the folder cannot be written.
+    """
+    from twin_nodes.io.results import write_text_whole
+    from twin_nodes.io.stiffness_results import FILE, stiffness_text
+
+    learned = frozenset(row.name for row in news.rows if row.code in ('OK', 'STIFFNESS_RATIO'))
+    extra = {'seen_stamp_ns': news.seen_ns, 'states': news.states}
+    text = stiffness_text(
+        case.folder.name, 'anatomy_node', body.laws, news.estimate, names, learned, base=base, extra=extra
+    )  # fmt: skip
+    path = case.folder / FILE
+    try:
+        write_text_whole(path, text)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}', code='STIFFNESS_REFUSED') from None
+    return str(path)
 
 
 def _centre(case: 'Case', structure: str) -> np.ndarray:

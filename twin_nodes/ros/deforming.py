@@ -1,6 +1,6 @@
 """Deforming live: tools that hold, sensors inside and clouds of the surface in; nodes, targets and surfaces out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
+from twin_nodes.core.anatomy.learning import StiffnessNews
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
 from twin_nodes.core.anatomy.session import AnatomySession, Frame
 from twin_nodes.core.anatomy.session_body import Body
@@ -19,10 +20,11 @@ from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.carved_tissue import CarvedTissue
-from twin_nodes.ros.deforming_input import DeformingInput
+from twin_nodes.ros.deforming_input import DeformingInput, force_stream
 from twin_nodes.ros.deforming_output import DeformingOutput
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
+from twin_nodes.ros.live_learning import LiveLearning
 from twin_nodes.ros.progress import is_replay
 
 _REFRESH_NS = NANOSECONDS  # errors grow also where nothing moves
@@ -64,15 +66,18 @@ class LiveDeforming:
         self.session = AnatomySession(
             body, np.array(list(targets.values()), float).reshape(-1, 3),
             dict(zip(config.sensors, places, strict=True)), config.session, replay=self._replay, pushers=config.pushers,
+            learning=config.learning if config.learning.enabled else None,
         )  # fmt: skip
+        forces = map(force_stream, config.learning.forces if config.learning.enabled else ())
         self.feed = SessionFeed(
-            self.session, (*config.tools, *config.sensors), period_ns=round(NANOSECONDS / config.rate),
+            self.session, (*config.tools, *config.sensors, *forces), period_ns=round(NANOSECONDS / config.rate),
             event_wait_ns=round(config.event_wait * NANOSECONDS), ordered=self._replay,
         )  # fmt: skip
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())
         self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self._on_registered)
         self._framed_ns = self._stamp_ns = 0
+        self.learning: LiveLearning | None = None
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
         self._timer = node.create_timer(
@@ -92,8 +97,16 @@ class LiveDeforming:
             lambda: (session.positions, session.sigma), carve,
         )  # fmt: skip
 
+    def learn(self, names: Mapping[str, str], write: Callable[[StiffnessNews], str]) -> None:
+        """Begin to learn stiffness; arguments as `LiveLearning`."""
+        at_end = self._config.learning.write_at_end
+        self.learning = LiveLearning(self._node, self._health, self.session, names, write, write_at_end=at_end)
+        self.feed.before = self.learning.before
+
     def close(self) -> None:
         """End the threads of the solvers."""
+        if self.learning is not None:
+            self.learning.close()
         self.session.close()
 
     def _handle(self, outcomes: list[Outcome]) -> None:
@@ -172,4 +185,6 @@ class LiveDeforming:
     def _on_jump(self) -> None:
         self._health.count('CLOCK_JUMP')
         self.input.reset()
+        if self.learning is not None:
+            self.learning.reset()
         self.start_again('the clock jumped back')

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import FluidPressure, JointState, PointCloud2
@@ -16,6 +16,7 @@ from twin_nodes.core.anatomy.session_feed import (
     Cloud,
     Cut,
     Event,
+    Felt,
     Grip,
     Lost,
     Outcome,
@@ -40,6 +41,11 @@ from twin_nodes.ros.qos import REPLAY_SUBSCRIPTION, latched, measurement_subscri
 _CLOUD = '\0cloud'  # no tool can have this name
 _EXACT = np.eye(6) * 1e-16
 _MOST_CLOUDS = 16  # of one frame: older ones have lost their patient
+
+
+def force_stream(tool: str) -> str:
+    """Return the name of the stream of forces of a tool."""
+    return f'{tool}/measured_cf'
 
 
 class DeformingInput:
@@ -78,6 +84,7 @@ class DeformingInput:
         self._used: Array | None = None
         self._clouds: dict[int, tuple[Array, Array]] = {}
         self._heard = dict.fromkeys(self._streams, 0)
+        self._forces = config.learning.forces if config.learning.enabled else ()
         self._closed: dict[str, bool] = {}  # jaws as last heard
         self._newest_ns = self._watched_ns = 0
         self._subscribe()
@@ -97,6 +104,8 @@ class DeformingInput:
                 subscribe(JointState, f'{tool}/jaw/measured_js', partial(self._on_jaw, tool), qos)
             else:
                 subscribe(Bool, f'{tool}/grasp', partial(self._on_switch, tool), 1)
+        for tool in self._forces:
+            subscribe(WrenchStamped, f'{tool}/measured_cf', partial(self._on_force, tool), qos)
         subscribe(FluidPressure, 'anatomy/pressure', self._on_pressure, qos)
         subscribe(Plane, 'anatomy/resect', self._on_plane, 10)
         # a cloud that came while the last one was fitted is still there; older ones are of no use
@@ -118,7 +127,7 @@ class DeformingInput:
     def give_up(self) -> list[Outcome]:
         """Wait for no stream any longer, in replay."""
         found: list[Outcome] = []
-        for name in (*self._config.tools, *self._config.sensors):
+        for name in (*self._config.tools, *self._config.sensors, *map(force_stream, self._forces)):
             found += self._feed.give_up(name)
         return found
 
@@ -216,6 +225,24 @@ class DeformingInput:
 
     def _event(self, stamp_ns: int, event: Event) -> None:
         self._handle(self._feed.add_event(stamp_ns, event))
+
+    def _on_force(self, tool: str, message: WrenchStamped) -> None:
+        name, frame = f'{tool}/measured_cf', message.header.frame_id
+        try:
+            stamp_ns = check_header(message.header, frame=None, name=name)
+            if frame not in (self._frame, f'{tool}_tip'):
+                text = f'{name} is in {frame!r}, not in {self._frame!r} or {tool + "_tip"!r}'
+                raise InputError(text, code='FRAME_MISMATCH')
+            wrench = message.wrench.force
+            force = np.array([wrench.x, wrench.y, wrench.z])
+            if not np.isfinite(force).all():
+                raise InputError(f'{name}: force {force.tolist()} has NaN or Inf', code='NOT_FINITE')
+        except InputError as error:
+            self._health.warn(error.code or 'PROTOCOL', str(error))
+            return
+        sign = 1.0 if self._config.learning.force_on_tissue else -1.0
+        felt = Felt(tool, sign * force, frame != self._frame)
+        self._handle(self._feed.add(force_stream(tool), stamp_ns, felt))
 
     def _on_pressure(self, message: FluidPressure) -> None:
         try:

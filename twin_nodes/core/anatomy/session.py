@@ -16,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from twin_nodes.core.anatomy.elastic.laws import Material
 from twin_nodes.core.anatomy.elastic.live import LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure, Springs, make_springs
 from twin_nodes.core.anatomy.elastic.model import Solution
+from twin_nodes.core.anatomy.learning_config import LearningConfig
 from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked, make_tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
 from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
 from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts, ContactState
+from twin_nodes.core.anatomy.session_learning import LearningContext, SessionLearning
 from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
 from twin_nodes.core.anatomy.session_pull import Pull, pulls
 from twin_nodes.core.anatomy.session_remaining import Loose, Remaining
@@ -89,6 +92,7 @@ class AnatomySession:
         config: Settings.
         replay: Whether the same inputs must give the same bits, whatever the time they take.
         pushers: Names of the tools that push tissue which they do not hold.
+        learning: How stiffness is learned; None where it is not.
 
     Attributes:
         left: What is left of the body.
@@ -107,6 +111,7 @@ class AnatomySession:
         *,
         replay: bool,
         pushers: Collection[str] = (),
+        learning: LearningConfig | None = None,
     ) -> None:
         self.body, self.config, self._pushers = body, config, frozenset(pushers)
         model = body.model
@@ -124,6 +129,7 @@ class AnatomySession:
         )
         self._resected = np.ones(len(model.tets))
         self.crumbs = Loose()
+        self.learning = None if learning is None else SessionLearning(body, config, learning)
         self._clear(keep_cuts=False)
 
     def _clear(self, *, keep_cuts: bool) -> None:
@@ -135,6 +141,8 @@ class AnatomySession:
         self._pressure = self._pressure_seen = 0.0
         self._sensed: dict[str, _Sensed] = {}
         self._shape = self.body.model  # as last seen, without what tools do to it
+        if self.learning is not None:
+            self.learning.clear()
         self._uncertainty: Uncertainty | None = None
         self._known_by: tuple[object, ...] | None = None
         self.stamp_ns = self.seen_ns = 0
@@ -185,7 +193,23 @@ class AnatomySession:
         """
         _check_finite(tool, anatomy_T_tip, variance)
         self._tools.add_tip(tool, stamp_ns, anatomy_T_tip, variance, self.positions)
+        if self.learning is not None:
+            self.learning.keeper.tip(tool, stamp_ns, anatomy_T_tip[:3, 3])
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
+
+    def feel(self, tool: str, stamp_ns: int, force: Array, *, in_tip: bool) -> None:
+        """Take the measured force of a tool on the tissue [N] (3,), in the axes of its tip or of the anatomy."""
+        turn = self._tools.rotation(tool) if in_tip else np.eye(3)
+        if self.learning is not None and turn is not None:
+            self.learning.keeper.feel(tool, stamp_ns, turn @ force)
+
+    def use_stiffness(self, laws: Mapping[int, Material], support: Array | None) -> None:
+        """Go on with other laws by label, and other surroundings [N/m] (n,)."""
+        model, shape = self.body.model.with_materials(laws), self._shape.with_materials(laws)
+        if support is not None:
+            model, shape = model.with_support(support), shape.with_support(support)
+        self.body, self._shape = replace(self.body, model=model), shape
+        self._solver.change(shape)
 
     def set_grip(self, tool: str, closed: bool) -> None:
         """Hear that the jaws of a tool close or open.
@@ -255,6 +279,8 @@ class AnatomySession:
     def _leave(self) -> None:
         """Go on with what plane and drill have left."""
         body = self.body
+        if self.learning is not None:
+            self.learning.clear()  # what was seen of the whole tells nothing of what is left
         self.left = left = Remaining(
             body.model.mesh, np.minimum(self._resected, self._carved), held=body.held, crumb=self.config.tissue.crumb
         )
@@ -281,9 +307,9 @@ class AnatomySession:
         if stamp_ns <= self.seen_ns:
             raise InputError(f'cloud: stamp {stamp_ns} is not after {self.seen_ns}', code='OUT_OF_ORDER')
         model = self.body.model
-        seen = prepare(points_anatomy, sigma, self.positions[model.mesh.outer_nodes], self.config.observed)
+        raw = prepare(points_anatomy, sigma, self.positions[model.mesh.outer_nodes], self.config.observed)
         try:
-            seen = self._without_tools(seen)
+            seen = self._without_tools(raw)
             found = self._tracker.update(np.eye(4), seen, self._tracked(by_tools=False), explain=explain)
         except DegenerateGeometryError as error:
             raise InputError(str(error), code='OBSERVED_REFUSED') from None
@@ -295,9 +321,27 @@ class AnatomySession:
         except InputError:
             self._tracker.reset()  # the next fit does not start from this one
             raise
+        if self.learning is not None:
+            self.learning.take(stamp_ns, raw, found, self._tools.held_by(), self._marks(), self._context())
         self.seen_ns, self.stamp_ns = stamp_ns, max(self.stamp_ns, stamp_ns)
         self._go_on_from(positions, found)
         return found
+
+    def _marks(self) -> Springs:
+        """Return the sensors in the tissue as observations: where they are, with inverse covariances [1/m²]."""
+        names = sorted(self._sensed)
+        if not names:
+            return Springs()
+        return make_springs(
+            np.concatenate([self._sensors[name].nodes for name in names]),
+            [self._sensed[name].place for name in names],
+            [np.linalg.inv(self._sensed[name].covariance) for name in names],
+            weights=np.concatenate([self._sensors[name].weights for name in names]),
+        )
+
+    def _context(self) -> LearningContext:
+        pushed = any(state.places for state in self._contacts.states.values())
+        return LearningContext(self._pressure, self._wetted, self._gravity, pushed)
 
     def step(self, out_of_time: Callable[[], bool] | None = None) -> Frame:
         """Bring the body to what acts on it now.

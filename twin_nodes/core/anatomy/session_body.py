@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.case_config import MaterialConfig
 from twin_nodes.core.anatomy.elastic.assembly_kernels import shape_matrices
-from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+from twin_nodes.core.anatomy.elastic.laws import Material, NeoHookean
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance, prepare_compliance
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig, TissueConfig
@@ -35,6 +35,7 @@ class Body:
         held: Nodes of the regions that are held, shape (k,).
         assumed: Labels to which the case gives no material.
         pressed: Outer faces on which pressure acts, as node numbers, shape (k, 3).
+        laws: Of each label.
     """
 
     model: ElasticModel
@@ -42,6 +43,7 @@ class Body:
     held: NDArray[np.int64]
     assumed: tuple[int, ...]
     pressed: NDArray[np.int64]
+    laws: Mapping[int, Material] = field(default_factory=dict)
 
 
 def make_body(
@@ -64,7 +66,8 @@ def make_body(
     """
     model, held, assumed = make_model(mesh, materials, regions, config.tissue)
     pressed = _pressed(mesh, regions, config.tissue)
-    return Body(model, prepare_compliance(model, config.compliance), held, assumed, pressed)
+    laws = laws_of(mesh, materials, config.tissue)
+    return Body(model, prepare_compliance(model, config.compliance), held, assumed, pressed, laws)
 
 
 def make_model(
@@ -90,7 +93,7 @@ def make_model(
     return model.with_support(_support(model, held, tissue.support)), held, assumed
 
 
-def laws_of(mesh: TetMesh, materials: Mapping[int, MaterialConfig], tissue: TissueConfig) -> dict[int, NeoHookean]:
+def laws_of(mesh: TetMesh, materials: Mapping[int, MaterialConfig], tissue: TissueConfig) -> dict[int, Material]:
     """Return the law of each label: its material, else the tissue of the settings."""
     return {
         int(label): NeoHookean(materials[label].young, materials[label].poisson)

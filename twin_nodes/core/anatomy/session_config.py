@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from twin_nodes.core.anatomy.elastic.live import LiveConfig
+from twin_nodes.core.anatomy.learning_config import LearningConfig
 from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
 from twin_nodes.core.config import group, setting
@@ -194,6 +195,11 @@ class LiveDeformingConfig:
         minimum=100,
         maximum=1_000_000,
     )  # fmt: skip
+    stiffness: str = setting(
+        'File of learned stiffness (`twin calibrate stiffness`, `anatomy/write_stiffness`) that counts in place of the '
+        'materials of the case; empty for none.', '',
+    )  # fmt: skip
+    learning: LearningConfig = group(LearningConfig)
     session: AnatomySessionConfig = group(AnatomySessionConfig)
     pairing: PairingConfig = group(PairingConfig)
 
@@ -208,6 +214,11 @@ class LiveDeformingConfig:
         if strange:
             raise ConfigError(
                 f'deforming.pushers: {", ".join(strange)} is none of the tools {", ".join(self.tools) or "(none)"}'
+            )
+        deaf = sorted(set(self.learning.forces) - set(self.tools))
+        if deaf:
+            raise ConfigError(
+                f'deforming.learning.forces: {", ".join(deaf)} is none of the tools {", ".join(self.tools) or "(none)"}'
             )
         named = (*self.tools, *self.sensors), (*self.target_structures, *self.targets)
         for names in named:

@@ -36,6 +36,15 @@ class Place:
     covariance: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Felt:
+    """The measured force of a tool on the tissue [N] (3,), in the axes of its tip or of the anatomy."""
+
+    tool: str
+    force: Array
+    in_tip: bool
+
+
 @dataclass(frozen=True)
 class Lost:
     """A tool or sensor whose place is not known."""
@@ -96,7 +105,7 @@ class Resected:
     crumbs: Loose
 
 
-Sample = Tip | Place | Lost
+Sample = Tip | Place | Felt | Lost
 Event = Grip | Cloud | Pressed | Cut
 Outcome = Frame | Deformation | Refused | Resected
 
@@ -106,7 +115,7 @@ class SessionFeed:
 
     Args:
         session: The session.
-        streams: Names of the tools and sensors.
+        streams: Names of the tools and sensors, and of the forces of tools.
         period_ns: Of the frames in replay.
         event_wait_ns: How far tools and sensors must be past a cloud or a signal of jaws in replay.
         ordered: Whether stamps decide (replay) and not the order of arrival.
@@ -120,6 +129,7 @@ class SessionFeed:
         self._frame_after_cloud = ordered and not streams
         self._period_ns, self._wait_ns = period_ns, event_wait_ns
         self._explained = False
+        self.before: Callable[[int], None] | None = None  # asked with each stamp, before what is of it counts
         self._start()
 
     def _start(self) -> None:
@@ -180,11 +190,15 @@ class SessionFeed:
     def _apply(self, stamp_ns: int, item: Sample | Event) -> list[Outcome]:
         session = self.session
         held = len(session.held)
+        if self.before is not None:
+            self.before(stamp_ns)
         try:
             if isinstance(item, Tip):
                 session.add_tip(item.tool, stamp_ns, item.anatomy_T_tip, item.variance)
             elif isinstance(item, Place):
                 session.add_sensor(item.sensor, stamp_ns, item.place, item.covariance)
+            elif isinstance(item, Felt):
+                session.feel(item.tool, stamp_ns, item.force, in_tip=item.in_tip)
             elif isinstance(item, Lost):
                 session.lose(item.name)
             elif isinstance(item, Grip):
@@ -200,7 +214,7 @@ class SessionFeed:
             return [Refused(stamp_ns, _name(item), error.code, str(error))]
         finally:  # a tip that neither holds nor pushes moves nothing
             moves = bool(held or len(session.held)) or session.may_push
-            self.is_changed = self.is_changed or not isinstance(item, Tip) or moves
+            self.is_changed = self.is_changed or not isinstance(item, Tip | Felt) or moves
         return []
 
     def _observe(self, stamp_ns: int, cloud: Cloud) -> Deformation:

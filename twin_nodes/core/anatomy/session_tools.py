@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.learning_sights import Held
 from twin_nodes.core.anatomy.session_config import ContactConfig, GraspConfig
 from twin_nodes.core.anatomy.session_contact import Capsule, capsule_of
 from twin_nodes.core.anatomy.session_grasp import Grasp, check_pull, take
@@ -73,6 +74,19 @@ class Tools:
         alike = self._config.sigma**2
         tools = self._tools.values()
         return [(tool.grasp.nodes, tool.variance + alike) for tool in tools if tool.grasp is not None]
+
+    def held_by(self) -> list[Held]:
+        """Return what each tool holds, and where."""
+        return [
+            Held(name, tool.grasp.nodes, tool.grasp.places(tool.anatomy_T_tip))
+            for name, tool in self._tools.items()
+            if tool.grasp is not None and tool.anatomy_T_tip is not None
+        ]
+
+    def rotation(self, name: str) -> Array | None:
+        """Return anatomy_R_tip of a tool (3, 3), or None where its pose is not known."""
+        tool = self._tools.get(name)
+        return None if tool is None or tool.anatomy_T_tip is None else tool.anatomy_T_tip[:3, :3]
 
     def grasps(self) -> list[tuple[str, int, Array]]:
         """Return tools that hold tissue, the number of nodes of each, as in `places`, and where its tip is [m] (3,)."""

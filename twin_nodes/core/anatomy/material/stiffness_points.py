@@ -17,6 +17,7 @@ from twin_nodes.core.anatomy.elastic.loads import Loads, Nodes, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate, estimate_stiffness
 from twin_nodes.core.anatomy.material.stiffness_states import SeenState, StiffnessConfig
+from twin_nodes.core.anatomy.session_body import shaped
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 
@@ -36,6 +37,11 @@ class SurfaceSight:
         gripped: Nodes whose summed force was measured; none where no force was.
         force: That force, on the body [N], shape (3,).
         force_sigma: Its error by axis [N].
+        marks: Points of the tissue whose places were measured by correspondence; inverse covariances [1/m²].
+        rest: The shape from which the loads moved it [m], shape (n, 3); that of the model when not given.
+        root: Of the covariance of the amounts of `ways` in that shape, shape (k, k); none when it is exact.
+        own: Standard deviations of amounts of `ways` that came about since, shape (k,).
+        group: Sights of one group have the same errors of the shape.
     """
 
     loads: Loads
@@ -44,6 +50,11 @@ class SurfaceSight:
     gripped: Nodes = field(default_factory=lambda: np.zeros(0, np.int64))
     force: Array = field(default_factory=lambda: np.zeros(3))
     force_sigma: float = 1.0
+    marks: Springs = field(default_factory=Springs)
+    rest: Array | None = None
+    root: Array | None = None
+    own: Array | None = None
+    group: int = 0
 
 
 def estimate_from_surface(
@@ -52,6 +63,7 @@ def estimate_from_surface(
     sights: Sequence[SurfaceSight],
     config: StiffnessConfig | None = None,
     *,
+    ways: Array | None = None,
     rounds: int = 6,
 ) -> StiffnessEstimate:
     """Estimate factors on the stiffness of each label, and of the support; see `estimate_stiffness`.
@@ -61,17 +73,20 @@ def estimate_from_surface(
         materials: Its laws by label, as assumed.
         sights: What was seen.
         config: Prior and limits.
+        ways: How the nodes are displaced by errors that points share, shape (n, 3, k), for sights that have them.
         rounds: At most.
 
     Raises:
         InputError: STIFFNESS_REFUSED for clouds that show something else, or as `estimate_stiffness`.
         DegenerateGeometryError: STIFFNESS_REFUSED where the body finds no rest.
     """
-    if not any(len(sight.points) or len(sight.gripped) for sight in sights):
+    if not any(len(sight.points) or len(sight.gripped) or len(sight.marks) for sight in sights):
         raise InputError('stiffness: nothing was seen: no point and no force', code='STIFFNESS_REFUSED')
     current, before, found = model, np.zeros(0), None
     for turn in range(rounds):
-        states = [_state(current, sight, first=turn == 0, number=number) for number, sight in enumerate(sights, 1)]
+        states = [
+            _state(current, sight, ways, first=turn == 0, number=number) for number, sight in enumerate(sights, 1)
+        ]
         found = estimate_stiffness(model, materials, states, config)
         logs = np.log(found.factor)
         if len(before) and float(np.abs(logs - before).max()) < _SETTLED:
@@ -84,8 +99,9 @@ def estimate_from_surface(
     return replace(found, status='not_converged')
 
 
-def _state(model: ElasticModel, sight: SurfaceSight, *, first: bool, number: int) -> SeenState:
-    solution = model.solve(sight.loads)
+def _state(model: ElasticModel, sight: SurfaceSight, ways: Array | None, *, first: bool, number: int) -> SeenState:
+    here = model if sight.rest is None else shaped(model, sight.rest)
+    solution = here.solve(sight.loads)
     if not solution.is_converged:
         raise DegenerateGeometryError(
             f'state {number}: the body finds no rest under its loads', code='STIFFNESS_REFUSED'
@@ -97,7 +113,29 @@ def _state(model: ElasticModel, sight: SurfaceSight, *, first: bool, number: int
             f'limit {1e3 * _FAR:.0f} mm): another organ, another frame, or millimetres?',
             code='STIFFNESS_REFUSED',
         )
-    return SeenState(sight.loads, seen, sight.gripped, sight.force, sight.force_sigma)
+    seen = _with(seen, sight.marks)
+    shared, own = _errors(sight, seen, ways)
+    return SeenState(
+        sight.loads, seen, sight.gripped, sight.force, sight.force_sigma, sight.rest, shared, sight.group, own
+    )  # fmt: skip
+
+
+def _with(seen: Springs, marks: Springs) -> Springs:
+    if not len(marks):
+        return seen
+    pairs = ((getattr(seen, name), getattr(marks, name)) for name in ('nodes', 'weights', 'targets', 'stiffness'))
+    return Springs(*(np.concatenate(pair) for pair in pairs))
+
+
+def _errors(sight: SurfaceSight, seen: Springs, ways: Array | None) -> tuple[Array | None, Array | None]:
+    """Return how the points are displaced by the errors of the shape, and by those that came since, (s, 3, k) each."""
+    if ways is None or not len(seen):
+        return None, None
+    here = np.einsum('sa,saik->sik', seen.weights, ways[seen.nodes], optimize=True)
+    return (
+        None if sight.root is None else np.asarray(here @ sight.root),
+        None if sight.own is None else np.asarray(here * sight.own),
+    )
 
 
 def _ties(model: ElasticModel, x: Array, sight: SurfaceSight) -> tuple[Springs, Array]:

@@ -13,6 +13,8 @@ from twin_nodes.core.anatomy.elastic.laws import Material
 from twin_nodes.core.anatomy.elastic.loads import Loads, Nodes, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.material.bodies import scaled
+from twin_nodes.core.anatomy.material.common_errors import CommonErrors
+from twin_nodes.core.anatomy.session_body import shaped
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -42,6 +44,11 @@ class SeenState:
         gripped: Nodes, held or fixed, whose summed force was measured; none where no force was.
         force: That force, on the body [N], shape (3,).
         force_sigma: Its error by axis [N].
+        rest: The shape from which the loads moved it [m], shape (n, 3); that of the model when not given.
+        shared: How the points that were seen are displaced by errors that they share, each of standard deviation 1
+            [m], shape (s, 3, k): of the registration, and of the shape at rest.
+        group: States of one group share these errors.
+        own: The same of errors that no other state has, shape (s, 3, j).
     """
 
     loads: Loads
@@ -49,6 +56,15 @@ class SeenState:
     gripped: Nodes = field(default_factory=lambda: np.zeros(0, np.int64))
     force: Array = field(default_factory=lambda: np.zeros(3))
     force_sigma: float = 1.0
+    rest: Array | None = None
+    shared: Array | None = None
+    group: int = 0
+    own: Array | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of residuals."""
+        return 3 * len(self.seen) + 3 * bool(len(self.gripped))
 
 
 class StiffnessProblem:
@@ -75,6 +91,7 @@ class StiffnessProblem:
             _check(state, model.count)
         self.is_forced = any(_is_forced(state) for state in states)
         self._roots = [_roots(state.seen.stiffness) for state in states]
+        self._common = CommonErrors(states, self._roots)
 
     def materials_at(self, theta: Array) -> dict[int, Material]:
         """Return the laws with their factors; labels that the body lacks stay."""
@@ -93,9 +110,10 @@ class StiffnessProblem:
 
     def residuals(self, theta: Array, start: Sequence[Array | None]) -> tuple[Array, list[Array]] | None:
         """Return all residuals over their errors and the states of rest; None where one was not found."""
-        model = self.model_at(theta)
+        whole = self.model_at(theta)
         rows, places = [], []
         for state, root, x0 in zip(self.states, self._roots, start, strict=True):
+            model = _in_shape(whole, state)
             solution = model.solve(state.loads, x0)
             if not solution.is_converged and x0 is not None:
                 solution = model.solve(state.loads)
@@ -106,13 +124,14 @@ class StiffnessProblem:
             rows.append(np.einsum('sij,sj->si', root, gap).ravel())
             if len(state.gripped):
                 rows.append((_grip(model, state, solution.positions) - state.force) / state.force_sigma)
-        return np.concatenate(rows), places
+        return self._common.whitened(np.concatenate(rows)), places
 
     def jacobian(self, theta: Array, places: Sequence[Array]) -> Array:
         """Return the derivatives of the residuals by the logarithms, shape (r, k)."""
-        model = self.model_at(theta)
+        whole = self.model_at(theta)
         blocks = []
         for state, root, x in zip(self.states, self._roots, places, strict=True):
+            model = _in_shape(whole, state)
             parts = self._parts(model, x)
             moved = -Tangent(model, x, state.loads).solve(parts)
             columns = []
@@ -123,7 +142,7 @@ class StiffnessProblem:
                     column.append(change[state.gripped].sum(axis=0) / state.force_sigma)
                 columns.append(np.concatenate(column))
             blocks.append(np.stack(columns, axis=1))
-        return np.concatenate(blocks)
+        return self._common.whitened(np.concatenate(blocks))
 
     def _parts(self, model: ElasticModel, x: Array) -> Array:
         """Return the part of ∂E/∂x that each unknown scales [N], shape (k, n, 3)."""
@@ -139,6 +158,10 @@ class StiffnessProblem:
             assert model.support is not None
             parts[-1] = model.support[:, None] * (x - model.rest)
         return parts
+
+
+def _in_shape(model: ElasticModel, state: SeenState) -> ElasticModel:
+    return model if state.rest is None else shaped(model, state.rest)
 
 
 def _grip(model: ElasticModel, state: SeenState, x: Array) -> Array:

@@ -1,0 +1,114 @@
+"""The process in which stiffness is estimated, so that no frame of the anatomy waits for it.
+
+It is this module run by Python: a body comes first, then jobs, by pickle on standard input; results go back on standard
+output. It ends when its input does, so it cannot outlive the node.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import BinaryIO
+
+from twin_nodes.core.anatomy.learning import LearnBody, LearnJob, LearnResult, LearnWork
+
+_NICE = 10
+_ENDED = 'the process that estimates the stiffness has ended'
+
+
+class StiffnessWorker:
+    """Does one job after the other for one body.
+
+    Args:
+        body: The body as assumed.
+    """
+
+    def __init__(self, body: LearnBody) -> None:
+        self._body = body
+        self._process: subprocess.Popen[bytes] | None = None
+        self._results: queue.SimpleQueue[LearnResult] = queue.SimpleQueue()
+        self._number = 0
+
+    def start(self, job: LearnJob) -> None:
+        """Begin a job; the process is started with the first one, and again when it has died."""
+        self._number = job.number
+        if self._process is None or self._process.poll() is not None:
+            self._begin()
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            pickle.dump(job, self._process.stdin, pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+        except (BrokenPipeError, OSError):
+            self._results.put(LearnResult(job.number, None, 'LEARNING_FAILED', _ENDED))
+
+    def _begin(self) -> None:
+        self.close()
+        command = [sys.executable, '-m', 'twin_nodes.ros.stiffness_worker']
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None and process.stdout is not None
+        self._process = process
+        threading.Thread(target=self._read, args=(process.stdout,), name='stiffness', daemon=True).start()
+        try:
+            pickle.dump(self._body, process.stdin, pickle.HIGHEST_PROTOCOL)
+        except (BrokenPipeError, OSError):
+            return  # said when the job is handed over
+
+    def _read(self, stream: BinaryIO) -> None:
+        try:
+            while True:
+                self._results.put(pickle.load(stream))  # noqa: S301 - our own child wrote it
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            self._results.put(LearnResult(self._number, None, 'LEARNING_FAILED', _ENDED))
+
+    def result(self, *, wait_s: float = 0.0) -> LearnResult | None:
+        """Return the next result when it is there; in replay it is waited for.
+
+        Args:
+            wait_s: For so long at most [s].
+        """
+        try:
+            return self._results.get(timeout=wait_s) if wait_s > 0.0 else self._results.get_nowait()
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Do jobs until the source ends."""
+    work: LearnWork | None = None
+    while True:
+        try:
+            item = pickle.load(source)  # noqa: S301 - our own parent wrote it
+        except EOFError:
+            return
+        if isinstance(item, LearnBody):
+            work = LearnWork(item)
+        elif work is not None:
+            pickle.dump(work.learn(item), sink, pickle.HIGHEST_PROTOCOL)
+            sink.flush()
+
+
+def main() -> None:
+    """Serve the node that started this; what prints goes to standard error, as the output belongs to the results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the node, which ends this
+    os.nice(_NICE)
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), 'wb')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.stdin.buffer, sink)
+
+
+if __name__ == '__main__':
+    main()
