@@ -173,6 +173,18 @@ def test_the_way_to_the_hand_goes_on_too_and_is_no_dash():
     assert max(point.speed for point in pair.points) <= 0.1 + 1e-9
 
 
+def test_what_the_robot_did_alone_is_not_undone_by_it():
+    pair = following()
+    pair.follower._went_alone = pair.follower._joins = True
+    stall(pair, 0.6)
+    pair.run(0.3)
+    assert pair.mode == 'hold'
+    pair.leader.request('follow')
+    pair.run(0.5)
+    assert pair.mode == 'hold'
+    assert not pair.follower.standing.stands
+
+
 def test_another_leader_ends_it():
     pair = following()
     pair.leader = Leader(LeaderConfig(), pair.leader.last, first=pair.leader.sequence + 60_000)

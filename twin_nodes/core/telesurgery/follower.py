@@ -225,10 +225,11 @@ class Follower:
         late = self._late_ns(now_ns)
         caught_up = before is Mode.CATCH_UP and self._is_caught_up(now_ns, late)
         request, self._action = self._action, ''
-        comes = self._joins and (request == 'follow' or self.standing.stands)  # the way to the hand is to be made first
-        served = self.monitor.agrees and (comes or self._can_replay())
+        far = self._joins and not self._went_alone  # the way to the hand has not been made yet: `follow` begins with it
+        served = self.monitor.agrees and (far or self._can_replay())
         self.standing.ask(request, now_ns, served=served and before is not Mode.OUTAGE)
         self.standing.watch(now_ns, before, gap, served=served)
+        comes = far and self.standing.stands
         mode = self.machine.step(
             now_ns,
             Signs(
