@@ -95,6 +95,28 @@ def test_finds_the_configuration_in_a_sibling_folder_and_not_the_results(tmp_pat
     assert find_plus_config(tmp_path / 'TestImages' / 'unknown.mha') is None
 
 
+def test_of_several_results_that_of_the_same_stylus_is_taken(tmp_path):
+    recording = tmp_path / 'run.igs.mha'
+    (tmp_path / 'this.xml').write_text(config_text(sequence='run.igs.mha'))
+    config = read_plus_config(find_plus_config(recording))
+    for name, shift in (('a', 0.1), ('b', 0.002), ('c', 0.3)):
+        tip, phantom = config.stylus_T_tip.copy() * 1.0, np.eye(4)
+        tip[0, 3] += shift
+        phantom[2, 3] = shift
+        matrices = ''.join(
+            f'<Transform From="{first}" To="{second}" Matrix="{" ".join(map(str, millimetres(pose).ravel()))}"/>'
+            for first, second, pose in (('StylusTip', 'Stylus', tip), ('Phantom', 'Reference', phantom))
+        )
+        (tmp_path / f'{name}.results.xml').write_text(
+            f'<PlusConfiguration><CoordinateDefinitions>{matrices}</CoordinateDefinitions></PlusConfiguration>'
+        )
+    assert find_truth(recording, config).to_T_from[2, 3] == pytest.approx(0.002)
+
+
+def millimetres(pose):
+    return pose * np.array([[1, 1, 1, 1e3], [1, 1, 1, 1e3], [1, 1, 1, 1e3], [1, 1, 1, 1]])
+
+
 def test_real_configuration(shared_data):
     recording = shared_data / 'plus_tracker/TestImages/EightLandmarkPointsTrackedForPhantomRegistration.igs.mha'
     config = read_plus_config(find_plus_config(recording))

@@ -1,5 +1,6 @@
 """Finding the configuration that belongs to a recording, and the published result near it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,18 +30,28 @@ def find_plus_config(recording_path: Path | str) -> Path | None:
 def find_truth(recording_path: Path | str, config: PlusConfig | None = None) -> PlusTransform | None:
     """Return the published reference_T_phantom of a *.results.xml near the recording, or None.
 
-    Of several files, one with the landmarks of the configuration comes first.
+    Of several files, one with the landmarks of the configuration comes first, then the one whose stylus has its tip
+    nearest to that of the configuration: a folder may hold the results of other phantoms and styluses.
     """
     phantom, reference = (config.phantom_frame, config.reference_frame) if config else ('Phantom', 'Reference')
-    found: list[tuple[bool, PlusTransform]] = []
+    found: list[tuple[bool, float, PlusTransform]] = []
     for path in _xml_files(Path(recording_path)):
         results = _read(path) if _is_results(path) else None
         transform = results.find(phantom, reference) if results else None
         if results is not None and transform is not None:
             same = config is not None and results.landmark_names == config.landmark_names
-            found.append((not same, transform))
-    found.sort(key=lambda item: item[0])
-    return found[0][1] if found else None
+            found.append((not same, _tips_apart(config, results), transform))
+    found.sort(key=lambda item: item[:2])
+    return found[0][2] if found else None
+
+
+def _tips_apart(config: PlusConfig | None, results: PlusConfig) -> float:
+    """Return how far the tips of two styluses lie apart in their markers [m]; inf where one is not written."""
+    if config is None:
+        return 0.0
+    own = config.find(config.tip_frame, config.stylus_frame)
+    other = results.find(config.tip_frame, config.stylus_frame)
+    return math.inf if own is None or other is None else math.dist(own.to_T_from[:3, 3], other.to_T_from[:3, 3])
 
 
 def _is_results(path: Path) -> bool:
