@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from twin_nodes.app.bench.deform_peers import own_newton, skfem_newton
+from twin_nodes.app.bench.deform_push import run_push
 from twin_nodes.app.bench.deform_scene import FRAMES, exact, follow, make_scene
 from twin_nodes.core.anatomy.elastic.live import LiveConfig
 
@@ -34,3 +35,9 @@ def test_one_newton_step_of_a_peer_comes_to_the_same_state(scene, make):
     for frame in range(3):
         x = follow_peer(frame)
     assert scene.error_percent(x, exact(scene, 2, x)) < 0.1
+
+
+def test_a_push_comes_to_rest_where_the_exact_solver_says():
+    found = run_push(800, every=10, rate_hz=0.0)
+    assert len(found.times) == len(found.cpu) and found.converged > 0.9 * len(found.times)
+    assert len(found.errors) >= 5 and max(found.errors) < 0.5

@@ -4,8 +4,9 @@ A liver-like body meshed by the product, held on part of its underside; a grasp 
 0.45), which come at 150 Hz, at 50k and in the hard case at 60 Hz. Times are wall clock of `LiveSolver.update` with the
 stiffness refactored on the other core; …_cpu_ms is the CPU time of its thread alone, which a busy machine disturbs
 less. Errors are the greatest over the frames against the solution converged to 1e-9, over the size of the
-displacement. The hard case is 35 mm at Poisson 0.49. The reduced model learns from other drags than the one that it
-follows. Peers: see `deform_peers`; the best is the quickest whose error is below 1 %.
+displacement. The hard case is 35 mm at Poisson 0.49; pushes without a grasp are in `deform_push`. The reduced model
+learns from other drags than the one that it follows. Peers: see `deform_peers`; the best is the quickest whose error is
+below 1 %.
 """
 
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from twin_nodes.app.bench import deform_push
 from twin_nodes.app.bench.deform_peers import PeerRun, run_peers
 from twin_nodes.app.bench.deform_scene import FRAMES, TOWARD, Run, Scene, exact, follow, make_scene
 from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
@@ -47,6 +49,7 @@ def run(quick: bool = False) -> Iterator[Row]:
         if name == '20k':
             twenty = scene
     yield from _hard(quick)
+    yield from deform_push.rows('20k', SIZES['20k'], quick=quick)
     assert twenty is not None
     yield from _reduced(twenty, quick)
     yield from _peers(twenty, quick)

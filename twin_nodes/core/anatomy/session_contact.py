@@ -91,12 +91,14 @@ class Contacts:
 
     Attributes:
         states: By tool what it did to the tissue in the last state of rest.
+        solved: The planes of that state; where the tissue went since, others may be near.
     """
 
     def __init__(self, faces: NDArray[np.int32], stiffness: float) -> None:
         self._faces, self._stiffness = np.ascontiguousarray(faces, np.int64), stiffness
         self._touches: dict[_Key, _Touch] = {}
         self._tips = np.zeros(0)
+        self.solved = Barriers()
         self.states: Mapping[str, ContactState] = {}
 
     def __len__(self) -> int:
@@ -142,15 +144,17 @@ class Contacts:
         self.states = self._states(x)
 
     def barriers(self) -> Barriers:
-        """Return the planes that the tissue may not pass."""
+        """Return the planes that the tissue may not pass, and keep them in `solved`."""
         touches = list(self._touches.values())
+        self.solved = Barriers(controls=self._tips)
         if not touches:
-            return Barriers(controls=self._tips)
-        return Barriers(
+            return self.solved
+        self.solved = Barriers(
             np.array([touch.nodes for touch in touches], np.int64), np.array([touch.weights for touch in touches]),
             np.array([touch.push for touch in touches]), np.array([touch.target for touch in touches]),
             self._stiffness, self._tips,
         )  # fmt: skip
+        return self.solved
 
     def springs(self, x: Array) -> Springs:
         """Return the springs that stand for those that push where the nodes are (n, 3) [m]."""
