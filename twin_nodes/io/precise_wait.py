@@ -18,20 +18,23 @@ _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1
 
 
-def wait_until(readable: Sequence[int], instant_ns: int | None, *, longest_ns: int = 20_000_000) -> bool:
+def wait_until(
+    readable: Sequence[int], instant_ns: int | None, *, longest_ns: int = 20_000_000, spin_ns: int = SPIN_NS
+) -> bool:
     """Wait until a file descriptor can be read or an instant of the monotonic clock has come.
 
     Args:
         readable: File descriptors.
         instant_ns: Instant [ns], None for none.
         longest_ns: Return after this in any case.
+        spin_ns: Look at the clock without sleeping for this long before the instant; it costs that much of a core.
 
     Returns:
         Whether something can be read.
     """
     now = time.monotonic_ns()
     end = now + longest_ns if instant_ns is None else min(instant_ns, now + longest_ns)
-    spin = SPIN_NS if end == instant_ns else 0
+    spin = spin_ns if end == instant_ns else 0
     if end - spin > now and select.select(readable, (), (), (end - spin - now) * 1e-9)[0]:
         return True
     while time.monotonic_ns() < end:
