@@ -55,3 +55,21 @@ def test_without_torch_the_cpu_stands_on_its_own(monkeypatch):
     assert solve_ensemble(MODEL, [LAWS], SAG).is_converged.all()
     with pytest.raises(ConfigError, match=r'pip install twin_nodes\[learn\]'):
         solve_ensemble(MODEL, [LAWS], SAG, device='cpu')
+
+
+def test_a_gpu_that_fails_is_left_out_and_it_is_said(monkeypatch):
+    from twin_nodes.core.anatomy.elastic_torch import ensemble
+    from twin_nodes.core.anatomy.material import ensembles
+
+    def out_of_memory(*_, **__):
+        raise RuntimeError('CUDA out of memory. Tried to allocate 7 GiB\nmore')
+
+    monkeypatch.setattr(ensembles, '_has_gpu', lambda: True)
+    monkeypatch.setattr(ensemble, 'solve_on_torch', out_of_memory)
+    found = solve_ensemble(MODEL, [LAWS], SAG)
+    assert found.is_converged.all() and found.device == 'numba'
+    assert found.fallback == 'CUDA out of memory. Tried to allocate 7 GiB'
+    with pytest.raises(RuntimeError, match='CUDA'):
+        solve_ensemble(MODEL, [LAWS], SAG, device='cuda')
+    monkeypatch.setattr(ensembles, '_has_gpu', lambda: False)
+    assert solve_ensemble(MODEL, [LAWS], SAG).fallback == ''

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from twin_nodes.core.anatomy.elastic.laws import MooneyRivlin, NeoHookean, Ogden
 from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure, make_springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.elastic_torch import bodies, device
+from twin_nodes.core.anatomy.elastic_torch.agreement import disagreement
 from twin_nodes.core.anatomy.elastic_torch.bodies import TorchBodies
+from twin_nodes.core.anatomy.material import ensembles
 from twin_nodes.core.anatomy.material.ensembles import sample_materials, solve_ensemble
 from twin_nodes.core.anatomy.tet_mesh import make_tet_mesh
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.simulate.tet_box import tet_box
 
 pytestmark = pytest.mark.learn
@@ -109,3 +112,31 @@ def test_refuses_what_it_cannot_do():
     press = Loads(pressure=Pressure(np.array([[0, 1, 2]]), np.array([10.0])))
     with pytest.raises(InputError, match='one by one'):
         solve_ensemble(MODEL, [LAWS], press, device='cpu')
+
+
+def test_a_device_that_computes_something_else_is_refused_and_left_out(monkeypatch):
+    assert disagreement(TorchBodies(MODEL, 'cpu')) < 1e-12
+    assert 1e-12 < disagreement(TorchBodies(MODEL, 'cpu', double=False)) < 1e-4
+    right = bodies.stress
+
+    def wrong(law, p, f):
+        density, piola, fine = right(law, p, f)
+        return density, piola * (1.0 + 1e-6), fine
+
+    monkeypatch.setattr(bodies, 'stress', wrong)
+    with pytest.raises(DegenerateGeometryError, match='differ from the compiled ones by') as caught:
+        solve_ensemble(MODEL, [LAWS], Loads(gravity=np.array([0.0, 0.0, -1.0])), device='cpu')
+    assert caught.value.code == 'ENSEMBLE_REFUSED'
+    monkeypatch.setattr(ensembles, '_has_gpu', lambda: True)  # torch then takes its own choice, here the CPU
+    found = solve_ensemble(MODEL, [LAWS], Loads(gravity=np.array([0.0, 0.0, -1.0])))
+    assert found.device == 'numba' and 'differ from' in found.fallback and found.is_converged.all()
+
+
+def test_the_gpu_is_chosen_when_there_is_one(monkeypatch):
+    torch = device.import_torch()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert device.choose_device().type == 'cuda' and device.has_gpu()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert device.choose_device().type == 'cpu' and not device.has_gpu()
+    found = solve_ensemble(MODEL, [LAWS], Loads(gravity=np.array([0.0, 0.0, -1.0])), device='cpu')
+    assert found.device == 'cpu' and found.fallback == ''

@@ -15,6 +15,7 @@ from twin_nodes.core.anatomy.elastic.laws import Material
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.objective import Objective
+from twin_nodes.core.anatomy.elastic_torch.agreement import check_agreement
 from twin_nodes.core.anatomy.elastic_torch.bodies import TorchBodies
 from twin_nodes.core.anatomy.elastic_torch.device import import_torch
 from twin_nodes.core.anatomy.elastic_torch.law_tensors import Tensor
@@ -49,11 +50,14 @@ def solve_on_torch(
     Raises:
         ConfigError: torch is not installed, or laws are of other kinds.
         InputError: ENSEMBLE_REFUSED for pressure, or a body too large for a dense factor.
-        DegenerateGeometryError: ENSEMBLE_REFUSED where the body itself finds no rest.
+        DegenerateGeometryError: ENSEMBLE_REFUSED where the body itself finds no rest, or the device computes something
+            else than the compiled kernels.
     """
     if loads.pressure is not None:
         raise InputError('ensemble: pressure follows the faces; solve members one by one', code='ENSEMBLE_REFUSED')
-    solver = _Solver(TorchBodies(model, device), materials, loads)
+    bodies = TorchBodies(model, device)
+    check_agreement(bodies)
+    solver = _Solver(bodies, materials, loads)
     torch = import_torch()
     with torch.no_grad():
         return solver.run(tolerance, max_iterations)
@@ -149,7 +153,11 @@ class _Solver:
             x[rows], energy[rows], gradient[rows], scale[rows] = moved, *after
         residual = gradient.norm(dim=1) / scale
         return EnsembleSolution(
-            x.cpu().numpy(), residual.cpu().numpy(), (residual <= tolerance).cpu().numpy(), iteration
+            x.cpu().numpy(),
+            residual.cpu().numpy(),
+            (residual <= tolerance).cpu().numpy(),
+            iteration,
+            str(self.bodies.device),
         )
 
     def _direction(self, gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], rows: Tensor) -> Tensor:

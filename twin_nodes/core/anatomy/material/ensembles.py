@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,16 @@ class EnsembleSolution:
         residual: Unbalanced forces as a share of those that act, shape (b,).
         is_converged: Which met the tolerance, shape (b,); the others' positions are their last ones.
         iterations: Of the slowest.
+        device: Where it was computed: 'numba', or a device of torch.
+        fallback: Why the GPU that there is did not do it; '' otherwise.
     """
 
     positions: Array
     residual: Array
     is_converged: NDArray[np.bool_]
     iterations: int
+    device: str = NUMBA
+    fallback: str = ''
 
     def mean_and_covariance(self) -> tuple[Array, Array]:
         """Return the mean of the converged members [m] (n, 3), and each node's covariance [m²] (n, 3, 3).
@@ -65,7 +69,8 @@ def solve_ensemble(
         materials: One set for each member.
         loads: What acts.
         device: 'numba' for one member after the other on the CPU; a device of torch, such as 'cuda' or 'cpu', for all
-            at once; when left out a GPU where torch finds one, else numba, which is quicker than torch on a CPU.
+            at once; when left out a GPU where torch finds one that computes what the compiled kernels do, else numba,
+            which is quicker than torch on a CPU; `fallback` says why a GPU was left out.
         tolerance: Residual to reach.
 
     Raises:
@@ -79,7 +84,13 @@ def solve_ensemble(
         return _one_by_one(model, materials, loads, tolerance)
     from twin_nodes.core.anatomy.elastic_torch.ensemble import solve_on_torch
 
-    return solve_on_torch(model, materials, loads, device=device, tolerance=tolerance)
+    try:
+        return solve_on_torch(model, materials, loads, device=device, tolerance=tolerance)
+    except (InputError, DegenerateGeometryError, RuntimeError) as error:  # torch tells of its memory by RuntimeError
+        if device:
+            raise
+        found = _one_by_one(model, materials, loads, tolerance)
+        return replace(found, fallback=str(error).splitlines()[0])
 
 
 def _has_gpu() -> bool:
