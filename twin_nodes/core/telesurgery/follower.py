@@ -15,10 +15,10 @@ from twin_nodes.core.telesurgery.command import (
 from twin_nodes.core.telesurgery.compensation_config import FollowerConfig
 from twin_nodes.core.telesurgery.divergence import DivergenceMonitor
 from twin_nodes.core.telesurgery.geofence import Geofence
-from twin_nodes.core.telesurgery.guard import MEMORY, CommandGuard
+from twin_nodes.core.telesurgery.guard import CommandGuard
 from twin_nodes.core.telesurgery.modes import Mode, ModeMachine, Signs
-from twin_nodes.core.telesurgery.playback import PlayoutClock
 from twin_nodes.core.telesurgery.player import Player
+from twin_nodes.core.telesurgery.reception import Reception
 from twin_nodes.core.telesurgery.standing_resume import StandingResume
 
 _MAX_TICK = 0.02  # a longer tick is a stall: motion goes on as if it had been this long [s]
@@ -73,8 +73,9 @@ class Follower:
         self.machine = ModeMachine(config.playback, config.outage)
         self.assistance = Assistance(config.assistance)
         self.standing = StandingResume(config.outage.follow_gap)
-        self._clock = PlayoutClock(config.playback)
         self._player = Player(config.playback, position, quat_xyzw, jaw, fence if fence is not None else Geofence())
+        self._reception = Reception(config.playback, self.guard, self._player.path)
+        self._clock = self._reception.clock
         self._slow_ns = round(config.playback.slow_after * NANOSECONDS)
         self._hold_ns = round(config.playback.hold_after * NANOSECONDS)
         self._bridge_ns = round(config.playback.bridge * NANOSECONDS)
@@ -82,13 +83,6 @@ class Follower:
         self._chase = 0.0
         self._speed = 0.0
         self._tick_ns: int | None = None
-        self._valid_ns: int | None = None
-        self._flow_ns = 0
-        self._received = 0
-        self._packet = 0
-        self._loss = 0.0
-        self._request: int | None = None  # what was asked of another before us is not asked of us
-        self._action = ''
         self._asked = ''
         self._started_ns = 0
         self._from_speed = 0.0
@@ -105,7 +99,7 @@ class Follower:
     @property
     def valid_ns(self) -> int | None:
         """When the last valid command came [ns], None before the first."""
-        return self._valid_ns
+        return self._reception.valid_ns
 
     @property
     def replays(self) -> bool:
@@ -142,59 +136,27 @@ class Follower:
             offset_ns: Leader's minus follower's clock [ns], None when not known.
             twin: Where the twin of the leader is [m], None for no such check.
         """
-        taken = 0
         stalled = self._tick_ns is not None and now_ns - self._tick_ns > self._hold_ns  # we, not the link
-        for command in commands:
-            if command.sequence <= self._received:
-                break
-            if command.sequence <= self._packet and self.guard.knows(command.sequence):
-                continue
-            if self.guard.check(command, now_ns, publisher=publisher, offset_ns=offset_ns, twin=twin):
-                continue
-            taken += 1
-            self._player.path.add(command)
-            if self._request is None:
-                self._request = command.request
-            elif command.request > self._request:
-                self._request, self._action = command.request, command.action
-            late_ns = now_ns - command.stamp_ns - self._clock.floor_ns
-            if not (backlog or stalled) and (
-                command is commands[0] or (self._clock.known and late_ns < self._bridge_ns * 5)
-            ):
-                self._clock.add(command.stamp_ns, now_ns)
-        if taken and not backlog:
-            self._count(commands[0].sequence)
-            if self._valid_ns is None or now_ns - self._valid_ns > self._slow_ns:
-                self._flow_ns = now_ns
-            self._valid_ns = now_ns
-        return taken
-
-    def _count(self, sequence: int) -> None:
-        """Measure the loss of packets, and up to where nothing is missing."""
-        if sequence - self._packet > MEMORY:  # the first, or a leader that began anew: what was before never comes
-            self._received = sequence - 1
+        reception = self._reception
+        taken = reception.take(
+            commands, now_ns, publisher=publisher, backlog=backlog, stalled=stalled, offset_ns=offset_ns, twin=twin
+        )
+        if reception.begun_anew:
+            reception.begun_anew = False
             self._player.path.overflowed = bool(self._player.playhead)
             self.standing.lapse()
-        for _ in range(min(max(sequence - self._packet, 0), 200)):
-            self._loss *= 0.995
-        missing = sequence - self._packet - 1
-        if 0 < missing < 200 and self._packet:
-            self._loss += 0.005 * missing
-        self._packet = max(self._packet, sequence)
+        return taken
 
     def tick(self, now_ns: int) -> SetPoint:
         """Return the set point of now; call it at the rate of the robot."""
         elapsed_ns = now_ns - self._tick_ns if self._tick_ns is not None else 0
         if elapsed_ns > self._hold_ns:  # we were stopped ourselves: what came in between was not watched
-            self._flow_ns = now_ns
             self._rate = self._chase = 0.0
             self.standing.lapse()
-            if self._valid_ns is not None:
-                self._valid_ns = min(self._valid_ns, now_ns - self._hold_ns)
+            self._reception.distrust(now_ns, self._hold_ns)
         self._tick_ns = now_ns
         dt = min(elapsed_ns / NANOSECONDS, _MAX_TICK)
-        while self.guard.knows(self._received + 1):
-            self._received += 1
+        self._reception.settle()
         mode = self._decide(now_ns)
         player = self._player
         before = player.position
@@ -220,11 +182,11 @@ class Follower:
         return True
 
     def _decide(self, now_ns: int) -> Mode:
-        gap = now_ns - self._valid_ns if self._valid_ns is not None else 1 << 60
+        gap = now_ns - self.valid_ns if self.valid_ns is not None else 1 << 60
         before = self.machine.mode
         late = self._late_ns(now_ns)
         caught_up = before is Mode.CATCH_UP and self._is_caught_up(now_ns, late)
-        request, self._action = self._action, ''
+        request = self._reception.request()
         far = self._joins and not self._went_alone  # the way to the hand has not been made yet: `follow` begins with it
         served = self.monitor.agrees and (far or self._can_replay())
         self.standing.ask(request, now_ns, served=served and before is not Mode.OUTAGE)
@@ -234,7 +196,7 @@ class Follower:
             now_ns,
             Signs(
                 gap_ns=gap,
-                flow_ns=now_ns - self._flow_ns if gap < self._slow_ns else 0,
+                flow_ns=now_ns - self._reception.flow_ns if gap < self._slow_ns else 0,
                 late_ns=late,
                 caught_up=caught_up,
                 request=request,
@@ -286,7 +248,7 @@ class Follower:
 
     def _fade(self, now_ns: int) -> float:
         """Return the share of speed that is left this long after the last valid command."""
-        gap = now_ns - self._valid_ns if self._valid_ns is not None else self._hold_ns
+        gap = now_ns - self.valid_ns if self.valid_ns is not None else self._hold_ns
         if gap <= self._slow_ns:
             return 1.0
         return max(self._hold_ns - gap, 0) / (self._hold_ns - self._slow_ns)
@@ -336,6 +298,6 @@ class Follower:
         player = self._player
         backlog = max(self._late_ns(now_ns), 0) / NANOSECONDS
         return FollowerState(
-            now_ns, player.playhead, player.position, player.quat_xyzw, player.jaw, self.mode.value, self._received,
-            self._loss, backlog,
+            now_ns, player.playhead, player.position, player.quat_xyzw, player.jaw, self.mode.value,
+            self._reception.received, self._reception.loss, backlog,
         )  # fmt: skip
