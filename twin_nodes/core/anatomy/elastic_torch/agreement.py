@@ -36,6 +36,6 @@ def check_agreement(bodies: TorchBodies) -> None:
     found = disagreement(bodies)
     if found > limit:
         raise DegenerateGeometryError(
-            f'ensemble: forces on {bodies.device} differ from the compiled ones by {found:.1e} of them, limit {limit:.0e}',
+            f'ensemble: forces on {bodies.device} differ from the compiled ones by {found:.1e}, limit {limit:.0e}',
             code='ENSEMBLE_REFUSED',
         )
