@@ -21,11 +21,26 @@ def test_show_gives_figures_for_both_directions(capsys):
     assert (forward['delay_p50_ms'], backward['delay_p50_ms']) == pytest.approx((40.0, 260.0))
 
 
+def test_show_tells_of_silences_and_of_the_attacker(tmp_path, capsys):
+    path = tmp_path / 'spells.yaml'
+    path.write_text(
+        'forward: {outage: {down: {law: constant, mean: 0.3}, up: {law: constant, mean: 0.5}}}\n'
+        'attack: {replay: 0.2, flood: 5}\n'
+    )
+    assert main(['link', 'show', str(path), '--seconds', '80', '--json']) == 0
+    forward, backward = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert forward['silence_max_ms'] == pytest.approx(305.0, abs=5.0)
+    assert forward['silent_over_100_ms_percent'] == pytest.approx(25.0, abs=1.0)
+    assert (backward['silence_max_ms'], backward['silent_over_100_ms_percent']) == pytest.approx((5.0, 0.0))
+    assert (forward['attack_replay_percent'], forward['attack_flood_per_packet']) == (20.0, 5.0)
+    assert 'attack_flip_percent' not in forward
+
+
 def test_show_of_a_link_that_passes_nothing(tmp_path, capsys):
     path = tmp_path / 'dead.yaml'
     path.write_text('both: {loss: {probability: 1.0}}\n')
     assert main(['link', 'show', str(path), '--seconds', '1']) == 0
-    assert 'loss_percent           100' in capsys.readouterr().out
+    assert 'loss_percent               100' in capsys.readouterr().out
 
 
 def test_key_is_made_once(tmp_path, capsys):

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.stamps import NANOSECONDS
@@ -14,6 +15,8 @@ from twin_nodes.io.link_key import make_key
 from twin_nodes.io.link_scenarios import all_scenarios, load_scenario
 from twin_nodes.io.precise_wait import ALLOW, sharpened
 from twin_nodes.io.udp_relay import Address, UdpRelay
+
+HOLD_MS = 100.0  # a robot stands after this long without a command
 
 
 def list_scenarios(*, json: bool = False) -> int:
@@ -37,7 +40,7 @@ def show(name: str, *, seconds: float, rate_hz: float, size: int, seed: int, jso
             continue
         print(f'{scenario.config.name} {scenario.config.title}, {direction}, {rate_hz:g} Hz of {size} B, seed {seed}:')
         for key, value in figures.items():
-            print(f'  {key:22} {value:.4g}')
+            print(f'  {key:26} {value:.4g}')
     return 0
 
 
@@ -59,8 +62,21 @@ def _figures(
             'delay_sd_ms': float(delay_ms.std()),
             **{f'delay_p{p}_ms': float(np.percentile(delay_ms, p)) for p in (50, 95, 99)},
             'delay_max_ms': float(delay_ms.max()),
+            **_silences(arrived),
         }
-    return figures
+    attack = scenario.config.attack
+    shares = {name: getattr(attack, name) for name in ('flip', 'truncate', 'replay', 'forge')}
+    figures |= {f'attack_{name}_percent': 100.0 * share for name, share in shares.items() if share}
+    return figures | ({'attack_flood_per_packet': float(attack.flood)} if attack.flood else {})
+
+
+def _silences(arrived: NDArray[np.int64]) -> dict[str, float]:
+    """Return the longest silence, and the share of time more than 0.1 s after the last packet, when a robot stands."""
+    gaps_ms = 1e-6 * np.diff(np.sort(arrived)).astype(float)
+    if not len(gaps_ms):
+        return {}
+    standing = np.maximum(gaps_ms - HOLD_MS, 0.0).sum() / gaps_ms.sum() if gaps_ms.sum() > 0.0 else 0.0
+    return {'silence_max_ms': float(gaps_ms.max()), 'silent_over_100_ms_percent': 100.0 * float(standing)}
 
 
 def relay(
