@@ -23,6 +23,7 @@ LINK = 'intercontinental'
 EVERY_S = 5.0
 WARM_S = 180.0  # buffers of a minute are full, allocators have settled
 SETTINGS = {'console': {'task': 'circle', 'rounds': 4000, 'operator.near': 0.004, 'touch': []}}
+RATE = 200.0
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 
 
@@ -61,7 +62,8 @@ def soak_figures(seconds: float, *, realtime: bool = True) -> Iterator[Figure]:
     """
     nodes = ('console', 'compensation', 'wan_bridge', 'relay', 'simulated_robot')
     settings = {name: {**SETTINGS.get(name, {}), 'realtime': realtime} for name in nodes}
-    settings['compensation'] |= WITHOUT_ANATOMY
+    settings['compensation'] |= {**WITHOUT_ANATOMY, 'rate': RATE}
+    settings['console']['rate'] = RATE
     with TelesurgerySites(LINK, settings, ARGUMENTS, keep=2000) as sites:
         sites.connect()
         samples = {name: _watch(sites, name) for names in SITES.values() for name in names}
