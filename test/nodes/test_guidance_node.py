@@ -417,6 +417,39 @@ def test_distances_follow_a_structure_that_deforms_with_the_error_of_its_place(s
     assert guided.steer(outside)['nerve']['distance'] == pytest.approx(0.004, abs=1e-4)
 
 
+def test_what_is_carved_of_a_structure_that_deforms_is_left_out_where_it_is_now(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    motion = np.array([0.0, 0.006, 0.0])
+    place = np.array([0.0, 0.0, 0.017])
+    middle = tip_at(*(motion + place))  # in the hole, where the tissue is now
+    guided.ready(middle)
+    probe.say_latched('anatomy/surface/original', anatomy())
+    for cloud in ball_at(0.0, 0.0, stamp_ns=0):
+        probe.say('anatomy/surface/moved', cloud, SNAPSHOT)
+    guided.until(lambda: guided.node._guarded.moved.is_alive, middle, 'the body at rest')
+    for cloud in ball_at(motion, 0.0, stamp_ns=guided.streams.stamp_ns):
+        probe.say('anatomy/surface/moved', cloud, SNAPSHOT)
+    guided.until(lambda: guided.rows()['nerve']['distance'] < -0.0025, middle, 'the ball that moved')
+    surface = make_surface('nerve', *superellipsoid(BALLS['nerve'], np.full(3, RADIUS), exponent=1.0))
+    volume = CarvedVolume(voxelise([surface], 0.0008))
+    sender = RemovedSender(volume, 3)
+    volume.ball([0.0, 0.0, 0.025], [0.0, 0.0, 0.016], 0.005)  # in the scan
+    for chunk in sender.snapshot():
+        probe.say('anatomy/removed/snapshot', removed_cloud(chunk, 'anatomy'), SNAPSHOT)
+    guided.until(lambda: guided.rows()['nerve']['distance'] > 0.003, middle, 'the hole where it is now')
+    assert guided.steer(middle)['nerve']['distance'] < 0.0055
+    # the next motion takes the hole along
+    for cloud in ball_at(2.0 * motion, 0.0, stamp_ns=guided.streams.stamp_ns):
+        probe.say('anatomy/surface/moved', cloud, SNAPSHOT)
+    guided.until(lambda: guided.rows()['nerve']['distance'] < 0.0, middle, 'tissue beside the hole')
+    there = tip_at(*(2.0 * motion + place))
+    assert guided.steer(there)['nerve']['distance'] > 0.003
+    volume.reset()
+    sender.restart()
+    probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
+    guided.until(lambda: guided.rows()['nerve']['distance'] < -0.0025, there, 'the ball as it was')
+
+
 def test_a_deforming_surface_that_is_only_shown_is_followed_too(start, probe, cache):
     guided = Guided(start, probe, cache)
     outside = tip_at(0.0, 0.03, 0.0)

@@ -1,4 +1,4 @@
-"""Guarded structures that a drill carves: their distance grids follow `anatomy/removed`."""
+"""Guarded structures that a drill carves: what tells their distances follows `anatomy/removed`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,12 +8,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
-from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.removed import RemovedMessage
 from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.carved import CarvedGrid, DirtyBox
+from twin_nodes.core.guidance.clearance import Field
+from twin_nodes.core.guidance.moving_surface import CarvedMoving, MovingSurface
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.clouds import CUT
 from twin_nodes.ros.health import OK, WARN, Health
@@ -44,7 +45,7 @@ class CarvedStructures:
         node: Node,
         health: Health,
         frame: str,
-        on_grid: Callable[[str, DistanceGrid], None],
+        on_grid: Callable[[str, Field], None],
         on_original: Callable[[], None],
         changes: AnatomyChanges | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class CarvedStructures:
         self._receiver = RemovedReceiver(self._on_removed, self._on_back)
         self._affine = np.eye(4)
         self._dirty: dict[int, DirtyBox] = {}
-        self._grids: dict[int, tuple[str, CarvedGrid]] = {}
+        self._grids: dict[int, tuple[str, CarvedGrid | CarvedMoving]] = {}
         self._originals: dict[str, Marker] = {}
         self._last_ns = -_PERIOD_NS
         node.create_subscription(MarkerArray, 'anatomy/surface/original', self._on_originals, LATCHED)
@@ -73,9 +74,12 @@ class CarvedStructures:
         """Return a structure's marker as in `anatomy/surface/original`; None while that is still to come."""
         return self._originals.get(marker.ns)
 
-    def watch(self, grids: Mapping[int, tuple[str, DistanceGrid]]) -> None:
+    def watch(self, grids: Mapping[int, tuple[str, Field]]) -> None:
         """Follow these structures, by number; what is gone already is applied with the next `apply`."""
-        self._grids = {index: (name, CarvedGrid(grid)) for index, (name, grid) in grids.items()}
+        self._grids = {
+            index: (name, CarvedMoving(grid) if isinstance(grid, MovingSurface) else CarvedGrid(grid))
+            for index, (name, grid) in grids.items()
+        }
         whole = DirtyBox()
         gone = np.argwhere(self._receiver.voxels)
         if len(gone):

@@ -128,7 +128,9 @@ class GuardedStructures:
         if structures:
             self._watched = known
             fields = {self.indices[one.name]: (one.name, one.grid) for one in structures}
-            self.carved.watch({at: one for at, one in fields.items() if not isinstance(one[1], MovingSurface)})
+            # where a surface is only shown, nothing tells where it was in the scan, and so what of it is gone
+            shown = {marker.id for marker in watched if self._is_only_shown(marker)}
+            self.carved.watch({at: one for at, one in fields.items() if at not in shown})
             self._on_structures(structures)
 
     def _guards(self, name: str) -> bool:
@@ -164,7 +166,7 @@ class GuardedStructures:
     def _key(self, marker: Marker) -> tuple[object, ...]:
         """Return by what a structure is known to be the one that is watched; one that is shown anew moves here."""
         deforms = self.moved.deforms(marker.id)
-        if not deforms and marker.text == DEFORMED:
+        if self._is_only_shown(marker):
             if not self._move_shown(marker):
                 self._others[marker.id] = self._others.get(marker.id, 0) + 1
             return (marker.ns, marker.id, marker.header.frame_id, DEFORMED, self._others[marker.id])
@@ -201,6 +203,9 @@ class GuardedStructures:
             self.indices[marker.ns] = marker.id
         return structures
 
+    def _is_only_shown(self, marker: Marker) -> bool:
+        return marker.text == DEFORMED and not self.moved.deforms(marker.id)
+
     def _field(self, marker: Marker) -> Field:
         config = self._config
         if marker.header.frame_id != config.anatomy_frame:
@@ -208,7 +213,7 @@ class GuardedStructures:
         surface = make_surface(marker.ns, *surface_from_marker(marker))
         if self.moved.deforms(marker.id):
             return self.moved.follow(marker.id, surface)
-        if marker.text == DEFORMED:
+        if self._is_only_shown(marker):
             return self._show(marker, surface)
         return self._make_grid(surface)
 

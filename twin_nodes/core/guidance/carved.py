@@ -12,15 +12,15 @@ from twin_nodes.core.geometry.se3 import Array
 
 BAND = 0.005
 BAND_VOXELS = 10
-_VOXEL_SIGMA = 0.3  # of a voxel: the wall lies anywhere between two centres, σ = 1/√12
+VOXEL_SIGMA = 0.3  # of a voxel: the wall lies anywhere between two centres, σ = 1/√12
 
 
 class CarvedGrid:
     """A distance grid that follows a drill.
 
-    A node's distance becomes the greater of what it was and the signed distance to the cavity (positive inside it),
-    known within `band` of its wall. Inside the structure that is the distance to the nearer of the old surface and the
-    cavity; inside the cavity it is a lower bound where the nearest wall is the cavity's mouth.
+    A node's distance becomes the greater of what it was and the signed distance to what is left by voxels, known within
+    `band` of what is gone. Inside what is left that is the distance to the nearer of the old surface and the cavity; in
+    the cavity, and through its mouth, that to its walls.
 
     Args:
         grid: The structure as it was; it is not changed.
@@ -55,14 +55,24 @@ class CarvedGrid:
         if any(part.start >= part.stop for part in nodes):
             return self.grid
         part = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
-        inside = _signed(voxels[part] != 0, spacing, band)
+        cavity_at = cavity_distance(voxels[part] != 0, self._outside(anatomy_T_index, part), spacing, band)
         points = np.stack(np.meshgrid(*(np.arange(p.start, p.stop) for p in nodes), indexing='ij'), axis=-1)
         where = points * self.grid.spacing + self.grid.origin
         index = (where - anatomy_T_index[:3, 3]) @ np.linalg.inv(anatomy_T_index[:3, :3]).T
-        cavity = _look_up(inside, index - first, index, size)
-        known = np.where(cavity > -band, cavity, -np.inf)
-        self.grid.values[nodes] = np.maximum(self._original.values[nodes], known)
+        cavity = _look_up(cavity_at, index - first, index, size)
+        self.grid.values[nodes] = np.maximum(self._original.values[nodes], cavity)
         return self.grid
+
+    def _outside(self, anatomy_T_index: Array, part: tuple[slice, ...]) -> NDArray[np.bool_]:
+        """Return which voxels of a part were outside before."""
+        from scipy.ndimage import map_coordinates
+
+        grid = self._original
+        index = np.stack(np.meshgrid(*(np.arange(one.start, one.stop) for one in part), indexing='ij'))
+        where = np.tensordot(anatomy_T_index[:3, :3], index, axes=1) + anatomy_T_index[:3, 3].reshape(3, 1, 1, 1)
+        at = (where - grid.origin.reshape(3, 1, 1, 1)) / grid.spacing
+        found = map_coordinates(grid.values, at, order=1, mode='nearest', output=np.float32)
+        return np.asarray(found > 0.0)
 
     def _nodes(self, anatomy_T_index: Array, low: Array, high: Array) -> tuple[slice, slice, slice]:
         """Return the nodes around a box of voxels."""
@@ -100,30 +110,48 @@ class DirtyBox:
         self.high = np.maximum(self.high, last.max(axis=1))
 
 
-def _signed(gone: NDArray[np.bool_], spacing: Array, band: float) -> Array:
-    """Return the signed distance [m] to the wall between gone and other voxels, positive where gone, at the centres."""
+def cavity_distance(gone: NDArray[np.bool_], outside: NDArray[np.bool_], spacing: Array, band: float) -> Array:
+    """Return the signed distance [m] to what is left, by voxels, positive where nothing is, at the centres.
+
+    It is known within `band` of what is gone, -inf elsewhere, and `band` where nothing is left that near. Through the
+    mouth of a cavity it goes on into what was outside before; there it is told half a voxel short, as the surface
+    itself tells better.
+
+    Args:
+        gone: Whether a voxel was taken, shape (ni, nj, nk).
+        outside: Whether it was outside before.
+        spacing: Of the voxels [m], shape (3,).
+        band: Reach [m].
+    """
     from scipy.ndimage import distance_transform_edt
 
     half = 0.5 * float(spacing.min())
     if not gone.any():
-        return np.full(gone.shape, -2.0 * band)
-    outside = distance_transform_edt(~gone, sampling=spacing)
-    inside = distance_transform_edt(gone, sampling=spacing) if not gone.all() else np.full(gone.shape, band)
-    return np.where(gone, np.asarray(inside) - half, half - np.asarray(outside))
+        return np.full(gone.shape, -np.inf)
+    free = gone | outside
+    known = np.asarray(distance_transform_edt(~gone, sampling=spacing)) < band
+    to_left = distance_transform_edt(free, sampling=spacing) if not free.all() else np.full(gone.shape, np.inf)
+    to_free = distance_transform_edt(~free, sampling=spacing)
+    found = np.where(free, np.asarray(to_left) - half, half - np.asarray(to_free))
+    found[outside & ~gone] -= half
+    return np.where(known, np.minimum(found, band), -np.inf)
 
 
 def _look_up(values: Array, local: Array, index: Array, size: Array) -> Array:
     """Interpolate linearly between voxel centres; far away outside the volume."""
     from scipy.ndimage import map_coordinates
 
-    found = map_coordinates(values, np.moveaxis(local, -1, 0), order=1, mode='nearest')
+    known = np.isfinite(values)
+    at = np.moveaxis(local, -1, 0)
+    found = map_coordinates(np.where(known, values, 0.0), at, order=1, mode='nearest')
+    sure = map_coordinates(known.astype(np.float32), at, order=1, mode='nearest') > 0.999
     outside = ((index < -0.5) | (index > size - 0.5)).any(axis=-1)
-    return np.where(outside, -np.inf, found)
+    return np.where(outside | ~sure, -np.inf, found)
 
 
 def _widened(grid: DistanceGrid, voxel: float) -> DistanceGrid:
     """Return a copy of a grid that may be changed, with the error of the voxels added."""
-    sigma = _VOXEL_SIGMA * voxel
+    sigma = VOXEL_SIGMA * voxel
     return dataclasses.replace(
         grid,
         values=grid.values.copy(),

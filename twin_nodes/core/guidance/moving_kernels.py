@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from twin_nodes.core.anatomy.triangle_kernels import closest_on_triangle
+from twin_nodes.core.guidance.cavity_kernels import in_cavity
 
 STACK = 64
 FAR = 0.01  # m; beyond it a distance is only a lower bound, by the share below of what is beyond
@@ -87,6 +88,7 @@ class Tree(NamedTuple):
         stale: Not 0 for a block whose inside is of an earlier motion, uint8, shape (2^top,).
         corners: Triangles of the blocks that are not stale [m], shape (m, 3, 3).
         boxes: Least and greatest corner of each node [m], float32, shape (2^(levels + 1) - 1, 6).
+        cavity: What is gone of it, see `cavity.Cavity`.
     """
 
     vertices: Any
@@ -100,6 +102,7 @@ class Tree(NamedTuple):
     stale: Any
     corners: Any
     boxes: Any
+    cavity: Any
 
 
 @njit(cache=True)
@@ -351,8 +354,22 @@ def signed(
 ) -> tuple[float, float, float, float, int]:
     """Return the signed distance [m], its gradient (three numbers, of length 1) and the nearest triangle.
 
-    Beyond `FAR` the distance is the least that it can be; inside, the greatest depth.
+    Beyond `FAR` the distance is the least that it can be; inside, the greatest depth. Where something is gone it is the
+    greater of that and the distance to the wall of the cavity; the triangle is then of the surface as it was.
     """
+    distance, gx, gy, gz, t = _signed_whole(px, py, pz, seed, tree, nodes, gaps)
+    if tree.cavity.values.size > 0 and distance < FAR:
+        free, hx, hy, hz = in_cavity(px, py, pz, tree.cavity)
+        if free > distance:
+            return free, hx, hy, hz, t
+    return distance, gx, gy, gz, t
+
+
+@njit(cache=True)
+def _signed_whole(
+    px: float, py: float, pz: float, seed: int, tree: Any, nodes: Any, gaps: Any
+) -> tuple[float, float, float, float, int]:
+    """Return what `signed` does for a surface that is whole."""
     squared, t, feature, qx, qy, qz = nearest(px, py, pz, seed, tree, nodes, gaps)
     nx, ny, nz = pseudo_normal(t, feature, tree)
     gx, gy, gz = px - qx, py - qy, pz - qz

@@ -10,6 +10,7 @@ from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, Surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance import moving_kernels
+from twin_nodes.core.guidance.cavity import MovingCavity, no_cavity
 from twin_nodes.core.guidance.moving_kernels import Tree
 
 _LEAF = 3.0  # triangles of a leaf, at most
@@ -48,10 +49,12 @@ class MovingSurface:
         self.tree = Tree(
             np.zeros((number, 3)), np.zeros(number), triangles, *_neighbours(triangles, number), levels, top,
             np.ones(1 << top, np.uint8), np.empty((count, 3, 3)),
-            np.empty(((2 << levels) - 1, 6), np.float32),
+            np.empty(((2 << levels) - 1, 6), np.float32), no_cavity(),
         )  # fmt: skip
         self._blocks = _blocks(triangles, number, top)
         self.seeds = np.zeros(2, np.int64)  # triangles near the ends of the tool when it was last looked at
+        self._cavity: MovingCavity | None = None
+        self._told = self.tree.vertices, self.tree.sigma  # where it was said to be, with what is gone
         self._may_move = -1.0  # m, before the volume is looked at
         self.move(surface.vertices)
 
@@ -83,7 +86,38 @@ class MovingSurface:
                 code='ANATOMY_REFUSED',
             )
         self._may_move = self._checked_motion(vertices) if moved > self._may_move else self._may_move - moved
-        moving_kernels.place(vertices, spread, tree, *self._blocks)
+        if self._cavity is not None:
+            self._told = vertices.copy(), spread.copy()
+        self._place(vertices, spread)
+
+    def carve(self, voxels: NDArray[np.uint8], anatomy_T_index: Array, low: Array, high: Array) -> None:
+        """Leave out what is gone: inside it the distance is that to the wall of the cavity, or less.
+
+        Args:
+            voxels: Not 0 where a voxel is gone in the scan, shape (ni, nj, nk).
+            anatomy_T_index: Maps voxel indices to the scan, shape (4, 4).
+            low: Least index of the voxels that went, shape (3,).
+            high: Greatest index of them, shape (3,).
+        """
+        if self._cavity is None:
+            rest = self.at_rest()
+            self._cavity = MovingCavity(self._rest.vertices, lambda points: rest.query(points).distances)
+            self._told = self.tree.vertices.copy(), self.tree.sigma.copy()
+        self._cavity.update(voxels, anatomy_T_index, low, high)
+        self._place(*self._told)
+
+    def restore(self) -> None:
+        """Bring everything back that was left out."""
+        if self._cavity is not None:
+            self._cavity = None
+            self._place(*self._told)
+
+    def _place(self, vertices: Array, sigma: Array) -> None:
+        cavity = self._cavity
+        if cavity is not None:
+            vertices, sigma = cavity.move(vertices, sigma)
+        self.tree = self.tree._replace(cavity=no_cavity() if cavity is None else cavity.cavity)
+        moving_kernels.place(vertices, sigma, self.tree, *self._blocks)
 
     def at_rest(self) -> 'MovingSurface':
         """Return another one, as the surface was at the beginning."""
@@ -119,6 +153,27 @@ class MovingSurface:
         distances, gradients = np.empty(len(points)), np.empty((len(points), 3))
         moving_kernels.signed_many(points, self.tree, distances, gradients)
         return DistanceSamples(distances, gradients, distances > moving_kernels.FAR)
+
+
+class CarvedMoving:
+    """A surface that deforms and follows a drill, as `CarvedGrid` does for one that keeps its shape.
+
+    Args:
+        surface: Begun with the structure as in the scan.
+    """
+
+    def __init__(self, surface: MovingSurface) -> None:
+        self._surface = surface
+
+    def reset(self) -> MovingSurface:
+        """Bring everything back, and return the surface."""
+        self._surface.restore()
+        return self._surface
+
+    def update(self, voxels: NDArray[np.uint8], anatomy_T_index: Array, low: Array, high: Array) -> MovingSurface:
+        """Leave out what is gone, see `MovingSurface.carve`, and return the surface."""
+        self._surface.carve(voxels, anatomy_T_index, low, high)
+        return self._surface
 
 
 def _neighbours(triangles: NDArray[np.int32], count: int) -> tuple[Array, Array, Array]:
