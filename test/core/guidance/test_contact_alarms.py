@@ -69,8 +69,10 @@ def test_an_alarm_begins_at_once_and_ends_after_calm():
 def test_alarms_come_before_contacts_and_breaches_are_told_as_often_as_they_come(ball):
     announced, leads = trials.approaches(ball, 25)
     assert announced == 25 and min(leads) > 0.0
-    told, came = trials.grazing_work(ball, 3, 15.0)
-    assert trials.calibration_error(told, came)[0] < 0.05
+    bins = trials.reliability(trials.grazing_work(ball, 4, 12.0))
+    assert sum(abs(one.told - one.came) * one.weight for one in bins) < 0.05
+    assert min(one.count for one in bins) > 20 and sum(one.weight for one in bins) == pytest.approx(1.0)
+    assert all(one.low <= one.came <= one.high for one in bins)
 
 
 def test_the_view_is_from_where_the_tip_will_be(ball):

@@ -4,7 +4,7 @@ A pose is measured at its stamp with noise and reaches the guidance `latency` la
 alarm counts as before the contact when it is given, at stamp + latency, before the true tip touches.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.lookout import Lookout
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
+from twin_nodes.core.guidance.prediction.predictor import PosePredictor
 from twin_nodes.core.simulate.motion import minimum_jerk
 from twin_nodes.core.simulate.operator_motion import operator_trace
 from twin_nodes.core.simulate.shapes import superellipsoid
@@ -27,6 +28,11 @@ RADIUS = 0.02  # m, of the ball that is guarded
 NOISE = 1e-4  # m, RMS over three axes
 BIAS = 2e-4  # m, sigma of registration and calibration on each axis
 RATE_HZ = 60.0
+DEEPEST, SHALLOWEST = -0.016, 0.004  # m, how deep a path goes into a ball, at most and at least
+CLEAR = 0.004  # m, about a sample, in which balls may lie anywhere
+SURFACES = 40  # balls to a path
+GRAZING_S = 0.1
+RINGS = 128  # of the ball's triangles, which then lie 2 µm inside of it in the mean
 FURTHEST = 0.005  # m, speed × latency
 SAFE = 0.003  # m, that safe work keeps from the structure
 START_NS = 1_000 * NANOSECONDS
@@ -50,7 +56,7 @@ class Watched:
 
 def ball() -> ClearanceMonitor:
     """Guard a ball of `RADIUS` about the origin with the tip alone."""
-    vertices, triangles = superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0)
+    vertices, triangles = superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0, rings=RINGS)
     grid = DistanceGrid.from_surface(make_surface('ball', vertices, triangles), 0.001, 0.06)
     return ClearanceMonitor(GuidanceConfig(), [Structure('ball', grid)])
 
@@ -123,16 +129,70 @@ def safe_work(monitor: ClearanceMonitor, traces: int, seconds: float) -> tuple[i
     return alarms, traces * seconds / 60.0
 
 
-def grazing_work(monitor: ClearanceMonitor, traces: int, seconds: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Work that goes through the surface; return told probabilities and what came, over all traces."""
-    told, came = [], []
+@dataclass(frozen=True, eq=False)
+class Told:
+    """Probabilities of a breach and what came of them.
+
+    Args:
+        probabilities: As told, shape (n,).
+        breached: Whether the tip was inside at that instant, shape (n,).
+        traces: Number of the trace of each, shape (n,).
+    """
+
+    probabilities: Array
+    breached: NDArray[np.bool_]
+    traces: NDArray[np.int64]
+
+
+def grazing_work(monitor: ClearanceMonitor, traces: int, seconds: float) -> Told:
+    """Work at the surface of balls that lie anywhere, each with a bias of its own, as told 0.1 s before.
+
+    A probability is that of a surface of which nothing is known but the estimate. So the balls must lie anywhere about
+    the path, not where it turns back from them: their depths are even between `SHALLOWEST` and `DEEPEST`, and an
+    instant counts only where that range reaches `CLEAR` beyond it on both sides, by the true path alone.
+    """
+    (ball,) = monitor.structures
+    assert isinstance(ball.grid, DistanceGrid)
+    found = []
     for seed in range(traces):
         rng = np.random.default_rng(40_000 + seed)
         drawn = operator_trace(rng, seconds=seconds, noise=0.0)
-        depth = float(rng.uniform(-0.012, 0.0))
-        seen = watch(monitor, drawn.times, drawn.truth + _shift(drawn.truth, depth), rng, 0.1, np.inf)
-        told.append(seen.probabilities)
-        came.append(seen.breached)
+        depths = DEEPEST + (SHALLOWEST - DEEPEST) * (np.arange(SURFACES) + rng.random(SURFACES)) / SURFACES
+        shifts = np.stack([_shift(drawn.truth, float(depth)) for depth in depths])
+        away = shifts + rng.normal(0.0, BIAS, shifts.shape)
+        balls = [
+            Structure(f'{at}', replace(ball.grid, name=f'{at}', origin=ball.grid.origin - one))
+            for at, one in enumerate(away)
+        ]
+        told, came = _told(ClearanceMonitor(GuidanceConfig(), balls), drawn.times, drawn.truth, shifts, rng, GRAZING_S)
+        found.append(Told(told, came, np.full(len(told), seed)))
+    return Told(
+        *(np.concatenate([vars(one)[name] for one in found]) for name in ('probabilities', 'breached', 'traces'))
+    )
+
+
+def _told(
+    monitor: ClearanceMonitor, times: Array, truth: Array, shifts: Array, rng: np.random.Generator, ahead: float
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Predict a path (n, 3) and look at all balls, as `Lookout` does; return what was told and what came."""
+    predictor = PosePredictor(PredictionConfig())
+    reference = _shift(truth, 0.0)
+    told, came = [], []
+    for time, position in zip(times, truth, strict=True):
+        if time + ahead > times[-1]:
+            break
+        pose = make_transform(np.eye(3), position + rng.normal(0.0, NOISE / np.sqrt(3.0), 3))
+        predictor.add(START_NS + round(time * NANOSECONDS), pose)
+        future = np.array([np.interp(time + ahead, times, truth[:, axis]) for axis in range(3)])
+        height = float(np.linalg.norm(future + reference)) - RADIUS
+        if not CLEAR - SHALLOWEST <= height <= -DEEPEST - CLEAR:
+            continue
+        (there,) = predictor.predict(ahead)
+        rows = monitor.survey(np.ascontiguousarray(there.pose), COVARIANCE, np.ascontiguousarray(there.covariance))
+        told.append(rows[:, 9])
+        came.append(np.linalg.norm(future + shifts, axis=1) < RADIUS)
+    if not told:
+        return np.empty(0), np.empty(0, bool)
     return np.concatenate(told), np.concatenate(came)
 
 
@@ -146,18 +206,49 @@ def _shift(truth: Array, least: float) -> Array:
     return np.array([far, 0.0, 0.0])
 
 
-def calibration_error(told: Array, came: NDArray[np.bool_], bins: int = 10) -> tuple[float, float]:
-    """Mean difference of told and seen shares, weighted by samples, and the largest of bins with 2 % of what matters.
+@dataclass(frozen=True)
+class Reliability:
+    """One bin of told probabilities.
 
-    Samples below 1 % that did not come are most of them and say little: they are left out of the bins' weights.
+    Args:
+        told: Their mean.
+        came: Share of them that came.
+        low: Lower end of the 95 % interval of `came`, by traces drawn again.
+        high: Upper end.
+        count: Samples.
+        weight: Share of all samples that matter.
     """
-    matters = (told > 0.01) | came
-    told, came = told[matters], came[matters]
-    index = np.minimum((told * bins).astype(int), bins - 1)
-    gaps, weights = [], []
+
+    told: float
+    came: float
+    low: float
+    high: float
+    count: int
+    weight: float
+
+
+def reliability(told: Told, bins: int = 10, draws: int = 500) -> list[Reliability]:
+    """Return told and seen shares bin by bin, with intervals by drawing whole traces again (cluster bootstrap).
+
+    Samples below 1 % that did not come are most of them and say little: they are left out.
+    """
+    matters = (told.probabilities > 0.01) | told.breached
+    shares, came, traces = told.probabilities[matters], told.breached[matters], told.traces[matters]
+    index = np.minimum((shares * bins).astype(int), bins - 1)
+    size = int(told.traces.max()) + 1
+    again = np.random.default_rng(1).multinomial(size, np.full(size, 1.0 / size), draws)
+    rows = []
     for one in range(bins):
         here = index == one
-        if here.sum() >= max(0.02 * len(told), 30):
-            gaps.append(abs(float(told[here].mean() - came[here].mean())))
-            weights.append(float(here.sum()))
-    return float(np.average(gaps, weights=weights)), max(gaps)
+        if not here.any():
+            rows.append(Reliability(np.nan, np.nan, 0.0, 1.0, 0, 0.0))
+            continue
+        number = again @ np.bincount(traces[here], minlength=size)
+        drawn = (again @ np.bincount(traces[here], came[here], minlength=size))[number > 0] / number[number > 0]
+        low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
+        rows.append(
+            Reliability(
+                float(shares[here].mean()), float(came[here].mean()), low, high, int(here.sum()), float(here.mean())
+            )
+        )
+    return rows

@@ -11,7 +11,7 @@ from twin_nodes.core.anatomy.distance_kernels import look_up
 SHORT_GRADIENT = 0.8
 # Errors of a prediction are mostly far smaller than their standard deviation, and now and then far larger: a mixture of
 # two normal distributions, weights and widths fitted to what came of work at a surface by simulated operators.
-CALM, CALM_WIDTH, WILD_WIDTH = 0.88, 0.25, 1.6
+CALM, CALM_WIDTH, WILD_WIDTH = 0.84, 0.3, 1.6
 _STACK = 64
 
 
