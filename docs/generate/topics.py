@@ -20,6 +20,7 @@ from pages import ROOT, heading, table
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from small_case import small_case
 
 from twin_nodes.app.config_files import load
 from twin_nodes.app.demo_session import free_port
@@ -33,6 +34,20 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     'simulated_robot_node': ('`task: none`', {'task': 'none'}),
     'compensation_node': ('`role: leader`', {'role': 'leader'}),
     'registration_node': ('`structure: bone`', {'structure': 'bone'}),
+    'anatomy_node': (
+        '`deforming.enabled` and `deforming.learning.enabled`',
+        {
+            'case': '',
+            'structures': [],
+            'files': [],
+            'carving.enabled': False,
+            'carving.protected': [],
+            'deforming.enabled': True,
+            'deforming.tools': ['drill'],
+            'deforming.learning.enabled': True,
+            'deforming.learning.forces': ['drill'],
+        },
+    ),
 }
 # settings that would take a port that may be in use
 FREE_PORT = {'room_node': 'port', 'relay_node': 'leader_port', 'wan_bridge_node': 'bind_port', 'view_node': 'port'}
@@ -123,6 +138,8 @@ def _node_class(executable: str) -> type[Node]:
 def _overrides(executable: str, more: dict[str, Any], folder: Path) -> list[Parameter]:
     _, values = load(ROOT / 'config' / f'{executable.removesuffix("_node")}.yaml')
     flat = dict(_flat(values)) | more
+    if 'case' in flat and (executable == 'haptics_node' or flat.get('deforming.enabled')):
+        flat['case'] = str(small_case(folder))
     if executable in FREE_PORT:
         flat[FREE_PORT[executable]] = free_port()
     if 'endpoint' in flat:
