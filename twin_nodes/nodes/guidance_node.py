@@ -31,7 +31,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.force_profiles import read_force_profile
 from twin_nodes.io.grids import cached_grid, user_cache
 from twin_nodes.ros.checked import checked_pose, checked_tie
-from twin_nodes.ros.conversions import pose_stamped, pose_with_covariance
+from twin_nodes.ros.conversions import pose_from, pose_stamped, pose_with_covariance
 from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_force import ForceGuideConfig, GuidanceForce
@@ -61,6 +61,11 @@ class GuidanceNodeConfig:
     patient: str = setting('Reference body on the patient.', 'patient')
     tracker_frame: str = setting('Frame of the poses.', 'tracker')
     anatomy_frame: str = setting('Frame of the structures.', 'anatomy')
+    setpoint_topic: str = setting(
+        'Where the robot is told to bring the tool, in tracker_frame (PoseStamped, as `<ARM>/setpoint_cp`): the '
+        'prediction is then better; empty for a tool that is moved by hand. Not used in a replay.',
+        '',
+    )  # fmt: skip
     guard: tuple[str, ...] = setting('Structures to watch; empty for all.', ())
     near_distances: tuple[float, ...] = setting(
         'Limit of the zone near of each guarded structure; empty for the common one.', (), unit='m', minimum=0.0
@@ -144,6 +149,8 @@ class GuidanceNode(Node):
         follow_progress(self, TIP_SHARE, partial(self._advisor.changes.progress, TIP_SHARE))
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
+        if self.config.setpoint_topic and not replay:  # there the order of arrival of two topics would have a say
+            subscribe(PoseStamped, self.config.setpoint_topic, self._on_setpoint, qos)
         self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
         self._jump = on_jump_back(self, self._reset)
 
@@ -181,6 +188,13 @@ class GuidanceNode(Node):
         if pose is not None:
             self._note_time(pose.stamp_ns)
             self._publish(self._advisor.add_patient(pose))
+
+    def _on_setpoint(self, message: PoseStamped) -> None:
+        try:
+            record = pose_from(message, frame=self.config.tracker_frame, now_ns=self._now_ns())
+            self._advisor.steer(record.stamp_ns, record.pose)
+        except InputError as error:
+            self.health.warn(error.code or 'NOT_FINITE', f'{self.config.setpoint_topic}: {error}')
 
     def _note_time(self, stamp_ns: int) -> None:
         self._newest_ns, self._heard_ns = stamp_ns, self._steady.now().nanoseconds
@@ -319,7 +333,9 @@ class GuidanceNode(Node):
             text = f'poses are more than {limit:g} s old: the advice is of the time of measurement, not of now'
             self.health.set('latency', WARN, 'LATENCY_TOO_LONG', text)
         else:
-            self.health.set('latency', OK, 'OK', f'advice looks {1e3 * self._advisor.ahead:.0f} ms ahead')
+            lag = self._advisor.lag
+            follows = '' if lag is None else f'; the tool follows its set point after {1e3 * lag:.0f} ms'
+            self.health.set('latency', OK, 'OK', f'advice looks {1e3 * self._advisor.ahead:.0f} ms ahead{follows}')
 
     def _report(self, advice: Advice) -> None:
         worst = advice.tip.worst

@@ -121,6 +121,7 @@ class Advisor:
         self._alarms: AlarmMonitor | None = None
         self._lookout = Lookout(config.prediction, config.guidance.alarms)
         self._newest_advice_ns: int | None = None
+        self._newest_pair: tuple[Array, Array] | None = None  # tracker_T_patient, tool_T_tip
         self._withdrawn = True
 
     def set_tip(self, tie: Tie) -> list[Advice | Withheld]:
@@ -152,6 +153,23 @@ class Advisor:
         """Say how long poses take from measurement to advice [s]; it is bridged besides `prediction.ahead`."""
         self._lookout.latency = seconds
 
+    def steer(self, stamp_ns: int, tracker_T_setpoint: Array) -> None:
+        """Take where a robot is told to bring the tool, in the frame of the tool's poses, shape (4, 4).
+
+        It is used by the prediction as soon as there was advice, see `core.guidance.prediction.steered`.
+
+        Raises:
+            InputError: STAMP_BACKWARD; NOT_FINITE. Nothing is changed.
+        """
+        if self._newest_pair is not None:
+            tracker_T_patient, tool_T_tip = self._newest_pair
+            self._lookout.steer(stamp_ns, inverse(tracker_T_patient) @ tracker_T_setpoint @ tool_T_tip)
+
+    @property
+    def lag(self) -> float | None:
+        """How late the tool follows its set point [s]; None while that is not known."""
+        return self._lookout.lag
+
     @property
     def ahead(self) -> float:
         """How long after a pose's stamp the advice holds [s]."""
@@ -177,7 +195,7 @@ class Advisor:
         self._forget_advice()
 
     def _forget_advice(self) -> None:
-        self._newest_advice_ns = None
+        self._newest_advice_ns = self._newest_pair = None
         self._withdrawn = True
         self._lookout.reset()
         if self._zones is not None and self._alarms is not None:
@@ -269,6 +287,7 @@ class Advisor:
         )
         patient_T_tip = inverse(pair.reference.pose) @ pair.sample.pose @ tip.pose
         self._lookout.add(pair.stamp_ns, patient_T_tip, tip.pose)
+        self._newest_pair = (pair.reference.pose, tip.pose)
         view = self._lookout.look(monitor, tip_now, registration.pose)
         events = self._judge(pair.stamp_ns, view.nearness, view.outlooks)
         self._newest_advice_ns = pair.stamp_ns

@@ -9,7 +9,8 @@ from twin_nodes.core.geometry.se3 import Array, inverse
 from twin_nodes.core.guidance.clearance import ClearanceMonitor
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.operator_model import HORIZONS
-from twin_nodes.core.guidance.prediction.predictor import PosePredictor, PredictedPose
+from twin_nodes.core.guidance.prediction.predictor import PredictedPose
+from twin_nodes.core.guidance.prediction.steered import SteeredPredictor
 from twin_nodes.core.guidance.time_to_contact import AlarmConfig, Outlook, outlook
 
 _OUTSIDE = 1e-6  # m; a tool that will be inside is near now, and inside only when it is measured there
@@ -53,7 +54,7 @@ class Lookout:
     def __init__(self, config: PredictionConfig, alarms: AlarmConfig) -> None:
         self._config = config
         self._alarms = alarms
-        self._predictor = PosePredictor(config)
+        self._predictor = SteeredPredictor(config)
         self._tool_T_tip: Array | None = None
         self.latency = 0.0
 
@@ -75,6 +76,19 @@ class Lookout:
         if newest is not None and stamp_ns <= newest:
             self._predictor.reset()
         self._predictor.add(stamp_ns, patient_T_tip)
+
+    @property
+    def lag(self) -> float | None:
+        """How late the tool follows its set point [s]; None while that is not known."""
+        return self._predictor.lag
+
+    def steer(self, stamp_ns: int, patient_T_setpoint: Array) -> None:
+        """Take in where a robot is told to bring the tip.
+
+        Raises:
+            InputError: STAMP_BACKWARD; NOT_FINITE. Nothing is changed.
+        """
+        self._predictor.steer(stamp_ns, patient_T_setpoint)
 
     def look(self, monitor: ClearanceMonitor, tip: Chain, patient_T_anatomy: Array) -> View:
         """Look at all structures.

@@ -35,3 +35,16 @@ class History:
         self.stamps[self.count] = stamp_ns
         self.values[self.count] = value
         self.count += 1
+
+    def at(self, stamp_ns: int) -> Array | None:
+        """Return the value at an instant (3,), linear between two; None before the oldest and after the newest."""
+        stamps = self.stamps[: self.count]
+        right = int(np.searchsorted(stamps, stamp_ns))
+        if right >= self.count or (right == 0 and stamps[0] != stamp_ns):
+            return None
+        if stamps[right] == stamp_ns:
+            exact: Array = self.values[right]
+            return exact
+        share = (stamp_ns - stamps[right - 1]) / (stamps[right] - stamps[right - 1])
+        between: Array = self.values[right - 1] + share * (self.values[right] - self.values[right - 1])
+        return between

@@ -16,6 +16,8 @@ MOVED = 2e-4  # m over a horizon; less says nothing of the models
 MM = 1e3
 _BOUND = 1e8  # covariance of the regression above which forgetting has outrun what was seen
 _PATIENCE = 60.0  # samples that the losses before the first sample weigh
+ALONE = 5  # models of the tool's own motion; the next one follows the set points of a robot, NaN where there are none
+STEERED, MEAN, BEST = 5, 6, 7  # MEAN: of those of the tool's own motion, BEST: of that and the steered one
 
 
 @njit(cache=True)
@@ -81,27 +83,38 @@ def _layer(row: Any, weights: Any, bias: Any) -> Any:
 
 @njit(cache=True)
 def forecast(
-    past: Any, velocity: Any, layers: Any, scale: Any, weights: Any, losses: Any, lags: Any, horizons: Any, found: Any
+    past: Any,
+    velocity: Any,
+    steered: Any,
+    layers: Any,
+    scale: Any,
+    weights: Any,
+    losses: Any,
+    lags: Any,
+    horizons: Any,
+    found: Any,
 ) -> None:
     """Write the changes of all models and, last, their weighted mean.
 
     Args:
         past: Changes since the lags [m], shape (n, 3).
         velocity: Filtered velocity [m/s], shape (3,).
+        steered: Changes that the set points of the robot foretell, NaN where unknown [m], shape (h, 3).
         layers: Weights and biases of the operator model.
         scale: Of its weights, shape (h, n).
         weights: Of the regression, shape (h, n).
-        losses: Mean squared errors of the models [m²], shape (h, 5).
+        losses: Mean squared errors of the models [m²], shape (h, 7).
         lags: Shape (n,) [s].
         horizons: Shape (h,) [s].
-        found: Written, shape (h, 6, 3): hold, constant velocity, damped, operator model, regression, mean [m].
+        found: Written, shape (h, 8, 3): hold, constant velocity, damped, operator model, regression, steered, and the
+            means without and with the steered one [m].
     """
     n = len(lags)
     first = np.tanh(_layer(features(past, lags), layers[0], layers[1]))
     second = np.tanh(_layer(first, layers[2], layers[3]))
     shares = _layer(second, layers[4], layers[5])
     for h in range(len(horizons)):
-        least = losses[h].min()
+        least = losses[h, :ALONE].min()
         total = 0.0
         damped = DAMPING * (1.0 - math.exp(-horizons[h] / DAMPING))
         found[h] = 0.0
@@ -111,12 +124,17 @@ def forecast(
             for k in range(n):
                 found[h, 3, axis] += shares[h * n + k] * scale[h, k] * past[k, axis]
                 found[h, 4, axis] += weights[h, k] * past[k, axis]
-        for model in range(5):
+        for model in range(ALONE):
             share = math.exp(-SHARPNESS * (losses[h, model] / least - 1.0))
             total += share
             for axis in range(3):
-                found[h, 5, axis] += share * found[h, model, axis]
-        found[h, 5] /= total
+                found[h, MEAN, axis] += share * found[h, model, axis]
+        found[h, MEAN] /= total
+        found[h, STEERED], found[h, BEST] = steered[h], found[h, MEAN]
+        if math.isfinite(steered[h, 0]):
+            ratio = losses[h, STEERED] / losses[h, MEAN]
+            share = 1.0 / (1.0 + math.exp(SHARPNESS * (max(ratio, 1.0) - max(1.0 / ratio, 1.0))))
+            found[h, BEST] += share * (steered[h] - found[h, MEAN])
 
 
 @njit(cache=True)
@@ -180,11 +198,14 @@ def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, hor
         lagged(history[0], history[1], history[2], stamps[slot] + ahead_ns, np.zeros(1), truth)
         change = truth[0] - starts[slot]
         own = changes[slot, horizon]
-        spread.learn(spreads[horizon], change - own[5], velocities[slot], horizons[horizon], floor, memory)
-        if max((change**2).sum(), (own[5] ** 2).sum()) < MOVED**2:
+        is_steered = math.isfinite(own[STEERED, 0])
+        errors = spreads[1 if is_steered else 0, horizon]
+        spread.learn(errors, change - own[BEST], velocities[slot], horizons[horizon], floor, memory)
+        if max((change**2).sum(), (own[BEST] ** 2).sum()) < MOVED**2:
             continue
         judged[horizon] += 1.0
         weight = max(keep, 1.0 / (judged[horizon] + _PATIENCE))
-        for model in range(5):
-            losses[horizon, model] += weight * (((change - own[model]) ** 2).sum() - losses[horizon, model])
+        for model in range(MEAN + 1):
+            if model != STEERED or is_steered:
+                losses[horizon, model] += weight * (((change - own[model]) ** 2).sum() - losses[horizon, model])
         regress(covariances[horizon], weights[horizon], pasts[slot], change, forgetting, prior)

@@ -7,6 +7,7 @@ import numpy as np
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, rotation_log
+from twin_nodes.core.guidance.prediction import motion_kernels
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.constant_velocity import ConstantVelocity
 from twin_nodes.core.guidance.prediction.history import History
@@ -74,6 +75,7 @@ class PosePredictor:
             history.clear()
             mixture.reset()
         self._start = np.eye(3)
+        self._steered: tuple[Array, Array] | tuple[None, None] = (None, None)
 
     @property
     def stamp_ns(self) -> int | None:
@@ -85,8 +87,14 @@ class PosePredictor:
         """Filtered linear [m/s] and angular [rad/s] velocity in the axes of the frame, shape (6,)."""
         return np.concatenate([self._velocity.velocity, self._velocity.angular_velocity])
 
-    def add(self, stamp_ns: int, pose: Array) -> None:
+    def add(self, stamp_ns: int, pose: Array, moves: Array | None = None) -> None:
         """Take in a measured pose (4, 4), newer than the last.
+
+        Args:
+            stamp_ns: Its stamp.
+            pose: In a frame that stays the same, shape (4, 4).
+            moves: What is known from elsewhere of the motion until each of `HORIZONS`: change of the position [m] and
+                turn in the axes of the frame, shape (h, 4, 4), NaN where it is not; None for nothing.
 
         Raises:
             InputError: STAMP_BACKWARD; NOT_FINITE. Nothing is changed.
@@ -108,6 +116,7 @@ class PosePredictor:
         for history, value in zip(self._histories, (pose[:3, 3], self._config.lever * turned), strict=True):
             history.add(stamp_ns, value)
         self._pose = pose
+        self._steered = (None, None) if moves is None else (moves[:, :3, 3].copy(), self._turns(moves[:, :3, :3]))
         self._learn(stamp_ns)
 
     def _turn(self, rotation: Array) -> None:
@@ -118,15 +127,42 @@ class PosePredictor:
         self._mixtures[1].reset()
         self._start = rotation.copy()
 
+    def _turns(self, turns: Array) -> Array:
+        """Change of the rotation vector times the lever by each of some turns, NaN where they are, shape (h, 3)."""
+        known = np.isfinite(turns[:, 0, 0])
+        found = np.full((len(turns), 3), np.nan)
+        ahead = rotation_log(turns[known] @ (self._pose[:3, :3] @ self._start.T))
+        found[known] = self._config.lever * ahead - self._histories[1].newest
+        return found
+
+    def pose_before(self, seconds: float) -> Array | None:
+        """Return the pose at a time before the newest sample, shape (4, 4); None where that was not seen."""
+        if self._stamp_ns is None:
+            return None
+        position, vector = (history.at(self._stamp_ns - round(seconds * NANOSECONDS)) for history in self._histories)
+        if position is None or vector is None:
+            return None
+        return make_transform(rotation_exp(vector / self._config.lever) @ self._start, position)
+
+    def positions_before(self, seconds: Array) -> Array | None:
+        """Return positions at ascending times before the newest sample [m], (n, 3); None where one was not seen."""
+        history = self._histories[0]
+        if self._stamp_ns is None or history.stamps[0] > self._stamp_ns - round(float(seconds[-1]) * NANOSECONDS):
+            return None
+        found = np.empty((len(seconds), 3))
+        motion_kernels.lagged(history.stamps, history.values, history.count, self._stamp_ns, seconds, found)
+        return found
+
     def _velocities(self) -> tuple[Array, Array]:
         return self._velocity.velocity, self._config.lever * self._velocity.angular_velocity
 
     def _learn(self, stamp_ns: int) -> None:
         train = stamp_ns - self._trained_ns >= self._train_ns
-        for history, mixture, velocity in zip(self._histories, self._mixtures, self._velocities(), strict=True):
+        parts = zip(self._histories, self._mixtures, self._velocities(), self._steered, strict=True)
+        for history, mixture, velocity, steered in parts:
             mixture.settle(stamp_ns, history)
             if train:
-                mixture.train(stamp_ns, history.newest, mixture.changes(history), velocity)
+                mixture.train(stamp_ns, history.newest, mixture.changes(history), velocity, steered)
         if train:
             self._trained_ns = stamp_ns
 
@@ -145,9 +181,10 @@ class PosePredictor:
             if not 0.0 <= time <= HORIZONS[-1]:
                 raise InputError(f'{time} s ahead: must be from 0 to {HORIZONS[-1]} s')
         changes, spreads = [], []
-        for history, mixture, velocity in zip(self._histories, self._mixtures, self._velocities(), strict=True):
-            changes.append(mixture.predict(mixture.changes(history), velocity)[:, -1])
-            spreads.append(mixture.covariances(velocity))
+        parts = zip(self._histories, self._mixtures, self._velocities(), self._steered, strict=True)
+        for history, mixture, velocity, steered in parts:
+            changes.append(mixture.predict(mixture.changes(history), velocity, steered)[:, -1])
+            spreads.append(mixture.covariances(velocity, steered))
         return tuple(self._at(time, changes, spreads) for time in seconds)
 
     def _at(self, time: float, changes: list[Array], spreads: list[Array]) -> PredictedPose:
