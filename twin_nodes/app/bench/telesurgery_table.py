@@ -33,8 +33,8 @@ _READING = (
     'transfer, and the RMS distance of the robot from the commanded path, time left out. Green: at most 1.1; red: not '
     'all ended, and those that did not count with the whole time (≥). direct is the console of the study: increments, '
     'applied as they come, so that what is lost stays lost. bridge: the commands of the bridge, scaled down with the '
-    'delay, and the real picture. prediction: the predicted robot too; he waits while the link is down. twin: he goes on '
-    'in the twin, and what he did is replayed when he asks. Seeds alone decide: the same page each time.'
+    'delay, and the real picture. prediction: the predicted robot too; he waits while the link is down. twin: he goes '
+    'on in the twin, and what he did is replayed when he asks. Seeds alone decide: the same page each time.'
 )
 _STYLE = (
     'body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;margin-bottom:2em}'
