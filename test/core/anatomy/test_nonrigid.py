@@ -21,7 +21,8 @@ from twin_nodes.core.geometry.se3 import make_transform, random_transform, rotat
 HONEST = NonrigidConfig(
     inflation=1.0,
     model_error=0.0,
-    motion_error=0.0,
+    doubling=1e3,
+    load_freedom=1e6,
     discrepancy=0.0,
     bare_load=1.0,
     turn_sigma=0.5,

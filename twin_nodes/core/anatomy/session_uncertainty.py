@@ -90,7 +90,7 @@ class ErrorModel:
 
     def _errors(self, information: Array) -> tuple[Array, Array]:
         state = State(np.eye(4), np.zeros(self._compliance.count), information=information)
-        posterior = make_posterior(self._compliance, self._config, state, np.eye(4))
+        posterior = make_posterior(self._compliance, self._config, state)
         return posterior.node_sigma(), posterior.covariances(self._targets)
 
     def _grown(self, node_sigma: Array, covariances: Array, positions: Array) -> Uncertainty:

@@ -39,7 +39,7 @@ class ComplianceConfig:
     surroundings: float = setting(
         'stiffness of what lies around the organ, over its own', 3.0, minimum=0.0, maximum=1000.0
     )
-    modes: int = setting('modes that are kept', 80, minimum=6, maximum=1000)
+    modes: int = setting('modes that are kept', 120, minimum=6, maximum=1000)
     amplitude: float = setting(
         'displacement that is expected beforehand, RMS over the organ', 0.005, unit='m', minimum=1e-5, maximum=0.1
     )
@@ -88,6 +88,12 @@ class Compliance:
         """The modes in rows of nodes and axes, with room for the rigid motion in front, float32, shape (3 n, 6 + r)."""
         flat = self.modes.reshape(-1, self.count)
         return np.ascontiguousarray(np.pad(flat, ((0, 0), (6, 0))), np.float32)
+
+    @cached_property
+    def gram(self) -> Array:
+        """Mean over the nodes of the products of the modes' displacements [m²], shape (r, r)."""
+        flat = self.modes.reshape(-1, self.count)
+        return np.asarray(flat.T @ flat / len(self.modes))
 
     @property
     def count(self) -> int:

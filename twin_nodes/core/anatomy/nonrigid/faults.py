@@ -104,6 +104,9 @@ def judge(
     furthest = float(np.linalg.norm(displacement, axis=1).max())
     if furthest > config.refuse_displacement * size:
         refused.append(f'the organ would be deformed by {1e3 * furthest:.0f} mm at {1e3 * size:.0f} mm of size')
+    bent = float(np.sqrt(state.amounts @ compliance.gram @ state.amounts / np.trace(compliance.gram)))
+    if bent > config.refuse_bend:
+        refused.append(f'the organ would be deformed {bent:.1f} times as far as expected, limit {config.refuse_bend:g}')
     if state.amplitude > 0.99 * config.max_amplitude:
         refused.append(f'the organ would be deformed {state.amplitude:.1f} times as much as expected, the limit')
     if state.step > config.refuse_step:

@@ -2,7 +2,8 @@
 
 Unknowns are a shift and a turn of the organ (about its centre of mass, in the anatomy) and the amounts z of the modes.
 What is made least is Σ w r²/σ² + |z|²/τ² + that of the pose; τ, the amplitude of this very deformation, is estimated
-with them (MacKay 1992, equation 4.10, with a prior of its own).
+with them (MacKay 1992, equation 4.10, with a prior of its own), and so is the scale of the load at each place
+(`load_scales`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from scipy.linalg import cho_factor, cho_solve
 from twin_nodes.core.anatomy.nonrigid import nearest_kernels, row_kernels
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
+from twin_nodes.core.anatomy.nonrigid.load_scales import inverse_of, precision_of, scales_given
 from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
 from twin_nodes.core.anatomy.nonrigid.seen_part import motion_of_part, outer_area
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, rotation_log, transform_points
 
+_TURNED = -0.5  # cosine between steps
 _GROSS = 2.5  # spreads beyond which the spread itself is not asked
 
 
@@ -38,7 +41,9 @@ class State:
         information: Of pose and amounts with that of the prior, shape (6 + r, 6 + r).
         residuals: Of all points along the normal [m], shape (n,).
         weights: Of all points over what each deserves by its noise, 0 … 1, shape (n,).
-        precision: Of the amounts at amplitude 1, by what is seen to be free of loads, shape (r, r).
+        precision: Of the amounts at amplitude 1, by the scales of the loads, shape (r, r).
+        expected: Scale of the load at each place by what is seen to be free of loads, shape (p,).
+        scales: The estimated one, shape (p,); empty when not known.
         part: How what is seen moves as a whole, shape (6, 6 + r); of no rows where that says nothing.
     """
 
@@ -53,6 +58,8 @@ class State:
     residuals: Array = field(default_factory=lambda: np.zeros(0))
     weights: Array = field(default_factory=lambda: np.zeros(0))
     precision: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    expected: Array = field(default_factory=lambda: np.zeros(0))
+    scales: Array = field(default_factory=lambda: np.zeros(0))
     part: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
 
@@ -69,6 +76,7 @@ class Fitter:
         self.rest = np.ascontiguousarray(compliance.model.rest[compliance.outer])
         self.modes = np.ascontiguousarray(compliance.modes[compliance.outer])
         self._flat = self.modes.reshape(-1, compliance.count)
+        self._gram = self._flat.T @ self._flat / len(self.rest)
         self._face_of = nearest_kernels.face_of_vertex(compliance.faces, len(self.rest))
         self._normals = np.empty_like(self.rest)
         self._area = outer_area(compliance)
@@ -105,6 +113,7 @@ class Fitter:
         variance = self._variance(seen)
         jacobian = np.empty((len(seen), 6 + self.compliance.count))
         residuals, weights, places = np.empty(len(seen)), np.empty(len(seen)), np.empty((len(seen), 3))
+        before, share = np.zeros(6 + self.compliance.count), 1.0
         for _ in range(steps):
             self._rows(state, seen, residuals, jacobian, places)
             usable = self._usable(state, seen, places)
@@ -115,7 +124,11 @@ class Fitter:
             factor = cho_factor(information, lower=True, check_finite=False)
             step = cho_solve(factor, right, check_finite=False)
             self._amplitude(state, step, factor)
-            self._move(state, step)
+            state.step = float(np.sqrt(self._product(step, step)))
+            if self._product(step, before) < _TURNED * state.step * np.sqrt(self._product(before, before)):
+                share *= 0.5  # it goes to and fro
+            before = step
+            self._move(state, share * step)
             state.steps += 1
             if state.step <= tolerance:
                 break
@@ -143,8 +156,10 @@ class Fitter:
         touched = nearest_kernels.covered(
             vertices, transform_points(anatomy_T_patient, tracked.places_patient), config.touch_reach
         )
-        scales = 1.0 - (1.0 - config.bare_load) * (compliance.places @ (bare & ~touched))
-        state.precision = np.asarray(np.linalg.inv(compliance.spread(scales) + 1e-6 * np.eye(compliance.count)))
+        expected = 1.0 - (1.0 - config.bare_load) * (compliance.places @ (bare & ~touched))
+        state.scales = expected * (state.scales / state.expected if len(state.scales) else 1.0)
+        state.expected = expected
+        state.precision = precision_of(compliance, state.scales)
         state.part = motion_of_part(compliance, self._area, bare)
 
     def _variance(self, seen: SurfacePoints) -> Array:
@@ -222,13 +237,18 @@ class Fitter:
         return prior, -prior @ np.concatenate([shift, turn, state.amounts])
 
     def _amplitude(self, state: State, step: Array, factor: tuple[Array, bool]) -> None:
-        """Estimate the amplitude of this deformation: τ² = (ν + |z|²)/(ν + γ), γ the modes that are determined."""
+        """Estimate the loads' scales, and the amplitude: τ² = (ν + |z|²)/(ν + γ), γ the modes that are determined."""
         config, count = self.config, self.compliance.count
-        inverted = cho_solve(factor, np.eye(6 + count)[:, 6:], check_finite=False)[6:]
+        inverted = inverse_of(factor[0])[6:, 6:]
         determined = count - float(np.vdot(inverted, state.precision)) / state.amplitude**2
         amounts = state.amounts + step[6:]
         size = float(amounts @ state.precision @ amounts)
         squared = (config.prior_weight + size) / (config.prior_weight + max(determined, 0.0))
+        state.scales = scales_given(
+            self.compliance, state.expected, state.scales, state.precision, amounts / state.amplitude,
+            inverted / state.amplitude**2, config.load_freedom,
+        )  # fmt: skip
+        state.precision = precision_of(self.compliance, state.scales)
         state.amplitude = float(min(np.sqrt(squared), config.max_amplitude))
 
     def _move(self, state: State, step: Array) -> None:
@@ -237,12 +257,10 @@ class Fitter:
         moved = make_transform(turn, compliance.centre + step[:3] - turn @ compliance.centre)
         state.patient_T_anatomy = state.patient_T_anatomy @ moved
         state.amounts = state.amounts + step[6:]
-        state.step = float(np.sqrt(step[:3] @ step[:3] + step[3:6] @ step[3:6] + self._size(step[6:])))
 
-    def _size(self, amounts: Array) -> float:
-        """Return the mean squared displacement of the outside by amounts of modes [m²]."""
-        moved = self._flat @ amounts
-        return float(moved @ moved) / len(self.rest)
+    def _product(self, step: Array, other: Array) -> float:
+        """Return the product of how two steps shift, turn and bend the outside, mean over it [m²]."""
+        return float(step[:6] @ other[:6] + step[6:] @ self._gram @ other[6:])
 
 
 def rigid_rows(places: Array, compliance: Compliance) -> Array:

@@ -2,13 +2,14 @@
 
 The prior's precision is the stiffness (as `compliance` says), the likelihood that of the observations; their sum is the
 information H of pose and modes, and a place that moves by J has the covariance J H⁻¹ Jᵀ (Laplace's approximation). To
-it come what the modes leave out, a calibrated scale, and the error of the model: what a wrong stiffness and large turns
-get wrong grows with how far a place moves.
+it come what the modes leave out, a calibrated scale, which grows with how much the organ is deformed, and the error of
+the model: what a wrong stiffness and large turns get wrong grows with how far a place moves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
@@ -17,7 +18,7 @@ from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
 from twin_nodes.core.anatomy.nonrigid.fit import State, rigid_rows
 from twin_nodes.core.anatomy.targets import MaterialPoints
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, transform_points
+from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, transform_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +29,12 @@ class Posterior:
         compliance: The organ.
         config: For the error of the model.
         state: Pose, modes and their information.
-        start: patient_T_anatomy of the rigid registration, shape (4, 4).
         root: R with R Rᵀ = H⁻¹, shape (6 + r, 6 + r).
     """
 
     compliance: Compliance
     config: NonrigidConfig
     state: State
-    start: Array
     root: Array
 
     def covariances(self, points: MaterialPoints) -> Array:
@@ -48,39 +47,39 @@ class Posterior:
         spread = half @ half.transpose(0, 2, 1)
         left_out = points.at(self.compliance.rest_variance) * self.state.amplitude**2
         spread[:, [0, 1, 2], [0, 1, 2]] += left_out
-        spread *= self.config.inflation
-        spread[:, [0, 1, 2], [0, 1, 2]] += self._model_error(moved, self._total(rest + moved, rest))[:, None]
+        spread *= self.scale
+        spread[:, [0, 1, 2], [0, 1, 2]] += self._model_error(moved)[:, None]
         turn = self.state.patient_T_anatomy[:3, :3]
         return np.asarray(turn @ spread @ turn.T)
 
-    def _model_error(self, elastic: Array, total: Array) -> Array:
-        """Return the variance of each axis that the model's error adds [m²], shape (p,).
+    @cached_property
+    def deformed(self) -> Array:
+        """Displacement of the nodes without the rigid motion [m], shape (n, 3)."""
+        compliance = self.compliance
+        flat = compliance.modes.reshape(-1, compliance.count)
+        return np.asarray((flat @ self.state.amounts).reshape(-1, 3))
 
-        Args:
-            elastic: Displacement without the rigid motion [m], shape (p, 3).
-            total: Displacement from where the registration at the start puts the place [m], shape (p, 3).
-        """
-        config = self.config
-        variance = config.model_error**2 * np.sum(elastic**2, axis=1)
-        variance += config.motion_error**2 * np.sum(total**2, axis=1)
-        return np.asarray(variance / 3.0)
+    @cached_property
+    def scale(self) -> float:
+        """Calibrated scale of the covariance: what linear modes leave out grows with the deformation."""
+        amounts, root, gram = self.state.amounts, self.root[6:], self.compliance.gram
+        bent = float(amounts @ gram @ amounts + np.vdot(root, gram @ root))  # expected mean square
+        return self.config.inflation * (1.0 + bent / self.config.doubling**2)
 
-    def _total(self, places: Array, rest: Array) -> Array:
-        return transform_points(inverse(self.start) @ self.state.patient_T_anatomy, places) - rest
+    def _model_error(self, elastic: Array) -> Array:
+        """Return the variance of each axis that the model's error adds at places that were displaced [m²], (p,)."""
+        return np.asarray(self.config.model_error**2 * np.sum(elastic**2, axis=1) / 3.0)
 
     def node_sigma(self) -> Array:
         """Return the root of the trace of the covariance of each node [m], shape (n,)."""
-        compliance, state = self.compliance, self.state
-        flat = compliance.modes.reshape(-1, compliance.count)
-        moved = (flat @ state.amounts).reshape(-1, 3)
-        places = compliance.model.rest + moved
+        compliance, moved = self.compliance, self.deformed
         rows = compliance.rows_single
-        rows[:, :6] = rigid_rows(places, compliance).reshape(-1, 6)
+        rows[:, :6] = rigid_rows(compliance.model.rest + moved, compliance).reshape(-1, 6)
         half = rows @ self.root.astype(np.float32)
         variance = np.asarray(np.einsum('ij,ij->i', half, half), np.float64).reshape(-1, 3).sum(axis=1)
-        variance += compliance.rest_variance.sum(axis=1) * state.amplitude**2
-        variance *= self.config.inflation
-        variance += 3.0 * self._model_error(moved, self._total(places, compliance.model.rest))
+        variance += compliance.rest_variance.sum(axis=1) * self.state.amplitude**2
+        variance *= self.scale
+        variance += 3.0 * self._model_error(moved)
         return np.asarray(np.sqrt(variance))
 
     def sample(self, points: MaterialPoints, count: int, rng: np.random.Generator) -> Array:
@@ -100,8 +99,8 @@ class Posterior:
         return drawn
 
 
-def make_posterior(compliance: Compliance, config: NonrigidConfig, state: State, start: Array) -> Posterior:
+def make_posterior(compliance: Compliance, config: NonrigidConfig, state: State) -> Posterior:
     """Return the posterior of a fit."""
     lower = cholesky(state.information, lower=True, check_finite=False)
     root = solve_triangular(lower, np.eye(len(lower)), lower=True, check_finite=False).T
-    return Posterior(compliance, config, state, start, np.ascontiguousarray(root))
+    return Posterior(compliance, config, state, np.ascontiguousarray(root))

@@ -148,12 +148,15 @@ class DeformationTracker:
         if last is None:
             return State(start.copy(), np.zeros(self.compliance.count))
         seeds = last.seeds if len(last.seeds) == count else last.seeds[:0]
-        return State(last.patient_T_anatomy, last.amounts, last.amplitude, seeds.copy())
+        return State(
+            last.patient_T_anatomy, last.amounts, last.amplitude, seeds.copy(), expected=last.expected,
+            scales=last.scales,
+        )  # fmt: skip
 
     def _result(self, state: State, start: Array, seen: SurfacePoints) -> Deformation:
         compliance, config = self.compliance, self.config
-        posterior = make_posterior(compliance, config, state, start)
-        moved = np.asarray((compliance.modes.reshape(-1, compliance.count) @ state.amounts).reshape(-1, 3))
+        posterior = make_posterior(compliance, config, state)
+        moved = posterior.deformed
         fit = faults.fitness(state, seen)
         volume = _volume_change(compliance, moved)
         verdict, reasons = faults.judge(fit, state, moved, volume, compliance, config)
