@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -21,8 +21,10 @@ from twin_nodes.app.launch.packages import find_share
 from twin_nodes.app.launch.session import LaunchSession
 from twin_nodes.app.observer import Observations, Observer
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.ros.event_loop import EventLoop, WaitSet
 
 BAG_END_S = 5.0
+LOOK_S = 0.05
 
 
 def new_folder(out: Path | None, name: str) -> Path:
@@ -110,8 +112,7 @@ class DemoSession:
         signal.signal(signal.SIGTERM, self._on_signal)
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.observer = Observer(self._tools, self._tool)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.observer)
+        self._loop = EventLoop(self.observer) if EventLoop.serves(self.observer) else WaitSet(self.observer)
         if self._with_bag:
             command = [sys.executable, '-m', 'twin_nodes', 'record', '-q', '-o', str(self.folder / 'bag')]
             self._bag = subprocess.Popen(command, env=child_environment(os.environ), start_new_session=True)
@@ -129,14 +130,14 @@ class DemoSession:
                 self._bag.wait(BAG_END_S)
             except subprocess.TimeoutExpired:
                 self._bag.kill()
+        self._loop.shutdown()
         self.observer.destroy_node()
-        self._executor.shutdown()
         rclpy.try_shutdown()
         self._log.close()
 
     def join(self, node: Node) -> None:
         """Let another node of this process listen too; the caller destroys it."""
-        self._executor.add_node(node)
+        self._loop.add_node(node)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stop = True
@@ -149,13 +150,14 @@ class DemoSession:
     def spin_until(self, done: Callable[[], bool], *, seconds: float | None) -> None:
         """Listen until `done`, the time [s] is over, Ctrl-C, or all nodes have ended."""
         end = None if seconds is None else time.monotonic() + seconds
-        while not (self._stop or done()):
-            if end is not None and time.monotonic() > end:
-                return
-            if not self.launch.alive():
-                return
+        look = 0.0
+        while not self._stop:
+            if time.monotonic() >= look:  # not after each of thousands of messages a second
+                look = time.monotonic() + LOOK_S
+                if done() or (end is not None and time.monotonic() > end) or not self.launch.alive():
+                    return
             try:
-                self._executor.spin_once(timeout_sec=0.1)
+                self._loop.spin_once(timeout_sec=LOOK_S)
             except ExternalShutdownException:
                 return
             self._say()

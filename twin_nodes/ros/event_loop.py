@@ -32,9 +32,13 @@ class EventLoop:
     def __init__(self, node: Node, on_error: Callable[[Exception], None] | None = None) -> None:
         self._on_error = on_error
         self._raised: BaseException | None = None
+        self._executor = EventsExecutor(context=node.context)
+        self.add_node(node)
+
+    def add_node(self, node: Node) -> None:
+        """Serve another node too."""
         for entity in [*node.subscriptions, *node.timers]:  # a service that fails must give no answer: it is left as is
             self._guard(entity)
-        self._executor = EventsExecutor(context=node.context)
         self._executor.add_node(node)
         self._executor.spin_once(0.0)  # takes up what the node has: the threads of its timers are there from now on
 
@@ -86,5 +90,6 @@ class WaitSet:
     def __init__(self, node: Node) -> None:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
+        self.add_node = self._executor.add_node
         self.spin_once = self._executor.spin_once
         self.shutdown = self._executor.shutdown
