@@ -63,6 +63,8 @@ class LiveLearning:
             self._said = self._learning.skipped
             if self._said:
                 self._health.count('LEARNING_SKIPPED')
+            if self._said and learner.news is None:
+                self._health.set('stiffness', OK, 'LEARNING_SKIPPED', self._said)
 
     def _take(self, stamp_ns: int) -> None:
         learner = self._learning.learner

@@ -14,8 +14,10 @@ from twin_nodes.core.anatomy.learning import LearnWork, judge_estimate
 from twin_nodes.core.anatomy.learning_config import LearningConfig
 from twin_nodes.core.anatomy.material.bodies import scaled
 from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
-from twin_nodes.core.anatomy.session import AnatomySession
+from twin_nodes.core.anatomy.session import AnatomySession, Frame
 from twin_nodes.core.anatomy.session_body import make_body
+from twin_nodes.core.anatomy.session_feed import Cloud, Felt, Grip, SessionFeed, Tip
+from twin_nodes.core.anatomy.session_grasp import take
 from twin_nodes.core.errors import InputError
 
 LEARNING = LearningConfig(enabled=True, use=True, forces=('drill',), force_sigma=0.02)
@@ -223,3 +225,64 @@ def test_a_skip_has_a_code(body):
     with pytest.raises(InputError) as caught:
         keeper.sights(1, None, [], Loads(), None, pushed=True)
     assert caught.value.code == 'LEARNING_SKIPPED'
+
+
+def replayed(body, order):
+    """Replay one recording with its streams in another order of arrival; return all frames and what was learned."""
+    rng, front = np.random.default_rng(8), front_of(body)
+    session = AnatomySession(body, TARGETS, {}, QUICK, replay=True, learning=replace(LEARNING, lag=0.3))
+    learner, news = session.learning.learner, []
+    work = LearnWork(learner.body)
+    feed = SessionFeed(
+        session, ('drill', 'drill/measured_cf'), period_ns=100 * MS, event_wait_ns=100 * MS, ordered=True
+    )
+    jobs = []
+
+    def before(stamp_ns):  # what `ros.live_learning` does, the work done at once
+        if learner.due_ns is not None and stamp_ns >= learner.due_ns:
+            news.append(learner.finish(stamp_ns, work.learn(jobs[-1])))
+            session.use_stiffness(*learner.materials())
+        job = learner.next_job(session.left.share)
+        jobs.extend([] if job is None else [job])
+
+    feed.before = before
+    truth = body.model.with_materials({1: scaled(body.laws[1], 1.6)})
+    nodes = take(body.model.rest, body.model.mesh.outer_nodes, tip(front), body.held, QUICK.grasp).nodes
+    pulled = truth.solve(Loads(nodes, truth.rest[nodes] + [0.0, -0.012, 0.0])).positions
+    force = np.array([0.05, -1.6, 0.1])
+    tips, forces = [], []
+    for step in range(1, 45):
+        way = [0.0, -0.012 * min(max(step - 8, 0) / 10, 1.0), 0.0]
+        tips.append((step * 50 * MS, Tip('drill', tip(front + way), 1e-8)))
+        forces.append((step * 50 * MS, Felt('drill', force + rng.normal(0.0, 0.02, 3), True)))
+    events = [
+        (200 * MS, Cloud(lambda: free, NOISE)),
+        (400 * MS, Grip('drill', True)),
+        (1400 * MS, Cloud(lambda: seen, NOISE)),
+    ]
+    free, seen = (
+        scan(truth.mesh, x, np.random.default_rng(k), noise=NOISE) for k, x in enumerate((truth.rest, pulled))
+    )
+    for stamp, event in events if order else reversed(events):
+        feed.add_event(stamp, event)
+    outcomes = []
+    streams = {'drill': tips, 'drill/measured_cf': forces}
+    chunk = 7 if order else 3
+    while any(streams.values()):
+        for name in sorted(streams, reverse=order):
+            for stamp, sample in streams[name][:chunk]:
+                outcomes += feed.add(name, stamp, sample)
+            del streams[name][:chunk]
+    session.close()
+    return [item for item in outcomes if isinstance(item, Frame)], news
+
+
+def test_a_replay_learns_the_same_at_the_same_stamp_whatever_the_order_of_arrival(body):
+    (frames, news), (again, news_again) = replayed(body, True), replayed(body, False)
+    assert [one.stamp_ns for one in news] == [one.stamp_ns for one in news_again] == [1700 * MS]
+    assert [row.factor for row in news[0].rows] == [row.factor for row in news_again[0].rows]
+    assert news[0].rows[0].used and news[0].rows[0].factor > 1.2
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in again]
+    for frame, other in zip(frames, again, strict=True):
+        assert np.array_equal(frame.solution.positions, other.solution.positions)
+        assert np.array_equal(frame.covariances, other.covariances)
