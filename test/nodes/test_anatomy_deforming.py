@@ -384,7 +384,7 @@ def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
 def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, case):
     deformed = Deformed(
         start, probe, case, deforming__session__tissue__fixed=[], deforming__tools=[], carving__enabled=True,
-        carving__voxel_size=0.002, carving__carver__burr__radius=0.008, carving__carver__max_sigma=0.03,
+        carving__voxel_size=0.002, carving__carver__burr__radius=0.008, carving__tissue_sigma=0.03,
         carving__surface_period=0.2, carving__snapshot_period=0.2,
     )  # fmt: skip
     deformed.streams.say_ties()
@@ -509,19 +509,21 @@ class Replayed:
     STEPS = 40
     TOPICS = ('patient/filtered_cp', 'drill/filtered_cp', 'drill/jaw/measured_js', 'anatomy/observed')
 
-    def __init__(self, start, probe, case):
+    def __init__(self, start, probe, case, **parameters):
         self.probe, self.frames = probe, {}
         self.mesh = read_case(case).tets
         self.node = start(
             AnatomyNode, case=str(case), use_sim_time=True, deforming__enabled=True, deforming__tools=['drill'],
             deforming__grip='jaw', deforming__event_wait=0.05, deforming__target_structures=['lesion'],
             deforming__session__tissue__fixed=['back'], deforming__session__compliance__patches=20,
-            deforming__session__compliance__inner_patches=4, deforming__session__compliance__modes=20,
+            deforming__session__compliance__inner_patches=4, deforming__session__compliance__modes=20, **parameters,
         )  # fmt: skip
         self.messages = probe.listen(PointCloud2, 'anatomy/nodes', REPLAY_LATCHED)
 
-    def play(self, recording, order):
+    def play(self, recording, order, *, late=()):
         self.probe.say_latched('calibration/drill', pose_with_covariance(0, 'drill', TOOL_T_TIP, TIE_COVARIANCE))
+        if 'burr/filtered_cp' in order:
+            self.probe.say_latched('calibration/burr', pose_with_covariance(0, 'burr', TOOL_T_TIP, TIE_COVARIANCE))
         self.probe.say_latched('registration', pose_with_covariance(0, 'patient', PATIENT_T_ANATOMY, TIE_COVARIANCE))
         for topic in order:
             self.probe._speakers.setdefault(
@@ -533,10 +535,15 @@ class Replayed:
             and self.node.deforming.input._registration.at(1) is not None,
             self.node, what='the streams',
         )  # fmt: skip
-        for topic in order:
+        end = stamp_to_ns(recording['drill/filtered_cp'][-1].header.stamp)
+        for topic in (*(topic for topic in order if topic not in late), *late):
+            if topic in late:  # all others are there
+                self.probe.until(
+                    lambda: self.node.deforming.input._newest_ns >= end, self.node, what='the tool'
+                )  # fmt: skip
             for message in recording[topic]:
                 self.probe.say(topic, message, REPLAY_MEASUREMENT)
-        last = stamp_to_ns(recording['drill/filtered_cp'][-1].header.stamp) - 40_000_000
+        last = end - 40_000_000
         self.probe.until(
             lambda: self.messages and stamp_to_ns(self.messages[-1].header.stamp) >= last, self.node, what='the end'
         )
@@ -577,3 +584,62 @@ def test_a_replay_gives_the_same_nodes_bit_for_bit(start, probe, case):
     first, second = runs
     assert len(first) > 8 and first == second
     assert len(set(first.values())) > 5
+
+
+def test_a_replay_of_a_drill_in_tissue_that_moves_gives_the_same_bits(start, probe, case):
+    runs = []
+    for late in ((), ('burr/filtered_cp',)):  # whether the drill is heard among the others or after them
+        replayed = Replayed(
+            start, probe, case, carving__enabled=True, carving__tool='burr', carving__tissue_sigma=0.05,
+            carving__voxel_size=0.002, carving__carver__burr__radius=0.006,
+        )  # fmt: skip
+        recording = recording_of(replayed.mesh)
+        outer = replayed.mesh.nodes[replayed.mesh.outer_nodes]
+        beside = outer[np.argmin(outer[:, 1])] + [0.012, -0.012, 0.0]  # into what the grasp draws along
+        recording['burr/filtered_cp'] = [
+            pose_with_covariance(
+                1_000_000_000 + step * 10_000_000 + 3_000_000,  # between the others
+                'tracker',
+                TRACKER_T_PATIENT
+                @ PATIENT_T_ANATOMY
+                @ tip_at(*(beside + np.array([0.0, 0.001 * step, 0.0])))
+                @ inverse(TOOL_T_TIP),
+                COVARIANCE,
+            )
+            for step in range(Replayed.STEPS)
+        ]
+        order = sorted((*Replayed.TOPICS, 'burr/filtered_cp'), key=lambda topic: topic.endswith('filtered_cp'))
+        nodes = replayed.play(recording, order, late=late)
+        carving = replayed.node.carving
+        last = 1_000_000_000 + (Replayed.STEPS - 2) * 10_000_000  # the burr's last turn before the drill's end
+        probe.until(
+            lambda carving=carving, last=last: carving._newest is not None and carving._newest.stamp_ns >= last,
+            replayed.node, what='the last of the burr',
+        )  # fmt: skip
+        volume = carving.carver.volume
+        runs.append((nodes, volume.removed_indices().tobytes(), replayed.node.deforming.session.left.share.tobytes()))
+        assert volume.removed > 100 and len(nodes) > 8
+        replayed.node.destroy_node()
+        replayed.messages.clear()
+    common = runs[0][0].keys() & runs[1][0].keys()
+    assert len(common) > 8 and all(runs[0][0][stamp] == runs[1][0][stamp] for stamp in common)
+    assert runs[0][1:] == runs[1][1:]
+
+
+def test_tissue_that_nobody_saw_is_cut_where_it_is_predicted_only_if_that_is_allowed(start, probe, case):
+    for allowed in (False, True):
+        deformed = Deformed(
+            start, probe, case, deforming__tools=[], carving__enabled=True, carving__voxel_size=0.002,
+            carving__carver__burr__radius=0.008, **({'carving__tissue_sigma': 0.03} if allowed else {}),
+        )  # fmt: skip
+        deformed.streams.say_ties()
+        volume = deformed.node.carving.carver.volume
+        if allowed:
+            deformed.until(lambda volume=volume: volume.removed > 20, deformed.front, 'the hole')
+            deformed.until(
+                lambda: float(probe.values('anatomy: carving').get('tissue_sigma_mm', 0.0)) > 2.0, deformed.front, 'σ'
+            )
+        else:
+            deformed.until(lambda: probe.code('anatomy: carving') == 'CARVE_UNSURE', deformed.front, 'the refusal')
+            assert not volume.removed and 'tissue_sigma' in probe.status('anatomy: carving').message
+        deformed.node.destroy_node()

@@ -490,8 +490,10 @@ CODES: dict[str, CodeEntry] = {
     ),
     'CARVE_UNSURE': CodeEntry(
         'the drill is not known well enough to carve',
-        'σ of the tip is above `carving.max_sigma`. The pose carved nothing.',
-        'See which link costs most (`twin frames`), calibrate or register anew.',
+        'σ of the tip is above `carving.carver.max_sigma`, or that of the place of tissue that deforms above '
+        '`carving.tissue_sigma`. The pose carved nothing.',
+        'See which link costs most (`twin frames`), calibrate or register anew; show the surface of the organ, or '
+        'raise `carving.tissue_sigma` to cut unseen tissue where it is predicted.',
     ),
     'STRUCTURE_CUT': CodeEntry(
         'the drill has cut a protected structure',

@@ -10,6 +10,7 @@ from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.session_carved import CarvedBody
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.anatomy.tet_mesh import TetMesh
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.clouds import CUT
 from twin_nodes.ros.deformed_surfaces import DeformedSurfaces, Patch
@@ -27,6 +28,7 @@ class CarvedTissue:
         shown: Shows them.
         now: Returns where the nodes are [m] (n, 3), and σ of each [m] (n,).
         carve: Hears what is left of each tetrahedron, 0 … 1, shape (m,).
+        in_turn: Calls a function when all others have come to a stamp [ns].
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class CarvedTissue:
         shown: DeformedSurfaces,
         now: Callable[[], tuple[Array, Array]],
         carve: Callable[[Array], None],
+        in_turn: Callable[[int, Callable[[], None]], None],
     ) -> None:
+        self.in_turn = in_turn
         self._body, self._volume, self._surfaces = CarvedBody(mesh), volume, surfaces
         self._shown, self._now, self._carve = shown, now, carve
         self._patches: dict[Key, tuple[BrickMesh, Patch]] = {}
@@ -54,13 +58,31 @@ class CarvedTissue:
                 self._shown.show_still(index, surface.vertices[surface.triangles.ravel()], text='')
         self._carve(self._body.share)
 
-    def at_rest(self, anatomy_T_tip: Array, covariance: Array) -> tuple[Array, Array]:
-        """Return pose and covariance (6, 6) of a drill as they would be in the scan."""
+    def at_rest(self, anatomy_T_tip: Array) -> tuple[Array, float]:
+        """Return the pose of a drill as it would be in the scan, and σ of the tissue there [m]: root of the trace."""
         positions, sigma = self._now()
         pose, spread = self._body.at_rest(anatomy_T_tip, positions, sigma)
-        wider = np.array(covariance)
-        wider[:3, :3] += spread**2 * np.eye(3)
-        return pose, wider
+        return pose, float(np.sqrt(3.0)) * spread
+
+    def certain_at_rest(self, anatomy_T_tip: Array, max_sigma: float) -> tuple[Array, float]:
+        """Return the same where the place of the tissue is known well enough to be cut.
+
+        Args:
+            anatomy_T_tip: Where the drill is, shape (4, 4).
+            max_sigma: Greatest σ of the tissue [m].
+
+        Raises:
+            InputError: CARVE_UNSURE.
+        """
+        pose, sigma = self.at_rest(anatomy_T_tip)
+        if sigma > max_sigma:
+            raise InputError(
+                f'σ of the tissue at the tip is {1e3 * sigma:.2f} mm, above carving.tissue_sigma='
+                f'{1e3 * max_sigma:g} mm: nothing is carved; show its surface (anatomy/observed), or raise the limit '
+                'to cut where it is predicted',
+                code='CARVE_UNSURE',
+            )
+        return pose, sigma
 
     def take(self, indices: NDArray[np.int64]) -> None:
         """Hear which voxels went, as linear indices (n,)."""

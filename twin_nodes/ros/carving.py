@@ -5,6 +5,7 @@ brings out what is still due.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -175,21 +176,27 @@ class LiveCarving:
 
     def _carve(self, settled: list[TipPose | NoTip]) -> None:
         for item in settled:
-            if isinstance(item, NoTip):
-                self._health.count(item.code)
-                self._progress.say(item.stamp_ns)
-                continue
-            self._newest = item
-            if self._on:
-                self._carve_one(item)
+            if self._tissue is None:
+                self._work(item)
+            else:  # the body must be where it was then
+                self._tissue.in_turn(item.stamp_ns, partial(self._work, item))
+
+    def _work(self, item: TipPose | NoTip) -> None:
+        if isinstance(item, NoTip):
+            self._health.count(item.code)
             self._progress.say(item.stamp_ns)
-            self._publish_due(item.stamp_ns)
+            return
+        self._newest = item
+        if self._on:
+            self._carve_one(item)
+        self._progress.say(item.stamp_ns)
+        self._publish_due(item.stamp_ns)
 
     def _carve_one(self, item: TipPose) -> None:
         try:
             pose, covariance = item.tip.start_T_end, item.tip.covariance
             if self._tissue is not None:
-                pose, covariance = self._tissue.at_rest(pose, covariance)
+                pose, _ = self._tissue.certain_at_rest(pose, self._config.tissue_sigma)
             step = self.carver.add(item.stamp_ns, pose, covariance)
         except InputError as error:
             self._health.warn(error.code, str(error))
@@ -295,7 +302,8 @@ class LiveCarving:
             values[f'removed_{surface.name}_mm3'] = float(volume.counts[label]) * volume.voxel_volume * 1e9
         pose = item.tip.start_T_end
         if self._tissue is not None:
-            pose, _ = self._tissue.at_rest(pose, item.tip.covariance)
+            pose, sigma = self._tissue.at_rest(pose)
+            values['tissue_sigma_mm'] = 1e3 * sigma
         for depth in self.carver.depths(pose):
             if depth.label <= len(self._surfaces):
                 name = self._surfaces[depth.label - 1].name

@@ -15,7 +15,7 @@ from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
 from twin_nodes.core.anatomy.session import AnatomySession, Frame
 from twin_nodes.core.anatomy.session_body import Body
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
-from twin_nodes.core.anatomy.session_feed import Outcome, Refused, Resected, SessionFeed
+from twin_nodes.core.anatomy.session_feed import Outcome, Refused, Resected, SessionFeed, Turn
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
@@ -28,6 +28,7 @@ from twin_nodes.ros.live_learning import LiveLearning
 from twin_nodes.ros.progress import is_replay
 
 _REFRESH_NS = NANOSECONDS  # errors grow also where nothing moves
+_DRILL = '\0drill'  # no tool can have this name
 _ENDED_NS = 3 * NANOSECONDS  # of real time, after which a stream of a replay has ended
 
 
@@ -77,6 +78,7 @@ class LiveDeforming:
         self.output.first(self.feed.frame())
         self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self._on_registered)
         self._framed_ns = self._stamp_ns = 0
+        self._joined: tuple[str, ...] = ()
         self.learning: LiveLearning | None = None
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
@@ -92,10 +94,20 @@ class LiveDeforming:
             session.carve(share)
             self.feed.is_changed = True
 
+        if self._replay:
+            self.feed.join(_DRILL)
+            self._joined = (_DRILL,)
         return CarvedTissue(
             session.body.model.mesh, volume, self._surfaces, output.surfaces,
-            lambda: (session.positions, session.sigma), carve,
+            lambda: (session.positions, session.sigma), carve, self._in_turn,
         )  # fmt: skip
+
+    def _in_turn(self, stamp_ns: int, act: Callable[[], None]) -> None:
+        """Let a drill act on the body as it is at a stamp: in replay when all others have come so far, else at once."""
+        if self._replay:
+            self._handle(self.feed.add(_DRILL, stamp_ns, Turn(act)))
+        else:
+            act()
 
     def learn(self, names: Mapping[str, str], write: Callable[[StiffnessNews], str]) -> None:
         """Begin to learn stiffness; arguments as `LiveLearning`."""
@@ -150,6 +162,8 @@ class LiveDeforming:
         if self._replay:
             if self.feed.waits and self.input.silent_ns() > _ENDED_NS:
                 self._handle(self.input.give_up())
+                for stream in self._joined:
+                    self._handle(self.feed.give_up(stream))
             return
         began = self._now_ns()
         if self.feed.is_changed or (began - self._framed_ns > _REFRESH_NS and self.session.stamp_ns > self._stamp_ns):

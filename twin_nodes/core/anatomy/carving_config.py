@@ -84,6 +84,11 @@ class LiveCarvingConfig:
         minimum=5e-5,
         maximum=0.01,
     )
+    tissue_sigma: float = setting(
+        'Tissue that deforms is cut where it is predicted while σ of its place at the tip is not greater (root of the '
+        'trace). Of an organ that nobody has seen since the scan it is several millimetres: raise this to cut it '
+        'still. The drill itself has carver.max_sigma.', 0.002, unit='m', minimum=1e-5, maximum=0.05,
+    )  # fmt: skip
     snapshot_period: float = setting(
         'A snapshot of all that is gone comes this often while it changes.', 2.0, unit='s', minimum=0.2, maximum=60.0
     )

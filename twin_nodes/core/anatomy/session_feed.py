@@ -45,6 +45,13 @@ class Felt:
     in_tip: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What another part does between two samples, as a drill that carves the body where it is then."""
+
+    act: Callable[[], None]
+
+
 @dataclass(frozen=True)
 class Lost:
     """A tool or sensor whose place is not known."""
@@ -105,7 +112,7 @@ class Resected:
     crumbs: Loose
 
 
-Sample = Tip | Place | Felt | Lost
+Sample = Tip | Place | Felt | Lost | Turn
 Event = Grip | Cloud | Pressed | Cut
 Outcome = Frame | Deformation | Refused | Resected
 
@@ -148,6 +155,12 @@ class SessionFeed:
         if not self._ordered:
             return self._apply(stamp_ns, sample)
         return self._leave(self._order.add(stream, stamp_ns, sample))
+
+    def join(self, stream: str) -> None:
+        """Let another stream take its turns among the others in replay; before the first sample."""
+        self._streams = (*self._streams, stream)
+        self._ordered, self._frame_after_cloud = self._ordered or self._frame_after_cloud, False
+        self._start()
 
     def give_up(self, stream: str) -> list[Outcome]:
         """Wait for a stream no longer, in replay, as it has ended."""
@@ -201,6 +214,8 @@ class SessionFeed:
                 session.feel(item.tool, stamp_ns, item.force, in_tip=item.in_tip)
             elif isinstance(item, Lost):
                 session.lose(item.name)
+            elif isinstance(item, Turn):
+                item.act()
             elif isinstance(item, Grip):
                 session.set_grip(item.tool, item.closed)
             elif isinstance(item, Pressed):
