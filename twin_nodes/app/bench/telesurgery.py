@@ -88,7 +88,7 @@ def _tasks(count: int) -> Iterator[Figure]:
     everything = [result for job in jobs if job.mode != DIRECT for result in found[job]]
     yield judge('reconnect_step_mm', 1e3 * max(r.reconnect_step for r in everything), 'mm', at_most=0.5)
     yield judge('reconnect_speed_mm_s', 1e3 * max(r.reconnect_speed for r in everything), 'mm/s', at_most=20.0)
-    yield judge('passivity_lowest_energy_uj', 1e6 * min(r.lowest_energy for r in everything), 'uJ', at_least=-100.0)
+    yield judge('passivity_lowest_energy_uj', 1e6 * min(r.lowest_energy for r in everything), 'uJ', at_least=-1.0)
     yield judge('transfers_failed', float(sum(not r.transfer.success for r in everything)), '', at_most=0.0)
 
 

@@ -12,7 +12,7 @@ from twin_nodes.core.telesurgery.operator.trial import MODES, TrialResult
 
 BRIDGED = tuple(mode for mode in MODES if mode != 'direct')
 LIGHT_LOSS = 3.0  # %
-HOLD_MS, STEP_MM, SPEED_MM_S, ENERGY_UJ = 100.0, 0.5, 20.0, -100.0
+HOLD_MS, STEP_MM, SPEED_MM_S, ENERGY_UJ = 100.0, 0.5, 20.0, -1.0
 LIGHT_RMS_MM, LIGHT_MAX_MM, RMS_MM = 0.1, 0.5, 0.3
 
 

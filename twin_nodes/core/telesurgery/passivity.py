@@ -20,15 +20,19 @@ class FixtureConfig:
     damping: float = setting('Force per speed towards the fixture.', 4.0, unit='N s/m', minimum=0.0, maximum=1e3)
     max_force: float = setting('Largest force.', 6.0, unit='N', minimum=0.1, maximum=100.0)
     max_damping: float = setting(
-        'Largest damping of the passivity controller.', 60.0, unit='N s/m', minimum=0.0, maximum=1e4
+        'Largest damping of the passivity controller for energy given before.', 60.0, unit='N s/m', minimum=0.0, maximum=1e4
     )
 
 
 class PassivityObserver:
     """E(k) = E(k-1) + f(k)·v(k) ΔT, and the damping α = -E/(v² ΔT) that brings it back to zero.
 
+    What a fixture would give in a period beyond what it has taken before is taken off its force in that period: this
+    damping needs no limit, since it is at most as large as the force. What is left from before is damped away within
+    the limit, so that a slow hand does not meet a hard stop.
+
     Args:
-        max_damping: Largest α [N s/m].
+        max_damping: Largest α for what is left from before [N s/m].
     """
 
     def __init__(self, max_damping: float) -> None:
@@ -52,7 +56,8 @@ class PassivityObserver:
         self.steps += 1
         square = velocity[0] ** 2 + velocity[1] ** 2 + velocity[2] ** 2
         if self.energy < 0.0 and square > 1e-12:
-            alpha = min(-self.energy / (square * dt), self._max_damping)
+            own = min(max(-into, 0.0), -self.energy)
+            alpha = own / (square * dt) + min((-self.energy - own) / (square * dt), self._max_damping)
             self.energy += alpha * square * dt
             self.dissipated += alpha * square * dt
             self.controlled += 1
