@@ -3,8 +3,8 @@ import pytest
 
 from twin_nodes.app.offline import calibrate_pivot, register_landmarks
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
-from twin_nodes.core.geometry.se3 import exp, inverse, make_transform, random_transform, rotation_exp
-from twin_nodes.io.results import read_result
+from twin_nodes.core.geometry.se3 import exp, inverse, make_transform, random_transform, rotation_exp, transform_points
+from twin_nodes.io.results import StoredResult, read_result
 
 TIP_MM = np.array([108.5, 7.7, 2.5])
 BLOCK_MM = np.array([[104, 5, 20], [104, 45, 20], [104, 45, 0], [104, -5, 0], [-34, 45, 15], [-34, -5, 20.0]])
@@ -66,6 +66,27 @@ def test_registers_a_simulated_phantom_against_truth(touched_phantom, tmp_path):
     stored = read_result(tmp_path / 'registration.yaml', kind='registration')
     assert stored.data_sha256 == report.stored.data_sha256
     assert (stored.parent_frame, stored.child_frame) == ('reference', 'phantom')
+
+
+def test_a_calibrated_tip_leaves_its_share_in_the_result(touched_phantom, tmp_path):
+    """A tip that is off by so much moves the registration as the file says."""
+    path, _ = touched_phantom
+    off = np.array([3e-4, -2e-4, 4e-4])
+    tips = [
+        StoredResult('tool_tip', 'stylus', 'stylus_tip', make_transform(np.eye(3), TIP_MM * 1e-3 + by),
+                     np.diag([9e-8] * 3 + [1e-6] * 3), {}, 'accept', '2026-01-31T12:00:00+00:00', tool='Stylus')
+        for by in (np.zeros(3), off)
+    ]  # fmt: skip
+    right, wrong = (register_landmarks(path, tip=tip, output=tmp_path / 'r.yaml').stored for tip in tips)
+    middle = BLOCK_MM.mean(axis=0) * 1e-3
+    moved = transform_points(wrong.parent_T_child, middle) - transform_points(right.parent_T_child, middle)
+    told = right.tip_share.effect @ off
+    # the stylus is rocked by 0.2 rad in each dimple, the share is of how it was held in the middle of that
+    lever = right.parent_T_child[:3, :3] @ middle
+    np.testing.assert_allclose(told[:3] + np.cross(told[3:], lever), moved, atol=0.3 * np.linalg.norm(off))
+    assert right.tool == 'stylus'
+    np.testing.assert_array_equal(read_result(tmp_path / 'r.yaml').tip_share.tip, wrong.tip_share.tip)
+    assert register_landmarks(path).stored.tip_share is None  # that of the configuration is no calibration of ours
 
 
 def test_too_few_landmarks_are_refused(touched_phantom):

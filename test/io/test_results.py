@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import random_transform
+from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.io import results
 from twin_nodes.io.results import StoredResult, read_result, write_result
 
@@ -41,6 +42,27 @@ def test_round_trip(tmp_path_factory, seed):
     assert (again.errors, again.reasons, again.date) == (result.errors, result.reasons, result.date)
     assert again.data_sha256 == result.data_sha256
     assert again.software_version == result.software_version
+
+
+def test_the_share_of_the_tip_is_kept_and_checked(tmp_path):
+    rng = np.random.default_rng(3)
+    share = TipShare(7, rng.normal(size=3), rng.normal(size=(6, 3)))
+    path = tmp_path / 'r.yaml'
+    write_result(path, stored(tool='stylus', tip_share=share))
+    again = read_result(path).tip_share
+    assert again.stamp_ns == 0  # from a file: known beforehand
+    np.testing.assert_array_equal(again.tip, share.tip)
+    np.testing.assert_array_equal(again.effect, share.effect)
+    with pytest.raises(ConfigError, match='name the tool that touched'):
+        write_result(path, stored(tip_share=share))
+    with pytest.raises(ConfigError, match='of a registration'):
+        write_result(path, stored(kind='tool_tip', tool='stylus', tip_share=share))
+    with pytest.raises(ConfigError, match='tip_share: effect has shape'):
+        write_result(path, stored(tool='stylus', tip_share=TipShare(0, share.tip, np.eye(6))))
+    with pytest.raises(ConfigError, match='tip_share: tip_m has NaN'):
+        write_result(path, stored(tool='stylus', tip_share=TipShare(0, np.full(3, np.nan), share.effect)))
+    write_result(path, stored())
+    assert read_result(path).tip_share is None
 
 
 def test_writing_leaves_no_other_file_and_replaces_whole(tmp_path):

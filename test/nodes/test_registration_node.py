@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from patient_streams import COVARIANCE, PATIENT_T_ANATOMY, Streams
+from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 
 from twin_nodes.core.errors import ConfigError
@@ -12,8 +13,9 @@ from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.io.landmarks import write_landmarks
 from twin_nodes.io.results import read_result
 from twin_nodes.nodes.registration_node import RegistrationNode
-from twin_nodes.ros.conversions import pose_from, pose_with_covariance
+from twin_nodes.ros.conversions import pose_from, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.ties import tie_from
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_from
 
 LANDMARKS = {
     'mastoid': np.array([0.03, 0.0, 0.0]),
@@ -111,8 +113,15 @@ def test_all_landmarks_in_any_order_give_the_truth(start, probe, tmp_path):
 
     probe.until(is_published, touching.node, what='what was written')
     touching.assert_true()
+    heard = probe.listen_latched(PointCloud2, TIP_SHARE)
     again = start(RegistrationNode, tool='drill', registration_file=str(file))
     assert again.health._checks['state'].values[0].value == 'OK'
+    # the error of the tip counts once where the file is used, too
+    probe.until(lambda: any(stamp_to_ns(one.header.stamp) == 0 for one in heard), again, what='the share of the file')
+    share = tip_share_from(next(one for one in heard if stamp_to_ns(one.header.stamp) == 0))
+    np.testing.assert_array_equal(share.tip, stored.tip_share.tip)
+    np.testing.assert_array_equal(share.effect, stored.tip_share.effect)
+    assert stored.tool == 'drill' and np.abs(share.effect).max() > 0.1
 
 
 def test_nothing_is_collected_without_a_tip(start, probe, tmp_path):

@@ -13,10 +13,12 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error, square_root
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
+from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
 from twin_nodes.core.registration.landmark_faults import explain_mismatch
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch, match_landmarks
 from twin_nodes.core.registration.paired_points import PairedPointConfig, PairedPointResult
+from twin_nodes.core.registration.tip_share import share_of_tip, tip_in_points
 from twin_nodes.core.registration.tre import target_errors
 from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.recordings.opening import open_recording
@@ -179,19 +181,25 @@ def register_landmarks(
         raise DegenerateGeometryError(f'{recording.path.name}: {said}', code='REGISTRATION_REFUSED')
     used, landmarks = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
     tip_covariance = tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0
+    names = tuple(plus.landmark_names[i] for i in landmarks)
+    errors = rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance)
     result = register_excluding(
         touched[used],
         plus.landmarks_phantom[landmarks],
-        names=tuple(plus.landmark_names[i] for i in landmarks),
-        common=rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance),
+        names=names,
+        common=errors,
         config=quality,
         exclusion=exclusion,
     )
     if result.verdict is Verdict.REFUSE and (cause := story()):
         result = replace(result, reasons=(*result.reasons, cause))
+    kept = [names.index(name) for name in result.names]
+    share = None if tip is None else _share(result, errors[kept], tip)
     names, positions = read_landmarks(str(targets), minimum=1) if targets is not None else ((), np.empty((0, 3)))
     expected = target_errors(result.patient_T_anatomy, result.covariance, names, positions).rms
     stored = _store_registration(result, expected, recording, plus, date)
+    if tip is not None and share is not None:
+        stored = replace(stored, tool=tip.parent_frame, tip_share=share)
     if output is not None:
         write_result(output, stored)
     error, rms = _against_truth(result, recording, plus)
@@ -276,6 +284,15 @@ def _find_config(recording: Recording, config_path: Path | str | None) -> PlusCo
             f'{path.name}: {len(plus.landmark_names)} landmarks in PhantomDefinition, at least 3 are needed'
         )
     return plus
+
+
+def _share(result: PairedPointResult, errors: Array, tip: StoredResult) -> TipShare | None:
+    """Return how the error of a calibrated tip is in a registration, for `errors` of it at each landmark (n, 3, 3)."""
+    if not errors.any():
+        return None
+    shared = tip_in_points(result.patient_T_anatomy, result.points_anatomy, errors)
+    effect = share_of_tip(shared, square_root(tip.covariance[:3, :3]))
+    return TipShare(0, tip.parent_T_child[:3, 3], effect)
 
 
 def _store_registration(

@@ -16,6 +16,7 @@ import yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, quat_from_rotation, rotation_from_quat
+from twin_nodes.core.geometry.ties import TipShare
 
 FORMAT = 1
 KINDS = ('tool_tip', 'registration', 'hand_eye', 'robot_world', 'stereo', 'pattern')
@@ -25,7 +26,7 @@ _REQUIRED = (
     'format', 'kind', 'date', 'parent_frame', 'child_frame', 'position_m', 'quat_xyzw', 'covariance', 'errors',
     'verdict',
 )  # fmt: skip
-_OPTIONAL = ('tool', 'reasons', 'data_sha256', 'data_file', 'software_version')
+_OPTIONAL = ('tool', 'tip_share', 'reasons', 'data_sha256', 'data_file', 'software_version')
 _UNIT_ENDINGS = ('_m', '_rad', '_s', '_ns', '_px', '_count', '_ratio')
 
 
@@ -61,6 +62,7 @@ class StoredResult:
         data_sha256: Of the data that it was computed from, or ''.
         data_file: Name of that file, or ''.
         software_version: Of twin_nodes.
+        tip_share: Of a registration that was touched with the tip of `tool`: how the tip's error is in it; None else.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class StoredResult:
     data_sha256: str = ''
     data_file: str = ''
     software_version: str = field(default_factory=software_version)
+    tip_share: TipShare | None = None
 
 
 def write_result(path: Path | str, result: StoredResult) -> None:
@@ -102,6 +105,9 @@ def write_result(path: Path | str, result: StoredResult) -> None:
         'data_file': result.data_file,
         'software_version': result.software_version,
     }
+    if result.tip_share is not None:
+        share = result.tip_share
+        document['tip_share'] = {'tip_m': share.tip.tolist(), 'effect': np.asarray(share.effect).tolist()}
     _parse(document, str(path))
     text = '# poses: metres, quaternion xyzw; covariance: x y z rx ry rz in m and rad, axes of the parent\n'
     text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
@@ -214,7 +220,21 @@ def _parse(document: Any, where: str) -> StoredResult:
         data_sha256=_sha256(document, where),
         data_file=_text(document, 'data_file', where),
         software_version=_text(document, 'software_version', where),
+        tip_share=_tip_share(document, where),
     )
+
+
+def _tip_share(document: dict[str, Any], where: str) -> TipShare | None:
+    """Return the share with stamp 0: of a registration that was known beforehand."""
+    share = document.get('tip_share')
+    if share is None:
+        return None
+    if not isinstance(share, dict) or set(share) != {'tip_m', 'effect'} or document['kind'] != 'registration':
+        raise ConfigError(f'{where}: tip_share={str(share)[:80]}: expected tip_m and effect, of a registration')
+    if not _text(document, 'tool', where):
+        raise ConfigError(f'{where}: tip_share without tool: name the tool that touched')
+    inner = f'{where}: tip_share'
+    return TipShare(0, _array(share, 'tip_m', (3,), inner), _array(share, 'effect', (6, 3), inner))
 
 
 def _text(document: dict[str, Any], key: str, where: str) -> str:

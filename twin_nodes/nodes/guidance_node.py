@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
@@ -20,7 +21,7 @@ from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
-from twin_nodes.core.geometry.ties import Tie
+from twin_nodes.core.geometry.ties import Tie, TipShare
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import Field, Structure
@@ -218,13 +219,13 @@ class GuidanceNode(Node):
             self._publish(self._advisor.set_registration(tie))
 
     def _on_tip_share(self, message: PointCloud2) -> None:
-        if message.header.frame_id != self.config.tool:
-            return  # touched with another tool: the errors are independent
         try:
             share = tip_share_from(message)
         except InputError as error:
             self.health.warn(error.code or 'PROTOCOL', str(error))
             return
+        if message.header.frame_id != self.config.tool:  # touched with another tool: the errors are independent
+            share = TipShare(share.stamp_ns, share.tip, np.zeros((6, 3)))
         self._advisor.changes.add(TIP_SHARE, share.stamp_ns, partial(self._advisor.set_tip_share, share))
 
     def _on_registration_event(self, message: DiagnosticArray) -> None:

@@ -122,6 +122,10 @@ class RegistrationNode(Node):
     def _publish_file(self, path: Path) -> None:
         result = read_result(path, kind='registration', parent=self.config.patient, usable=True)
         pose, covariance = result.parent_T_child, result.covariance
+        share = result.tip_share
+        if share is None:  # that of an earlier file must not stand
+            share = TipShare(0, np.zeros(3), np.zeros((6, 3)))
+        self._output.publish_share(share, result.tool or self.config.tool)
         self._output.publish(0, pose, covariance)  # known beforehand: it holds at all times
         self._output.progress.say(ALL_NS)
         self._done = True
@@ -199,11 +203,16 @@ class RegistrationNode(Node):
             message = f'the tip was calibrated anew, {moved * 1e3:.2f} mm off: touch all landmarks again'
             self.health.set('state', WARN, 'NOT_REGISTERED', message, landmark_values(self._session, None))
 
+    def _share(self, stamp_ns: int, shared: Array) -> TipShare | None:
+        """Return how the error of the tip is in a registration, for those that use the same tip."""
+        if self._used_tip is None or shared.shape[1] != 3 or not self._tip_error.any():
+            return None
+        return TipShare(stamp_ns, self._used_tip.pose[:3, 3], share_of_tip(shared, self._tip_error))
+
     def _publish_share(self, stamp_ns: int, shared: Array) -> None:
-        """Say how the error of the tip is in a registration, for those that use the same tip."""
-        if self._used_tip is not None and shared.shape[1] == 3 and self._tip_error.any():
-            effect = share_of_tip(shared, self._tip_error)
-            self._output.publish_share(TipShare(stamp_ns, self._used_tip.pose[:3, 3], effect), self.config.tool)
+        share = self._share(stamp_ns, shared)
+        if share is not None:
+            self._output.publish_share(share, self.config.tool)
 
     def _on_update(self, update: Update) -> None:
         if isinstance(update, DriftFinding):
@@ -227,7 +236,7 @@ class RegistrationNode(Node):
         if update.final and not update.provisional and result is not None:
             errors = {'fre_m': result.fre_rms, 'fle_m': result.fle_rms, 'fiducials_count': float(len(result.names))}
             touched = np.array([dwell.position_patient for dwell in self._session.dwells])
-            self._write(result, errors, touched)
+            self._write(result, errors, touched, update.shared)
         self.health.set('state', *standing_of(update), update.message, values)
         self.get_logger().info(update.message, throttle_duration_sec=1.0)
 
@@ -244,7 +253,7 @@ class RegistrationNode(Node):
                 'inlier_share_ratio': result.surface.inlier_share, 'points_count': float(update.points),
             }  # fmt: skip
             points = self._procedure.cloud.points
-            self._write(result, errors, points)
+            self._write(result, errors, points, result.shared)
         self.health.set('state', *swab_standing_of(update), update.message, values)
         self.get_logger().info(update.message, throttle_duration_sec=1.0)
 
@@ -260,7 +269,9 @@ class RegistrationNode(Node):
         else:
             self.get_logger().warning(finding.message)
 
-    def _write(self, result: PairedPointResult | SwabResult, errors: dict[str, float], points: Array) -> None:
+    def _write(
+        self, result: PairedPointResult | SwabResult, errors: dict[str, float], points: Array, shared: Array
+    ) -> None:
         if not self.config.result_file:
             return
         pose, covariance = result.patient_T_anatomy, result.covariance
@@ -276,6 +287,7 @@ class RegistrationNode(Node):
             tool=self.config.tool,
             reasons=result.reasons,
             data_sha256=hashlib.sha256(points.tobytes()).hexdigest(),
+            tip_share=self._share(0, shared),
         )
         try:
             write_result(Path(self.config.result_file), stored)

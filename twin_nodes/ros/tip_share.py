@@ -2,7 +2,8 @@
 
 Six points, one for each of (δp, δφ) of patient_T_anatomy; x y z (float64) are what an error of the tip of 1 m along
 each axis of the tool makes of it. tip_x tip_y tip_z (float64) is the tip in the tool that was touched with [m], and
-the frame is the tool: for another tool, or a tip that was calibrated anew since, the errors are independent.
+the frame is the tool: for another tool, or a tip that was calibrated anew since, the errors are independent. Stamp 0
+is that of a registration from a file; six points of zeros say that nothing is known of it.
 """
 
 import numpy as np
@@ -32,7 +33,7 @@ def tip_share_from(message: PointCloud2) -> TipShare:
     Raises:
         InputError: fields or rows that are missing; NOT_FINITE.
     """
-    stamp_ns = check_header(message.header, frame=None, name=TIP_SHARE)
+    stamp_ns = check_header(message.header, frame=None, name=TIP_SHARE, timeless=True)
     rows = array_from_cloud(message)
     if len(rows) != 6 or set(_FIELDS) - set(rows.dtype.names or ()):
         raise InputError(f'{TIP_SHARE}: {len(rows)} rows of {rows.dtype.names}, expected 6 of {_FIELDS}')

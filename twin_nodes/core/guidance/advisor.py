@@ -137,8 +137,9 @@ class Advisor:
     def set_tip_share(self, share: TipShare) -> None:
         """Take how the error of the tip is in the registration of that stamp; without it they are independent."""
         self._shares[share.stamp_ns] = share
-        if len(self._shares) > TIES_KEPT:
-            del self._shares[min(self._shares)]
+        timed = sorted(stamp_ns for stamp_ns in self._shares if stamp_ns)
+        if len(timed) > TIES_KEPT:
+            del self._shares[timed[0]]
 
     def set_structures(self, structures: list[Structure]) -> list[Advice | Withheld]:
         """Take the structures to watch, and return what that settles; zones start anew."""
@@ -188,7 +189,7 @@ class Advisor:
         self.registration.reset()
         self.changes.reset()
         if self._ordered:
-            self._shares.clear()
+            self._shares = {stamp_ns: share for stamp_ns, share in self._shares.items() if not stamp_ns}
         self._streams_ns = 0
         # what it has learned is of the time before; a second pass begins as the first
         self._lookout = Lookout(self._config.prediction, self._config.guidance.alarms)
