@@ -31,6 +31,7 @@ from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.qos import LATCHED, MEASUREMENT
 
 TELL_NS = 1_000_000_000
+LOOK_NS = 100_000_000  # between two looks at who listens
 
 
 class SimulatedArmTopics:
@@ -77,7 +78,8 @@ class SimulatedArmTopics:
         self._said_ratio = 0.0
         self._messages = crtk_messages()
         self._said: tuple[OperatingState, bool, bool] | None = None
-        self._said_ns = 0
+        self._said_ns = self._looked_ns = 0
+        self._wanted: set[str] = set()
         self._commands = SimulatedArmCommands(
             node, health, name, self.simulated, reference=reference, base=base, max_age=max_age, unstamped=unstamped
         )
@@ -161,12 +163,26 @@ class SimulatedArmTopics:
         }
         for topic, message in joints.items():
             self._joints[topic].publish(message)
-        for kind, pose in (('measured', local), ('setpoint', setpoint), ('goal', arm.chain.forward(arm.goal))):
+        poses = [('measured', local), ('setpoint', setpoint)]
+        self._look(stamp_ns)
+        if self._wanted & {'goal_cp', 'local/goal_cp'}:
+            poses.append(('goal', arm.chain.forward(arm.goal)))
+        for kind, pose in poses:
             self._poses[f'{kind}_cp'].publish(pose_stamped(stamp_ns, reference, self.base @ pose))
             self._poses[f'local/{kind}_cp'].publish(pose_stamped(stamp_ns, self._base_frame, pose))
         self._poses['truth/measured_cp'].publish(pose_stamped(stamp_ns, self._base_frame, arm.true_tip()))
-        self._say_rates(stamp_ns, measured, local, effort)
+        if self._wanted - {'goal_cp', 'local/goal_cp'}:
+            self._say_rates(stamp_ns, measured, local, effort)
         self._say_state(stamp_ns, self._base_frame)
+
+    def _look(self, stamp_ns: int) -> None:
+        """Note now and then which of the topics that cost most somebody listens to."""
+        if abs(stamp_ns - self._looked_ns) < LOOK_NS:
+            return
+        self._looked_ns = stamp_ns
+        told = {**self._twists, **self._wrenches, **self._jacobians}
+        told |= {topic: self._poses[topic] for topic in ('goal_cp', 'local/goal_cp')}
+        self._wanted = {topic for topic, publisher in told.items() if publisher.get_subscription_count()}
 
     def _say_rates(self, stamp_ns: int, measured: Array, tip: Array, effort: Array) -> None:
         """Publish velocity and force of the tip and the Jacobians, those that somebody listens to."""
@@ -175,18 +191,18 @@ class SimulatedArmTopics:
         sixes = [
             (TwistStamped, self._twists, 'measured_cv', jacobian @ arm.velocity),
             (TwistStamped, self._twists, 'setpoint_cv', arm.chain.jacobian(arm.setpoint) @ arm.setpoint_velocity),
-            (WrenchStamped, self._wrenches, 'measured_cf', wrench_behind(jacobian, effort)),
         ]
+        if self._wanted & self._wrenches.keys():
+            sixes.append((WrenchStamped, self._wrenches, 'measured_cf', wrench_behind(jacobian, effort)))
         for space in SPACES:
             matrix = tip_from_space(space, tip, self.base[:3, :3])
             for kind, publishers, topic, values in sixes:
-                publisher = publishers[f'{space}{topic}']
-                if publisher.get_subscription_count():
+                if f'{space}{topic}' in self._wanted:
                     said = np.linalg.solve(matrix, values) if kind is TwistStamped else matrix.T @ values
-                    publisher.publish(six_stamped(kind, stamp_ns, self._frames[space], said))
-            output = self._jacobians.get(f'{space}jacobian')
-            if output is not None and output.get_subscription_count():
-                output.publish(matrix_message(np.asarray(np.linalg.solve(matrix, jacobian), float)))
+                    publishers[f'{space}{topic}'].publish(six_stamped(kind, stamp_ns, self._frames[space], said))
+            if f'{space}jacobian' in self._wanted:
+                told = matrix_message(np.asarray(np.linalg.solve(matrix, jacobian), float))
+                self._jacobians[f'{space}jacobian'].publish(told)
 
     def _say_state(self, stamp_ns: int, frame: str) -> None:
         arm = self.simulated

@@ -218,16 +218,18 @@ NO_CRTK_MSGS = (
 
 def crtk_messages() -> Any | None:
     """Return the module crtk_msgs.msg where it is installed, else None."""
-    return _crtk('msg')
+    return _crtk('msg', 'OperatingState')
 
 
 def crtk_services() -> Any | None:
     """Return the module crtk_msgs.srv where it is installed, else None."""
-    return _crtk('srv')
+    return _crtk('srv', 'QueryForwardKinematics')
 
 
-def _crtk(part: str) -> Any | None:
+def _crtk(part: str, holds: str) -> Any | None:
+    """Return a part of crtk_msgs, but not the folder of its source, which can be imported as well where it lies."""
     try:
-        return import_module(f'crtk_msgs.{part}')
+        module = import_module(f'crtk_msgs.{part}')
     except ImportError:
         return None
+    return module if hasattr(module, holds) else None
