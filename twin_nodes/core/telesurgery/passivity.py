@@ -20,7 +20,7 @@ class FixtureConfig:
     damping: float = setting('Force per speed towards the fixture.', 4.0, unit='N s/m', minimum=0.0, maximum=1e3)
     max_force: float = setting('Largest force.', 6.0, unit='N', minimum=0.1, maximum=100.0)
     max_damping: float = setting(
-        'Largest damping of the passivity controller for energy given before.', 60.0, unit='N s/m', minimum=0.0, maximum=1e4
+        'Largest damping for energy that was given before.', 60.0, unit='N s/m', minimum=0.0, maximum=1e4
     )
 
 
