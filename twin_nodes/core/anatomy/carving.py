@@ -5,7 +5,6 @@ voxels. A pose that is missing is never bridged: after a gap a new path begins w
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,11 +150,6 @@ class Carver:
         if step > self.config.max_step:
             return f'the tip jumped {step * 1e3:.1f} mm, limit {self.config.max_step * 1e3:g} mm'
         return ''
-
-
-def removed_volumes(volume: CarvedVolume, names: Mapping[int, str]) -> dict[str, float]:
-    """Return the volume [m³] that went of each named label."""
-    return {name: float(volume.counts[label]) * volume.voxel_volume for label, name in names.items()}
 
 
 def _within(value: float, reach: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from twin_nodes.core.calibration.robot_world_model import Ties, residuals
 from twin_nodes.core.errors import DegenerateGeometryError
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_log
+from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_log
 
 REFUSED = 'CALIBRATION_REFUSED'
 Closed = Callable[[Array, Array], tuple[Array, Array]]
@@ -98,11 +98,6 @@ def _lengths(hypotheses: tuple[Array, Array], base_T_hand: Array, target_T_eye: 
     position = np.linalg.norm(predicted[..., :3, 3] - measured[..., :3, 3], axis=-1)
     rotation = np.linalg.norm(predicted[..., :3, :3] - measured[..., :3, :3], axis=(-2, -1))
     return np.asarray(position), np.asarray(rotation)
-
-
-def relative_motions(poses: Array) -> Array:
-    """Return the motions (n − 1, 4, 4) between successive poses (n, 4, 4), in the axes of the moving frame."""
-    return np.asarray(inverse(poses[:-1]) @ poses[1:])
 
 
 def _columns_to_rotation(vector: Array) -> Array:

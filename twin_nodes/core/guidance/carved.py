@@ -95,11 +95,6 @@ class DirtyBox:
         """Make it empty."""
         self.low, self.high = np.full(3, 1 << 40), np.full(3, -1)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing went."""
-        return bool(self.high[0] < 0)
-
     def add(self, message: RemovedMessage) -> None:
         """Widen it by the runs of a message."""
         _, nj, nk = message.shape

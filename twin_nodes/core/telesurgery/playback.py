@@ -84,19 +84,6 @@ class CommandPath:
             return position, first.quat_xyzw, first
         return position, mix_quat(first.quat_xyzw, second.quat_xyzw, share), first
 
-    def speed_at(self, playhead_ns: int, span_ns: int) -> float:
-        """Return the mean speed of the path over the next span [m/s]."""
-        end = bisect_right(self._stamps, playhead_ns + span_ns, lo=self._at) - 1
-        way = 0.0
-        before = self._commands[self._at].position
-        for index in range(self._at + 1, end + 1):
-            after = self._commands[index].position
-            dx, dy, dz = after[0] - before[0], after[1] - before[1], after[2] - before[2]
-            way += (dx * dx + dy * dy + dz * dz) ** 0.5
-            before = after
-        seconds = (self._stamps[end] - self._stamps[self._at]) / NANOSECONDS
-        return way / seconds if seconds > 0.0 else 0.0
-
     def widest(self, stamp_ns: int) -> int:
         """Return the longest time between two commands from the one at this stamp on, or from the playhead [ns]."""
         start = max(bisect_right(self._stamps, stamp_ns) - 1, self._at)

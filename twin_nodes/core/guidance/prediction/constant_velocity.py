@@ -5,8 +5,6 @@ all axes share one covariance, because neither noise nor process prefers a direc
 tangent space at the estimate, so that no chart ever ends.
 """
 
-import math
-
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array, rotation_exp, rotation_log
@@ -32,11 +30,6 @@ class ConstantVelocity:
         self.velocity = np.zeros(3)
         self.angular_velocity = np.zeros(3)
         self._spread = (0.0, 0.0, 0.0)
-
-    @property
-    def position_variance(self) -> float:
-        """Variance of the filtered position on each axis [m²]."""
-        return self._spread[0]
 
     def reset(self) -> None:
         """Forget the motion."""
@@ -68,9 +61,3 @@ class ConstantVelocity:
         near, slope = a / total, b / total
         self._spread = ((1.0 - near) * a, (1.0 - near) * b, c - slope * b)
         return near, slope
-
-    def sigma_ahead(self, horizon: float) -> float:
-        """Standard deviation of the position on each axis at a time ahead [m], of the model itself."""
-        a, b, c = self._spread
-        ahead = a + 2.0 * horizon * b + horizon**2 * c + self._density * horizon**3 / 3.0
-        return math.sqrt(max(ahead, 0.0))

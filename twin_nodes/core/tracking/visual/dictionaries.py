@@ -63,11 +63,6 @@ def cv_aruco() -> Any:
     return cv2.aruco
 
 
-def cells_of(family: str) -> int:
-    """Return the cells along the side of a tag, its black border included."""
-    return int(cv_dictionary(family).markerSize) + 2
-
-
 def tag_cells(family: str, tag: int) -> NDArray[np.bool_]:
     """Return which cells of a tag are white, its black border included, shape (cells, cells).
 
