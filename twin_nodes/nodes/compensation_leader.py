@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -183,7 +182,7 @@ class LeaderSide:
         assert self.leader.state is not None
         if self._turn is None:
             self._turn = hand_R.T @ rotation_from_quat(self.leader.state.quat_xyzw)
-        return quat_of(make_transform(hand_R @ self._turn, np.zeros(3)))
+        return quat_of(hand_R @ self._turn)
 
     def _show(self, ros_ns: int, quat: Quaternion) -> None:
         assert self.leader is not None

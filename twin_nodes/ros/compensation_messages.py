@@ -11,11 +11,10 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.command import ACTIONS, Command, FollowerState
 from twin_nodes.core.telesurgery.modes import Mode
-from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, stamp_to_ns
+from twin_nodes.ros.conversions import ns_to_stamp, stamp_to_ns
 
 MODES = tuple(Mode)
 BACKLOG_PER_MESSAGE = 8
@@ -117,5 +116,11 @@ def state_from(message: JointState, steady_ns: int, ros_ns: int) -> FollowerStat
 
 
 def pose_message(ros_ns: int, frame: str, position: tuple[float, ...], quat_xyzw: tuple[float, ...]) -> PoseStamped:
-    """Make a PoseStamped of a position and a quaternion."""
-    return pose_stamped(ros_ns, frame, make_transform(rotation_from_quat(quat_xyzw), position))
+    """Make a PoseStamped of a position [m] and a unit quaternion, with w ≥ 0."""
+    message = PoseStamped()
+    message.header.stamp, message.header.frame_id = ns_to_stamp(ros_ns), frame
+    at, turn = message.pose.position, message.pose.orientation
+    at.x, at.y, at.z = map(float, position)
+    sign = math.copysign(1.0, quat_xyzw[3])
+    turn.x, turn.y, turn.z, turn.w = (sign * float(value) for value in quat_xyzw)
+    return message
