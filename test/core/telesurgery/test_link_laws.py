@@ -59,6 +59,17 @@ def test_outages_take_their_share_of_time(name, share):
     assert 100.0 * lost.mean() == pytest.approx(share, abs=1.5)
 
 
+def test_the_first_handover_comes_within_a_transfer_and_then_every_half_minute():
+    times = np.arange(0, 75_000_000_000, 10_000_000)
+    fates = load_scenario('N19').link(0).forward.fates(times)
+    down_s = times[fates.lost] * 1e-9
+    assert np.unique(np.round(down_s // 1.0)).tolist() == [9.0, 39.0, 69.0]
+    assert len(down_s) == pytest.approx(84, abs=3)
+    delays = fates.arrival_ns - fates.sent_ns
+    for start, delay_ms in ((5.0, 20), (20.0, 60), (45.0, 20), (65.0, 20), (72.0, 60)):
+        assert delays[int(start * 100)] == delay_ms * 1_000_000
+
+
 def test_an_outage_is_one_for_both_directions():
     link = load_scenario('jhu-outage').link(5)
     np.testing.assert_array_equal(link.forward.fates(times(4000)).lost, link.backward.fates(times(4000)).lost)

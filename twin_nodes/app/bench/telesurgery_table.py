@@ -79,9 +79,10 @@ def _cell(results: Sequence[TrialResult], base: float) -> str:
     paths = [1e3 * result.path_rms for result in results if result.moved]
     path = f'path {np.mean(paths):.3f} mm' if paths else 'never followed'
     mark = 'bad' if done < len(results) else 'ok' if mean <= QUICK else ''
+    ratio = f'{mean:.2f} ± {half:.2f}' if done else f'{mean:.2f}'
     least = '≥ ' if done < len(results) else ''
     return (
-        f'<td class="{mark}">{least}{mean:.2f} ± {half:.2f}<br><small>done {100 * done / len(results):.0f} % '
+        f'<td class="{mark}">{least}{ratio}<br><small>done {100 * done / len(results):.0f} % '
         f'({100 * low:.0f}–{100 * high:.0f}), contacts {hits:.1f}, drops {drops:.1f}, {path}</small></td>'
     )
 

@@ -74,6 +74,7 @@ class OutageConfig:
 
     down: DurationConfig = group(DurationConfig)
     up: DurationConfig = group(DurationConfig)
+    first: float = setting('How long it is up at first; 0 for the law of up.', 0.0, unit='s', minimum=0.0, maximum=1e4)
 
     def __post_init__(self) -> None:
         if (self.down.law == 'none') != (self.up.law == 'none'):

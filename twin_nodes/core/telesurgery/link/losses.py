@@ -90,7 +90,7 @@ class Outages:
         self._config = config
         self._rng = stream(seed, direction, 5)
         self._down = False
-        self._until_ns = self._length_ns(config.up)
+        self._until_ns = config.first * NANOSECONDS if config.first > 0.0 else self._length_ns(config.up)
 
     def _length_ns(self, law: DurationConfig) -> float:
         length = law.mean
