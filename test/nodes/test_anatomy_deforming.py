@@ -31,6 +31,7 @@ from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.io.case import read_case
 from twin_nodes.io.meshes import write_surface
 from twin_nodes.nodes.anatomy_node import AnatomyNode
+from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.anatomy_clouds import targets_from
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
@@ -78,6 +79,7 @@ class Deformed:
                 'deforming__session__tissue__fixed': ['back'], 'deforming__surface_period': 0.1}
                | {f'deforming__session__compliance__{key}': value for key, value in quick.items()} | parameters),
         )  # fmt: skip
+        self.others = ()  # nodes that listen to it
         outer = self.mesh.outer_nodes
         self.front = self.mesh.nodes[outer[np.argmin(self.mesh.nodes[outer, 1])]]
         probe.until(lambda: self.nodes and self.targets and self.surfaces, self.node, what='the start')
@@ -91,7 +93,7 @@ class Deformed:
             self.streams.say(tip_at(*place))
             return False
 
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(shown, self.node, *self.others, what=what)
 
     def held(self):
         return int(self.probe.values('anatomy: deforming').get('held_nodes', 0))
@@ -381,13 +383,20 @@ def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
     )  # fmt: skip
 
 
-def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, case):
+def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, case, tmp_path):
+    """And the guidance measures to what is left, where it is now."""
     deformed = Deformed(
         start, probe, case, deforming__session__tissue__fixed=[], deforming__tools=[], carving__enabled=True,
         carving__voxel_size=0.002, carving__carver__burr__radius=0.008, carving__tissue_sigma=0.03,
         carving__surface_period=0.2, carving__snapshot_period=0.2,
     )  # fmt: skip
     deformed.streams.say_ties()
+    guided = probe.listen(PointCloud2, 'guidance/clearance')
+    guidance = start(
+        GuidanceNode, tool='drill', guard=['liver'], grid_spacing=0.004, cache_dir=str(tmp_path),
+        advisor__stale_after=5.0,
+    )  # fmt: skip
+    deformed.others = (guidance,)
     shift = np.array([0.006, 0.0, 0.0])
     points = deformed.scan(np.random.default_rng(1), shift)
     probe.until(
@@ -409,6 +418,10 @@ def test_a_drill_in_tissue_that_moved_takes_what_it_meets_there(start, probe, ca
         return marker.text == DEFORMED and hole.sum() > 20 and corners[hole, 1].max() > there[1] + 0.003
 
     deformed.until(shown, there, 'the hole in the surface that moved')
+    # the tip is 8 mm from the wall by the burr; voxels of 2 mm and the motion between the vertices take their part
+    deformed.until(lambda: guided and array_from_cloud(guided[-1])[0]['distance'] > 0.003, there, 'the guidance')
+    assert array_from_cloud(guided[-1])[0]['distance'] < 0.012
+    deformed.others = ()
     carving = deformed.node.carving
     away = there - [0.0, 0.06, 0.0]  # else poses that are still under way would carve again after the reset
     deformed.until(lambda: carving._newest.tip.start_T_end[1, 3] < there[1] - 0.03, away, 'the drill away')
