@@ -3,16 +3,27 @@
 import nrrd
 import numpy as np
 import pytest
-from patient_streams import MS, Streams, tip_at
-from sensor_msgs.msg import PointCloud2
+from patient_streams import (
+    COVARIANCE,
+    MS,
+    PATIENT_T_ANATOMY,
+    TIE_COVARIANCE,
+    TOOL_T_TIP,
+    TRACKER_T_PATIENT,
+    Streams,
+    tip_at,
+)
+from sensor_msgs.msg import Joy, PointCloud2
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.geometry.se3 import inverse
 from twin_nodes.nodes.anatomy_node import AnatomyNode
 from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_from_marker
+from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance
 from twin_nodes.ros.qos import MEASUREMENT, SNAPSHOT
 from twin_nodes.ros.removed import removed_cloud, removed_from
 
@@ -145,6 +156,41 @@ def test_it_cuts_only_while_it_is_switched_on(start, probe, volume):
     before, newest = drilled.volume.hash, drilled.streams.stamp_ns
     drilled.until(lambda: drilled.node.carving._newest.stamp_ns > newest, off, 'poses beside')
     assert drilled.volume.hash == before
+
+
+def joy(stamp_ns, *buttons):
+    message = Joy(buttons=buttons)
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    return message
+
+
+def test_a_switch_with_a_stamp_cuts_with_the_same_poses_in_each_replay(start, volume):
+    runs, begin = [], 10_000_000_000
+    for late in (-150, 0, 90):  # ms by which the words of the switch are heard after their stamps
+        node = start(
+            AnatomyNode, structures=['bone', 'nerve'], files=[volume] * 2, labels=[3, 5], carving__enabled=True,
+            carving__carver__burr__radius=RADIUS, use_sim_time=True, carving__drill_switch=True,
+            carving__switch_stamped=True, carving__switch_wait=0.1,
+        )  # fmt: skip
+        carving = node.carving
+        carving._on_calibration(pose_with_covariance(0, 'drill', TOOL_T_TIP, TIE_COVARIANCE))
+        carving._on_registration(pose_with_covariance(0, 'patient', PATIENT_T_ANATOMY, TIE_COVARIANCE))
+        words = {205: 1, 405: 0}
+        for ms in range(0, 800, 5):
+            for stamp, on in words.items():
+                if ms == stamp + late:
+                    carving._on_joy(joy(begin + stamp * MS, on))
+            if ms % 10:
+                continue
+            tool = TRACKER_T_PATIENT @ PATIENT_T_ANATOMY @ tip_at(0.0, 0.0, 0.0102 - 0.00001 * ms) @ inverse(TOOL_T_TIP)
+            carving._on_patient(pose_with_covariance(begin + ms * MS, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+            carving._on_tool(pose_with_covariance(begin + ms * MS, 'tracker', tool, COVARIANCE))
+        assert carving.carver.volume.removed > 10 and not carving._switch.late and not carving._on
+        carving._on_joy(joy(begin + 900 * MS))
+        assert node.health.counters['DRILL_SWITCH_EMPTY'] == 1
+        runs.append(carving.carver.volume.removed_indices().tobytes())
+        node.destroy_node()
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_a_gap_is_not_bridged_and_is_said(start, probe, volume):

@@ -495,6 +495,11 @@ CODES: dict[str, CodeEntry] = {
         'See which link costs most (`twin frames`), calibrate or register anew; show the surface of the organ, or '
         'raise `carving.tissue_sigma` to cut unseen tissue where it is predicted.',
     ),
+    'DRILL_SWITCH_EMPTY': CodeEntry(
+        'the word of a drill says neither on nor off',
+        'A sensor_msgs/Joy on `<tool>/drilling` has no button. It was dropped; the drill is as it was.',
+        'Say the first of the buttons: 1 for on, 0 for off.',
+    ),
     'STRUCTURE_CUT': CodeEntry(
         'the drill has cut a protected structure',
         'Voxels of a structure named in `protected` were covered by the burr.',

@@ -11,7 +11,7 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Joy, PointCloud2
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
@@ -19,6 +19,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from twin_nodes.core.anatomy.carving import Carver, CarveStep
 from twin_nodes.core.anatomy.carving_config import LiveCarvingConfig
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
+from twin_nodes.core.anatomy.drill_switch import DrillSwitch
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.removed import RemovedSender
 from twin_nodes.core.anatomy.surface import Surface
@@ -28,7 +29,7 @@ from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.carved_tissue import CarvedTissue
 from twin_nodes.ros.clouds import CUT, cloud_from_array, without_points
-from twin_nodes.ros.conversions import pose_from
+from twin_nodes.ros.conversions import check_header, pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.marker_bytes import marker_array_bytes
@@ -81,6 +82,10 @@ class LiveCarving:
         self._sender = RemovedSender(self.carver.volume, self._first_session(), [marker.id for marker in markers])
         self._tips = TipStream(config.pairing, ordered=replay)
         self._on = not config.drill_switch
+        by_stamp = replay and config.drill_switch and config.switch_stamped
+        self._switch: DrillSwitch[TipPose | NoTip] | None = (
+            DrillSwitch(round(config.switch_wait * NANOSECONDS)) if by_stamp else None
+        )
         self._due = dict.fromkeys(('snapshot', 'surface', 'report'), 0)
         self._sent = {'snapshot': -1, 'surface': 0}
         self._newest: TipPose | None = None
@@ -118,7 +123,9 @@ class LiveCarving:
         follow_progress(self._node, 'registration', self._on_registration_progress)
         subscribe(PoseWithCovarianceStamped, f'{config.patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{config.tool}/filtered_cp', self._on_tool, qos)
-        if config.drill_switch:
+        if config.drill_switch and config.switch_stamped:
+            subscribe(Joy, f'{config.tool}/drilling', self._on_joy, REPLAY_SUBSCRIPTION if self._replay else 10)
+        elif config.drill_switch:
             subscribe(Bool, f'{config.tool}/drilling', self._on_switch, 1)
 
     def _now_ns(self) -> int | None:
@@ -170,18 +177,45 @@ class LiveCarving:
         self._carve(self._tips.drain())
 
     def _on_switch(self, message: Bool) -> None:
-        self._on = bool(message.data)
-        if not self._on:
+        self._turn(on=bool(message.data))
+
+    def _on_joy(self, message: Joy) -> None:
+        name = f'{self._config.tool}/drilling'
+        try:
+            stamp_ns = check_header(message.header, frame=None, name=name)
+        except InputError as error:
+            self._health.warn(error.code, str(error))
+            return
+        if not message.buttons:
+            self._health.warn('DRILL_SWITCH_EMPTY', f'{name}: a Joy without buttons, expected one at least')
+        elif self._switch is None:
+            self._turn(on=bool(message.buttons[0]))
+        else:
+            self._switch.say(stamp_ns, on=bool(message.buttons[0]))
+
+    def _turn(self, *, on: bool) -> None:
+        self._on = on
+        if not on:
             self.carver.stop()
 
     def _carve(self, settled: list[TipPose | NoTip]) -> None:
         for item in settled:
-            if self._tissue is None:
-                self._work(item)
-            else:  # the body must be where it was then
-                self._tissue.in_turn(item.stamp_ns, partial(self._work, item))
+            if self._switch is None:
+                self._pass_on(item)
+                continue
+            for held, on in self._switch.add(item.stamp_ns, item):
+                self._pass_on(held, on)
 
-    def _work(self, item: TipPose | NoTip) -> None:
+    def _pass_on(self, item: TipPose | NoTip, on: bool | None = None) -> None:
+        act = partial(self._work, item, on)
+        if self._tissue is None:
+            act()
+        else:  # the body must be where it was then
+            self._tissue.in_turn(item.stamp_ns, act)
+
+    def _work(self, item: TipPose | NoTip, on: bool | None) -> None:
+        if on is not None and on is not self._on:
+            self._turn(on=on)
         if isinstance(item, NoTip):
             self._health.count(item.code)
             self._progress.say(item.stamp_ns)
@@ -317,7 +351,10 @@ class LiveCarving:
     def _on_timer(self) -> None:
         """Bring out what is due when the streams have fallen silent."""
         limit_ns = _REPLAY_SILENCE_NS if self._replay else _SILENCE_NS
-        if self._newest is not None and self._steady.now().nanoseconds - self._heard_ns > limit_ns:
+        is_silent = self._steady.now().nanoseconds - self._heard_ns > limit_ns
+        for held, on in self._switch.flush() if self._switch is not None and is_silent else ():
+            self._pass_on(held, on)
+        if self._newest is not None and is_silent:
             self._publish_due(self._newest.stamp_ns, all_due=True)
             self._newest = None
 
@@ -330,6 +367,8 @@ class LiveCarving:
     def _start_again(self) -> None:
         """Forget poses and bring everything back, after a jump of the clock."""
         self._tips.reset()
+        if self._switch is not None:
+            self._switch.reset()
         self._newest = None
         self._due = dict.fromkeys(self._due, 0)
         self._progress.reset()

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_nodes.core.anatomy.elastic.barriers import Barriers, pushes
-from twin_nodes.core.anatomy.elastic.live import LiveSolver
+from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
 from twin_nodes.core.errors import InputError
 
 STIFF = 2e4
+STEADY = LiveConfig(refactor_lag=4)  # the same on a busy machine
 
 
 @settings(deadline=None)
@@ -41,10 +42,11 @@ def plate(model, depth, *, tilt=0.1):
 
 def test_the_body_rests_on_a_plate_as_the_exact_solver_says():
     model, _ = lobe()
-    with LiveSolver(model) as live:
+    with LiveSolver(model, STEADY) as live:
         for depth in np.linspace(-0.004, 0.012, 9):
             barriers = plate(model, depth)
-            answer = live.update(Loads(barriers=barriers))
+            for _ in range(3):
+                answer = live.update(Loads(barriers=barriers))
             assert answer.status == 'converged'
     on = barriers.gaps(answer.positions) < 0.0
     assert 0 < on.sum() < len(on)  # it touches with a part
@@ -63,7 +65,7 @@ def test_the_body_rests_on_a_plate_as_the_exact_solver_says():
 
 def test_a_plate_that_goes_away_does_not_pull():
     model, _ = lobe()
-    with LiveSolver(model) as live:
+    with LiveSolver(model, STEADY) as live:
         for depth in (0.0, 0.006, 0.012):
             pressed = live.update(Loads(barriers=plate(model, depth)))
         assert np.abs(pressed.displacement).max() > 0.008
@@ -74,9 +76,9 @@ def test_a_plate_that_goes_away_does_not_pull():
 
 def test_barriers_go_with_a_grasp_that_the_factor_does_not_know():
     model, grasp = lobe()
-    with LiveSolver(model) as live:
+    with LiveSolver(model, STEADY) as live:
         live.update(Loads(barriers=plate(model, 0.004)))
-        for amount in (0.001, 0.002, 0.003, 0.003):
+        for amount in (0.001, 0.002, 0.003, 0.003, 0.003):
             held = model.rest[grasp] + [amount, 0.0, -2.0 * amount]
             answer = live.update(Loads(grasp, held, barriers=plate(model, 0.004)))
         assert answer.is_converged
@@ -88,5 +90,5 @@ def test_the_exact_solver_refuses_them_and_nan_is_refused():
     model, _ = lobe()
     with pytest.raises(InputError, match='as springs'):
         model.solve(Loads(barriers=plate(model, 0.002)))
-    with LiveSolver(model) as live, pytest.raises(InputError, match='NaN or Inf'):
+    with LiveSolver(model, STEADY) as live, pytest.raises(InputError, match='NaN or Inf'):
         live.update(Loads(barriers=plate(model, np.nan)))

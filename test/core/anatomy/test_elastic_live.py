@@ -186,7 +186,7 @@ def test_a_state_that_the_law_forbids_fails_and_keeps_the_last_good_one():
 
 def test_tissue_that_would_be_turned_inside_out_fails_and_keeps_the_last_good_one():
     model, grasp = lobe()
-    with LiveSolver(model) as live:
+    with LiveSolver(model, LiveConfig(refactor_lag=4)) as live:
         for amount in (0.005, 0.01):
             good = live.update(pull(model, grasp, amount))
         rest = model.rest[grasp]
@@ -204,7 +204,7 @@ def test_tissue_that_would_be_turned_inside_out_fails_and_keeps_the_last_good_on
 def test_tissue_that_would_be_displaced_by_more_than_the_body_measures_fails():
     model, _ = lobe()
     far = Loads(springs=make_springs([len(model.rest) - 1], [[9.0, 0.0, 0.0]], 1e5))
-    with LiveSolver(model) as live:
+    with LiveSolver(model, LiveConfig(refactor_lag=4)) as live:
         good = live.update(Loads())
         for _ in range(15):
             answer = live.update(far)
@@ -218,7 +218,7 @@ def test_tissue_that_would_be_displaced_by_more_than_the_body_measures_fails():
 def test_an_answer_less_balanced_than_the_start_is_no_answer():
     model, grasp = lobe()
     loads = pull(model, grasp, 0.0052)
-    with LiveSolver(model) as live:
+    with LiveSolver(model, LiveConfig(refactor_lag=4)) as live:
         live.update(pull(model, grasp, 0.005))
         start = live.x
         objective = Objective(model, loads, start)
@@ -234,7 +234,7 @@ def test_an_answer_less_balanced_than_the_start_is_no_answer():
 
 def test_a_frame_that_is_not_at_rest_yet_is_told_and_one_that_failed_goes_on_when_it_can():
     model, grasp = lobe()
-    with LiveSolver(model, LiveConfig(max_iterations=1, min_iterations=1)) as live:
+    with LiveSolver(model, LiveConfig(max_iterations=1, min_iterations=1, refactor_lag=2)) as live:
         seen = [live.update(pull(model, grasp, 0.03)) for _ in range(12)]
     assert seen[0].status in ('not_converged', 'failed') and seen[-1].is_converged
     for answer in seen:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from twin_nodes.core.anatomy.elastic.exact import solve
 from twin_nodes.core.anatomy.elastic.laws import NeoHookean
-from twin_nodes.core.anatomy.elastic.live import LiveSolver
+from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
 from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.pressure import FollowedPressure
@@ -182,7 +182,7 @@ def test_a_patch_under_pressure_converges_to_the_solution_from_scratch(body):
     model = body.model
     front = body.pressed[model.rest[body.pressed].mean(axis=1)[:, 1] < -0.03]
     loads = Loads(pressure=Pressure(front, np.full(len(front), 150.0)))
-    with LiveSolver(model) as live:
+    with LiveSolver(model, LiveConfig(refactor_lag=4)) as live:
         for _ in range(10):
             found = live.update(loads)
     scratch = solve(model, loads)

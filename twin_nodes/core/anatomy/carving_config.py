@@ -76,6 +76,14 @@ class LiveCarvingConfig:
     drill_switch: bool = setting(
         'Whether the drill cuts only while `<tool>/drilling` (std_msgs/Bool) says so; else it always cuts.', False
     )
+    switch_stamped: bool = setting(
+        '`<tool>/drilling` is a sensor_msgs/Joy, whose first button says so. It has a stamp, which a Bool lacks: a '
+        'replay cuts with the same poses.', False,
+    )  # fmt: skip
+    switch_wait: float = setting(
+        'How far poses must be past the stamp of a Joy before it counts, in replay.', 0.2, unit='s', minimum=0.0,
+        maximum=10.0,
+    )  # fmt: skip
     protected: tuple[str, ...] = setting('Structures whose cutting is an alarm.', ())
     voxel_size: float = setting(
         'Edge of the voxels that meshes are filled with; label volumes keep theirs.',
