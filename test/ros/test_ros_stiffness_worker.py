@@ -39,6 +39,7 @@ def worker():
 def test_a_job_is_done_as_it_would_be_here_and_a_dead_process_is_said(worker):
     assert worker.result() is None
     worker.start(job(1))
+    assert worker.result() is None  # nothing was waited for
     found = worker.result(wait_s=60.0)
     here = LearnWork(BODY).learn(job(1))
     assert found.number == 1 and found.code == ''
@@ -50,8 +51,21 @@ def test_a_job_is_done_as_it_would_be_here_and_a_dead_process_is_said(worker):
     worker.start(job(2))  # begins anew
     assert worker.result(wait_s=60.0).number == 2
     process = worker._process
-    process.stdin.close()  # as when the node is killed
+    worker._items.put(None)  # closes its input, as when the node is killed
     assert process.wait(timeout=60.0) == 0
+
+
+def test_a_process_that_died_between_two_jobs_is_said_too(worker):
+    worker.start(job(1))
+    assert worker.result(wait_s=60.0).number == 1
+    worker._process.kill()
+    worker._process.wait()
+    assert worker.result(wait_s=60.0).code == 'LEARNING_FAILED'  # as its reader says
+    poll, worker._process.poll = worker._process.poll, lambda: None  # seen as alive when the job is handed over
+    worker.start(job(2))
+    worker._process.poll = poll
+    found = worker.result(wait_s=60.0)
+    assert (found.number, found.code) == (2, 'LEARNING_FAILED')
 
 
 def test_what_is_asked_is_answered_in_order_until_the_end():
