@@ -67,7 +67,7 @@ class Learning:
         self.front = self.model.rest[outer[np.argmin(self.model.rest[outer, 1])]]
         self.streams.say_ties()
 
-    def until(self, condition, place, what, force=None):
+    def until(self, condition, place, what, force=None, deadline_s=20.0):
         def shown():
             if condition():
                 return True
@@ -77,7 +77,7 @@ class Learning:
                 self.probe.say('drill/measured_cf', wrench_stamped(stamp, 'drill_tip', felt, np.zeros(3)))
             return False
 
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(shown, self.node, what=what, deadline_s=deadline_s)
 
     def look(self, x, place):
         """Say clouds of the organ until one was used."""
@@ -121,7 +121,7 @@ def test_it_is_learned_said_written_and_started_from(start, probe, case):
     learning.look(learning.model.rest, learning.front)
     end, force = learning.pull(np.array([0.0, -0.013, 0.0]))
     job_ns = learning.session.seen_ns
-    learning.until(lambda: learning.said, end, 'the estimate', force)
+    learning.until(lambda: learning.said, end, 'the estimate', force, deadline_s=90.0)  # a process starts, niced
     rows = {status.name: {pair.key: pair.value for pair in status.values} for status in learning.said[-1].status}
     assert rows['estimate']['absolute'] == 'true' and int(rows['estimate']['seen_stamp_ns']) == job_ns
     assert stamp_to_ns(learning.said[-1].header.stamp) >= job_ns + 500_000_000  # it counts by the stamps
