@@ -98,7 +98,7 @@ def test_check_knows_tables_and_offsets(recorded, tmp_path, capsys):
     other = tmp_path / 'other.csv'
     other.write_text('a,b\n1,2\n')
     assert main(['check', str(other)]) == 1
-    assert 'nor a table of poses' in capsys.readouterr().err
+    assert 'as a table: ' in capsys.readouterr().err
 
 
 def test_errors_are_one_line(recorded, tmp_path, capsys):

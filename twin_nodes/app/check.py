@@ -23,7 +23,7 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 
 MESHES = ('.ply', '.stl', '.obj', '.off', '.vtk', '.vtp')
-RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv')
+RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv')
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm')
 POSE_TABLES = ('.zip', '.tum')
@@ -132,12 +132,9 @@ def _recording(file: Path) -> str:
     except InputError as refusal:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
-        if file.suffix.lower() != '.csv':
-            raise
-        try:
-            return _pose_table(file)
-        except InputError as other:
-            raise InputError(f'{refusal}; nor a table of poses: {other}') from None
+        raise
+    if recording.kind == 'pose_table':
+        return _pose_table(file)
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
     verdict = 'good' if recording.devices else 'with a warning'
     devices = f'devices {", ".join(recording.devices)}' if recording.devices else 'no device was tracked in it'

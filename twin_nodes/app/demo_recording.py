@@ -18,10 +18,11 @@ from twin_nodes.app.igtl import rising_frames
 from twin_nodes.app.launch.environment import child_environment
 from twin_nodes.app.observer import Observations, positions
 from twin_nodes.app.scenes import files_of
-from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, angle_between, transform_points
 from twin_nodes.core.simulate.shapes import superellipsoid, tube
 from twin_nodes.core.tracking.filter import PoseFilterConfig
+from twin_nodes.io.openigtlink.outgoing import wire_names
 from twin_nodes.io.recordings import Recording, open_recording
 from twin_nodes.io.recordings.plus_config import PlusConfig, read_plus_config
 from twin_nodes.io.recordings.plus_neighbours import find_plus_config, find_truth
@@ -76,6 +77,8 @@ def open_scene(recording_path: Path, plus_config: Path | None, truth: Path | Non
         InputError: for a file that is no recording.
     """
     recording = open_recording(recording_path)
+    if not recording.devices:
+        raise InputError(f'{recording_path}: no device was tracked in its {len(recording.frames)} frames')
     path = plus_config or find_plus_config(recording_path)
     plus = read_plus_config(path) if path is not None else None
     if truth is not None:
@@ -99,7 +102,7 @@ def scene_configs(scene: RecordingScene, folder: Path, rate: float) -> dict[str,
     tracker = {
         'source': 'openigtlink',
         'tracking.tools': [scene.tools[device] for device in devices],
-        'tracking.device_names': devices,
+        'tracking.device_names': list(wire_names(devices).values()),
         'tracking.clock.latency': 0.0,
         'openigtlink.stream': 'push',  # version 2 transforms say why a tool is lost; TDATA only leaves it out
     }

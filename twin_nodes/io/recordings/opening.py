@@ -5,10 +5,14 @@ from pathlib import Path
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.recordings.matrix_folder import read_matrix_folder
 from twin_nodes.io.recordings.ndi_csv import read_ndi_csv
+from twin_nodes.io.recordings.ndi_track import is_ndi_track, read_ndi_track
 from twin_nodes.io.recordings.plus_sequence import read_plus_sequence
-from twin_nodes.io.recordings.recording import Recording
+from twin_nodes.io.recordings.pose_csv import read_pose_csv
+from twin_nodes.io.recordings.recording import RecordedFrame, Recording, describe_stamps, tracked
 
-KINDS = 'a PLUS sequence (.igs.mha, .mha, .nrrd), an NDI CSV, or a folder of 4×4 text files'
+KINDS = 'a PLUS sequence (.igs.mha, .mha, .nrrd), an NDI CSV, a table of poses, or a folder of 4×4 text files'
+TABLE_TOOL = 'tool'
+TABLES = ('.csv', '.tsv', '.tum', '.txt', '.dat')
 
 
 def open_recording(path: Path | str) -> Recording:
@@ -29,6 +33,25 @@ def open_recording(path: Path | str) -> Recording:
             return read_plus_sequence(path)
         if b'\0' not in start and b'hour' in start.lower():
             return read_ndi_csv(path)
+        if b'\0' not in start and is_ndi_track(start):
+            return read_ndi_track(path)
+        if b'\0' not in start and path.suffix.lower() in TABLES:
+            return _of_table(path)
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
     raise InputError(f'{path.name} is no recording that is known; expected {KINDS}')
+
+
+def _of_table(path: Path) -> Recording:
+    """Return a table of poses as a recording of one tool, as it was written."""
+    try:
+        table = read_pose_csv(path)
+    except InputError as error:
+        raise InputError(f'{path.name} is no recording that is known; expected {KINDS}; as a table: {error}') from None
+    stamps = table.stamps_ns.tolist()
+    frames = tuple(
+        RecordedFrame(stamp, None, index, {TABLE_TOOL: tracked(TABLE_TOOL, pose)})
+        for index, (stamp, pose) in enumerate(zip(stamps, table.poses, strict=True))
+    )
+    notes = (*table.notes, *describe_stamps(stamps))
+    return Recording(path, 'pose_table', frames, (TABLE_TOOL,), table.sha256, notes)

@@ -32,7 +32,7 @@ ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 COLUMNS = ('t', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
 _TIMES = re.compile(r'(t|time|timestamp|stamp|sec|seconds|header\.stamp)$')
 _PLACES = re.compile(r'(?:(?:p|t|p_rs_r|pos|position|trans|translation)[._ ]?)?([xyz])$')
-_TURNS = re.compile(r'(?:q|q_rs|rot|rotation|quat|quaternion|ori|orient|orientation)[._ ]?([wxyz])$')
+_TURNS = re.compile(r'(?:q|q_rs|rot|rotation|quat|quaternion|ori|orient|orientation)[._ ]?([wxyz0o])$')
 _QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
 _UNIT = re.compile(r'[\[(]\s*(\w*)\s*[\])]|_(ns|nsec|s|mm|cm|m)$')
 _TIME_UNITS = ('', 's', 'sec', 'ns', 'nsec')
@@ -179,6 +179,7 @@ def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array,
             continue
         separator = separator if separator and not comment else _separator(line)
         cells = _SPLIT[separator].split(line.rstrip(',; \t'))
+        cells = [cell.replace(',', '.') for cell in cells] if separator == ';' else cells
         if comment or (not rows and not bad and _is_header(cells)):
             named = _header(cells)
             if named is not None:
@@ -249,7 +250,7 @@ def _column(name: str) -> str:
     if _TIMES.match(name):
         return 't'
     place, turn = _PLACES.match(name), _TURNS.match(name)
-    return place[1] if place else f'q{turn[1]}' if turn else ''
+    return place[1] if place else f'q{turn[1].replace("0", "w").replace("o", "w")}' if turn else ''
 
 
 def _row(cells: list[str], order: list[int], nanoseconds: bool) -> tuple[int, list[float]]:
