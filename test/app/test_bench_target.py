@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twin_nodes.app.bench import target, target_peers
+from twin_nodes.app.bench import target, target_peers, target_wrong
 from twin_nodes.app.bench.target_cases import KeptCases
+from twin_nodes.core.anatomy.elastic.laws import NeoHookean
+from twin_nodes.core.anatomy.elastic.model import ElasticModel
+from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig, prepare_compliance
 from twin_nodes.core.anatomy.surface import make_surface
+from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.simulate.deforming_case import CaseRange, DeformingOrgan
 from twin_nodes.core.simulate.organ import organ
 
@@ -61,3 +65,30 @@ def test_figures_of_errors_that_are_as_predicted_reach_what_is_possible() -> Non
     each, limit = values['target_each_error_correlation'], values['target_each_error_correlation_if_exact']
     assert each == pytest.approx(limit, abs=0.05) and each < values['target_error_correlation']
     assert values['target_error_correlation_low'] < values['target_error_correlation'] < 1.0
+
+
+def test_cases_made_by_several_processes_are_those_made_one_by_one(tmp_path: Path) -> None:
+    truth = DeformingOrgan(make_surface('organ', *organ(600)), tets=4000)
+    KeptCases(truth, RANGES, tmp_path / 'many').prepare([3, 4])
+    one = KeptCases(truth, RANGES, tmp_path / 'one').case(4)
+    many = KeptCases(truth, RANGES, tmp_path / 'many').case(4)
+    for field in dataclasses.fields(one):
+        np.testing.assert_array_equal(getattr(many, field.name), getattr(one, field.name))
+
+
+def test_wrong_clouds_are_counted_where_they_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surface = make_surface('organ', *organ(600))
+    case = KeptCases(DeformingOrgan(surface, tets=4000), RANGES, tmp_path).case(3)
+    model = ElasticModel(mesh_surface(surface, tets=2500)[0], NeoHookean(5e3, 0.45))
+    compliance = prepare_compliance(model, ComplianceConfig(patches=30, inner_patches=10, modes=30))
+
+    def taken() -> float:
+        tried, accepted = target_wrong.run([case], compliance)
+        assert tried.value == len(target_wrong.WRONG)
+        return float(accepted.value or 0.0)
+
+    wrong = {name: make for name, make in target_wrong.WRONG.items() if name != 'another organ'}  # it is this one here
+    monkeypatch.setattr(target_wrong, 'WRONG', wrong)
+    assert taken() == 0.0
+    monkeypatch.setattr(target_wrong, 'WRONG', {'right': lambda seen, rng: seen, 'a wall': wrong['a wall']})
+    assert taken() == 1.0

@@ -21,6 +21,7 @@ from twin_nodes.core.simulate.deforming_case import CaseRange, DeformingCase, De
 
 RANGES = CaseRange(coverage=(0.38, 0.38), noise=(0.0005, 0.0005), points=(1500, 1500), outliers=0.0)
 SEED = 90_000
+_CASES, _QUICK_CASES = 24, 4
 _SOURCE = 300
 _NEAR = 0.02
 _FIRST, _FEW = 2, 3
@@ -32,7 +33,9 @@ Peer = Callable[[Array, Array, float, float], Callable[[Array], Array]]
 def run(organ: DeformingOrgan, compliance: Compliance, quick: bool) -> list[Figure]:
     """Register the same cases by each; return figures of errors and times as ratios."""
     kept = KeptCases(organ, RANGES)
-    cases = [kept.case(SEED + k) for k in range(1 if quick else 8)]
+    seeds = range(SEED, SEED + (_QUICK_CASES if quick else _CASES))
+    kept.prepare(seeds)
+    cases = [kept.case(seed) for seed in seeds]
     ours = [_ours(compliance, case) for case in cases]
     error, seconds = float(np.mean([miss for miss, _ in ours])), float(np.median([took for _, took in ours]))
     figures = [

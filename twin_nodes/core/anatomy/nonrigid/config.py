@@ -67,7 +67,7 @@ class NonrigidConfig:
         'largest displacement over the size of the organ above which it is refused', 0.35, minimum=0.0
     )
     refuse_bend: float = setting(
-        'deformation, RMS over the organ, over the one expected, above which it is refused', 3.0, minimum=0.1
+        'deformation, RMS over the organ, over the one expected, above which it is refused', 2.8, minimum=0.1
     )
     refuse_volume: float = setting('change of volume above which it is refused', 0.15, minimum=0.0)
 

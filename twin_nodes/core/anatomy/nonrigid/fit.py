@@ -22,6 +22,7 @@ from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
 from twin_nodes.core.anatomy.nonrigid.seen_part import motion_of_part, outer_area
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, rotation_log, transform_points
 
+_EVERY = 2  # steps the scales of the loads are estimated anew
 _TURNED = -0.5  # cosine between steps
 _GROSS = 2.5  # spreads beyond which the spread itself is not asked
 
@@ -44,7 +45,7 @@ class State:
         precision: Of the amounts at amplitude 1, by the scales of the loads, shape (r, r).
         expected: Scale of the load at each place by what is seen to be free of loads, shape (p,).
         scales: The estimated one, shape (p,); empty when not known.
-        part: How what is seen moves as a whole, shape (6, 6 + r); of no rows where that says nothing.
+        held: Information of pose and amounts by the rigid registration, shape (6 + r, 6 + r).
     """
 
     patient_T_anatomy: Array
@@ -60,7 +61,7 @@ class State:
     precision: Array = field(default_factory=lambda: np.zeros((0, 0)))
     expected: Array = field(default_factory=lambda: np.zeros(0))
     scales: Array = field(default_factory=lambda: np.zeros(0))
-    part: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    held: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 class Fitter:
@@ -160,7 +161,22 @@ class Fitter:
         state.scales = expected * (state.scales / state.expected if len(state.scales) else 1.0)
         state.expected = expected
         state.precision = precision_of(compliance, state.scales)
-        state.part = motion_of_part(compliance, self._area, bare)
+        state.held = self._held(motion_of_part(compliance, self._area, bare))
+
+    def _held(self, part: Array) -> Array:
+        """Return what the rigid registration says of pose and amounts (6 + r, 6 + r).
+
+        Args:
+            part: How what is seen moves as a whole, shape (6, 6 + r); of no rows where that says nothing.
+        """
+        config, compliance = self.config, self.compliance
+        if len(part):
+            shifts, turns = config.slip_sigma**-2, (config.slip_turn_sigma * compliance.radius) ** -2
+            return np.asarray(part.T @ (np.repeat([shifts, turns], 3)[:, None] * part))
+        held = np.zeros((6 + compliance.count, 6 + compliance.count))
+        held[[0, 1, 2], [0, 1, 2]] = config.pose_sigma**-2
+        held[[3, 4, 5], [3, 4, 5]] = (config.turn_sigma * compliance.radius) ** -2
+        return held
 
     def _variance(self, seen: SurfacePoints) -> Array:
         """Return σ² of each point with its part of the error that its neighbours share, as if it were its own."""
@@ -222,17 +238,11 @@ class Fitter:
 
     def _prior(self, state: State, start: Array) -> tuple[Array, Array]:
         """Return the information of the prior (6 + r, 6 + r) and its pull at the state."""
-        config, compliance = self.config, self.compliance
+        compliance = self.compliance
         moved = inverse(start) @ state.patient_T_anatomy
         shift = transform_points(moved, compliance.centre[None])[0] - compliance.centre
         turn = rotation_log(moved[:3, :3]) * compliance.radius
-        prior = np.zeros((6 + compliance.count, 6 + compliance.count))
-        if len(state.part):
-            shifts, turns = config.slip_sigma**-2, (config.slip_turn_sigma * compliance.radius) ** -2
-            prior += state.part.T @ (np.repeat([shifts, turns], 3)[:, None] * state.part)
-        else:
-            prior[[0, 1, 2], [0, 1, 2]] = config.pose_sigma**-2
-            prior[[3, 4, 5], [3, 4, 5]] = (config.turn_sigma * compliance.radius) ** -2
+        prior = state.held.copy()
         prior[6:, 6:] += state.precision / state.amplitude**2
         return prior, -prior @ np.concatenate([shift, turn, state.amounts])
 
@@ -244,11 +254,12 @@ class Fitter:
         amounts = state.amounts + step[6:]
         size = float(amounts @ state.precision @ amounts)
         squared = (config.prior_weight + size) / (config.prior_weight + max(determined, 0.0))
-        state.scales = scales_given(
-            self.compliance, state.expected, state.scales, state.precision, amounts / state.amplitude,
-            inverted / state.amplitude**2, config.load_freedom,
-        )  # fmt: skip
-        state.precision = precision_of(self.compliance, state.scales)
+        if state.steps % _EVERY == 0:
+            state.scales = scales_given(
+                self.compliance, state.expected, state.scales, state.precision, amounts / state.amplitude,
+                inverted / state.amplitude**2, config.load_freedom,
+            )  # fmt: skip
+            state.precision = precision_of(self.compliance, state.scales)
         state.amplitude = float(min(np.sqrt(squared), config.max_amplitude))
 
     def _move(self, state: State, step: Array) -> None:

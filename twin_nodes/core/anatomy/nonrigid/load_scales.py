@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg.lapack import dpotri
 
+from twin_nodes.core.anatomy.nonrigid import row_kernels
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.geometry.se3 import Array
 
@@ -29,8 +30,8 @@ def precision_of(compliance: Compliance, scales: Array) -> Array:
 def inverse_of(lower: Array) -> Array:
     """Return the inverse of a matrix whose Cholesky factor, lower, is given."""
     filled, _ = dpotri(lower, lower=1)
-    half = np.tril(filled, -1)
-    return np.asarray(half + half.T + np.diag(np.diag(filled)))
+    row_kernels.mirror(filled)
+    return np.asarray(filled)
 
 
 def scales_given(

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.blas import strmm
 
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
@@ -75,8 +76,8 @@ class Posterior:
         compliance, moved = self.compliance, self.deformed
         rows = compliance.rows_single
         rows[:, :6] = rigid_rows(compliance.model.rest + moved, compliance).reshape(-1, 6)
-        half = rows @ self.root.astype(np.float32)
-        variance = np.asarray(np.einsum('ij,ij->i', half, half), np.float64).reshape(-1, 3).sum(axis=1)
+        half = strmm(1.0, self.root.T.astype(np.float32), rows.T, lower=1)  # R is a triangle: half a product's work
+        variance = np.asarray(np.einsum('ij,ij->j', half, half), np.float64).reshape(-1, 3).sum(axis=1)
         variance += compliance.rest_variance.sum(axis=1) * self.state.amplitude**2
         variance *= self.scale
         variance += 3.0 * self._model_error(moved)

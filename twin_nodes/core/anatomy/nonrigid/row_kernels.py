@@ -63,3 +63,11 @@ def weigh(residuals: Any, variance: Any, cut: float, weights: Any) -> None:
     for p in range(len(residuals)):
         ratio = residuals[p] / cut
         weights[p] = 1.0 / (variance[p] * (1.0 + ratio * ratio) ** 2)
+
+
+@njit(cache=True)
+def mirror(matrix: Any) -> None:
+    """Fill in the upper half of a matrix (n, n) by its lower one."""
+    for i in range(1, len(matrix)):
+        for j in range(i):
+            matrix[j, i] = matrix[i, j]
