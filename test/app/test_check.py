@@ -179,3 +179,23 @@ def test_a_real_recording(shared_data):
     folder = shared_data / 'plus_tracker' / 'TestImages'
     file = next(folder.glob('EightLandmark*Tracked*.mha'))
     assert 'recording (plus_sequence), good: 1000 frames' in inspect(file)
+
+
+def test_each_table_of_an_archive_is_described(tmp_path):
+    import zipfile
+
+    rows = 't,x,y,z,qx,qy,qz,qw\n' + ''.join(f'{0.1 * n:.1f},{0.01 * n},0,0,0,0,0,1\n' for n in range(20))
+    with zipfile.ZipFile(tmp_path / 'set.zip', 'w') as archive:
+        archive.writestr('a/hand.csv', rows)
+        archive.writestr('a/eye.csv', rows)
+        archive.writestr('a/notes.txt', 'nothing')
+    text = inspect(tmp_path / 'set.zip')
+    assert 'a/hand.csv: table of poses, good: hand.csv, 20 poses' in text
+    assert 'a/notes.txt: no table of poses' in text
+
+
+def test_a_trace_of_a_marker_is_known_and_a_bad_table_of_poses_is_not_one(tmp_path):
+    file = write(tmp_path, 'breath.csv', 'time [s],x [mm],y [mm],z [mm]\n0,1,2,3\n0.1,1,2,5\n')
+    assert 'trace of one marker, good: 2 samples over 0.1 s, moves 0.0 × 0.0 × 2.0 mm' in inspect(file)
+    with pytest.raises(TwinError, match='quaternion of norm'):
+        inspect(write(tmp_path, 'bad.csv', 't,x,y,z,qx,qy,qz,qw\n0,1,2,3,0,0,0,2\n1,1,2,3,0,0,0,2\n'))

@@ -132,7 +132,10 @@ def _recording(file: Path) -> str:
     except InputError as refusal:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
-        raise
+        try:
+            return _marker(file)
+        except InputError:
+            raise refusal from None
     if recording.kind == 'pose_table':
         return _pose_table(file)
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
@@ -142,6 +145,21 @@ def _recording(file: Path) -> str:
         f'recording ({recording.kind}), {verdict}: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
         f'{devices}{notes}'
     )
+
+
+def _marker(file: Path) -> str:
+    import numpy as np
+
+    from twin_nodes.io.recordings.marker_csv import read_marker_csv
+
+    with file.open('rb') as stream:
+        if b'qx' in stream.readline(1 << 16).lower():
+            raise InputError(f'{file}: a table of poses, no trace of a marker')
+    trace = read_marker_csv(file)
+    seconds = float(trace.stamps_ns[-1] - trace.stamps_ns[0]) * 1e-9
+    notes = f'; {"; ".join(trace.notes)}' if trace.notes else ''
+    spans = ' × '.join(f'{1e3 * span:.1f}' for span in np.ptp(trace.positions, axis=0))
+    return f'trace of one marker, good: {len(trace.stamps_ns)} samples over {seconds:.1f} s, moves {spans} mm{notes}'
 
 
 def _video(file: Path) -> str:
@@ -164,9 +182,26 @@ def _bodies(file: Path) -> str:
 
 
 def _pose_table(file: Path) -> str:
+    """Describe a table of poses, or each of those in an archive."""
+    from twin_nodes.io.recordings.pose_csv import member_names
+
+    names = member_names(file)
+    if len(names) < 2:
+        return _one_pose_table(file)
+    return '; '.join(f'{name}: {_of_archive(file, name)}' for name in names)
+
+
+def _of_archive(file: Path, name: str) -> str:
+    try:
+        return _one_pose_table(file, name)
+    except InputError as error:
+        return f'no table of poses ({error})'
+
+
+def _one_pose_table(file: Path, member: str = '') -> str:
     from twin_nodes.io.recordings.pose_csv import read_pose_csv
 
-    table = read_pose_csv(file)
+    table = read_pose_csv(file, member=member)
     stream = table.stream
     notes = f'; {"; ".join(table.notes)}' if table.notes else ''
     return (

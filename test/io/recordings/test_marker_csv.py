@@ -49,3 +49,26 @@ def test_reads_every_recording(shared_data):
         assert (np.diff(trace.stamps_ns) > 0).all()
         assert np.abs(trace.positions).max() > 1e-3
         assert trace.positions[-1].any()
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['Frame,Time [s],X (cm),Y (cm),Z (cm)\n1,0.5,1,2,3\n2,0.6,1.5,2,3\n',
+     't_s\tx_mm\ty_mm\tz_mm\n0,5\t10\t20\t30\n0,6\t15\t20\t30\n',
+     'time;x;y;z\n0,5;10;20;30\n0,6;15;20;30\n',
+     'timestamp_ms,marker_x_m,marker_y_m,marker_z_m\n500,0.01,0.02,0.03\n600,0.015,0.02,0.03\n'],
+)  # fmt: skip
+def test_other_units_partings_and_names(tmp_path, text):
+    path = tmp_path / 'a.csv'
+    path.write_text(text)
+    trace = read_marker_csv(path)
+    assert np.diff(trace.stamps_ns).tolist() == [100_000_000]
+    np.testing.assert_allclose(trace.positions, [[0.01, 0.02, 0.03], [0.015, 0.02, 0.03]])
+
+
+def test_units_that_differ_or_are_not_known_are_refused(tmp_path):
+    path = tmp_path / 'a.csv'
+    for header in ('t,x_mm,y_cm,z_mm', 't,x [inch],y [inch],z [inch]', 't [min],x,y,z'):
+        path.write_text(f'{header}\n1,1,1,1\n2,2,2,2\n')
+        with pytest.raises(InputError, match='expected columns'):
+            read_marker_csv(path)

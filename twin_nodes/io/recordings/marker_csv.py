@@ -1,10 +1,13 @@
 """Tables of one moving marker: frame number, time and x, y, z, as breathing monitors write them.
 
-The header names the columns; a time without a unit in its name counts in milliseconds and positions in millimetres, as
-the ExtMarker set has them. Fields are parted by ';' or ',', and with ';' the decimal sign may be a comma. A closing row
-of zeros is an end mark, not a sample; rows out of order are sorted, repeated stamps are left out, and both are said.
+The header names the columns, with units such as `time [s]`, `t_ms`, `x (cm)`; a time without a unit in its name counts
+in milliseconds and positions in millimetres, as the ExtMarker set has them, unless half of the steps are shorter than
+one: then it counts in seconds, and that is said. Fields are parted by ';', tab or ',', and but for ',' the decimal sign
+may be a comma. A closing row of zeros is an end mark, not a sample; rows out of order are sorted, repeated stamps are
+left out, and both are said.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +18,9 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 MAX_BYTES = 256 << 20
-_MM = 1e-3
-_MS = 1_000_000  # nanoseconds
+_LENGTHS = {'': 1e-3, 'mm': 1e-3, 'cm': 1e-2, 'm': 1.0}
+_TIMES = {'': 1_000_000, 'ms': 1_000_000, 's': 1_000_000_000, 'us': 1000, 'ns': 1}  # nanoseconds
+_UNIT = re.compile(r'\s*[\[(]\s*(\w*)\s*[\])]$|_(ms|s|us|ns|mm|cm|m)$')
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +52,8 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
     lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     if not lines:
         raise InputError(f'{path.name} is empty; expected a header such as "Frame";"Timestamp";"x";"y";"z"')
-    parting = ';' if ';' in lines[0] else ','
-    columns = _columns(lines[0], parting, path.name)
+    parting = next((mark for mark in (';', '\t') if mark in lines[0]), ',')
+    columns, tick, length = _columns(lines[0], parting, path.name)
     rows, notes = _rows(lines[1:], parting, columns, path.name)
     if rows and not any(rows[-1]) and len(rows) > 1:
         rows.pop()
@@ -57,24 +61,34 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
     if len(rows) < 2:
         raise InputError(f'{path.name}: {len(rows)} samples; at least 2 are needed')
     values = np.array(rows)
-    stamps = np.round(values[:, 0] * _MS).astype(np.int64)
+    if tick == '' and 0.0 < float(np.median(np.abs(np.diff(values[:, 0])))) < 1.0:
+        tick = 's'
+        notes.append('times taken as seconds: half of the steps are shorter than one')
+    stamps = np.round(values[:, 0] * _TIMES[tick]).astype(np.int64)
     order = np.argsort(stamps, kind='stable')
     if (np.diff(stamps) < 0).any():
         notes.append(f'{int((np.diff(stamps) < 0).sum())} rows out of the order of time are sorted')
-    stamps, positions = stamps[order], values[order, 1:] * _MM
+    stamps, positions = stamps[order], values[order, 1:] * _LENGTHS[length]
     fresh = np.concatenate([[True], np.diff(stamps) > 0])
     if not fresh.all():
         notes.append(f'{int((~fresh).sum())} rows with a repeated stamp are left out')
     return MarkerTrace(path.name, stamps[fresh], positions[fresh], tuple(notes))
 
 
-def _columns(header: str, parting: str, name: str) -> tuple[int, ...]:
-    titles = [title.strip().strip('"').lower() for title in header.split(parting)]
-    wanted = (('timestamp', 'time', 't', 'ms'), ('x',), ('y',), ('z',))
-    places = [next((titles.index(word) for word in words if word in titles), -1) for words in wanted]
-    if min(places) < 0:
+def _columns(header: str, parting: str, name: str) -> tuple[tuple[int, ...], str, str]:
+    """Return where time, x, y and z stand, the unit of the time and that of the positions; '' where not said."""
+    titles = [title.strip().strip('"').strip().lower() for title in header.removeprefix('\ufeff').split(parting)]
+    said = [_UNIT.search(title) for title in titles]
+    units = [(match[1] or match[2] or '') if match else '' for match in said]
+    bare = [_UNIT.sub('', title) for title in titles]
+    wanted = [('timestamp', 'time', 't', 'ms')]
+    wanted += [(axis, f'p{axis}', f'pos_{axis}', f'position_{axis}', f'marker_{axis}') for axis in 'xyz']
+    places = [next((bare.index(word) for word in words if word in bare), -1) for words in wanted]
+    lengths = {units[place] for place in places[1:]}
+    if min(places) < 0 or len(lengths) > 1 or not lengths <= set(_LENGTHS) or units[places[0]] not in _TIMES:
         raise InputError(f'{name}: the header has {titles}; expected columns Timestamp [ms], x, y, z [mm]')
-    return tuple(places)
+    tick = 'ms' if bare[places[0]] == 'ms' else units[places[0]]
+    return tuple(places), tick, lengths.pop()
 
 
 def _rows(lines: list[str], parting: str, columns: tuple[int, ...], name: str) -> tuple[list[list[float]], list[str]]:

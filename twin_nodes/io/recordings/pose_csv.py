@@ -27,6 +27,7 @@ from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MAX_SECONDS, MM, 
 
 MAX_TABLE_BYTES = 256 << 20
 MAX_MEMBERS = 10_000
+MAX_LISTED = 20
 MAX_BAD_SHARE = 0.5
 ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 COLUMNS = ('t', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
@@ -108,6 +109,25 @@ def read_pose_csv(path: Path | str, *, member: str = '') -> PoseTable:
     where = f'{path.name}/{member}' if member else path.name
     stamps, poses, notes = parse_pose_table(data, where)
     return PoseTable(path, member, stamps, poses, hashlib.sha256(data).hexdigest(), notes)
+
+
+def member_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the tables in a zip archive, at most 20; none for another file.
+
+    Raises:
+        InputError: The archive is damaged or has too many members.
+    """
+    if not zipfile.is_zipfile(path):
+        return ()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise InputError(f'{path.name}: damaged archive ({error})') from None
+    if len(entries) > MAX_MEMBERS:
+        raise InputError(f'{path.name}: {len(entries)} members, limit {MAX_MEMBERS}')
+    tables = [entry.filename for entry in entries if entry.filename.lower().endswith(ENDINGS) and not entry.is_dir()]
+    return tuple(tables[:MAX_LISTED])
 
 
 def _split_archive(path: Path) -> tuple[Path, str]:
