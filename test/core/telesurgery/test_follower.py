@@ -257,3 +257,20 @@ def test_settings_that_contradict_are_refused():
         PlaybackConfig(slow_after=0.09, hold_after=0.05)
     with pytest.raises(ConfigError, match='low'):
         GuardConfig(low=(0.0, 0.0, 1.0), high=(1.0, 1.0, 0.5))
+
+
+def test_a_command_that_the_backlog_brought_first_is_still_valid():
+    """The backlog is not kept in the bridge's buffer: it may be ahead of the stream for as long as that is long."""
+    follower = Follower(FollowerConfig(), (0.0, 0.0, 0.05))
+    tick_ns, late = round(TICK * 1e9), 20
+    commands = [Command(n, START_NS + n * tick_ns, (0.0, 0.0, 0.05), (0.0, 0.0, 0.0, 1.0)) for n in range(1, 400)]
+    for number, command in enumerate(commands[late:], start=late):
+        follower.receive((command,), command.stamp_ns, backlog=True)
+        follower.receive((commands[number - late],), command.stamp_ns)
+        follower.tick(command.stamp_ns)
+        assert follower.valid_ns == command.stamp_ns
+    assert follower.mode == 'hold'
+    assert follower.lag == pytest.approx(late * TICK, abs=0.02)
+    follower.receive((commands[-1],), command.stamp_ns + tick_ns, backlog=True)
+    follower.receive((commands[number - late],), command.stamp_ns + tick_ns)
+    assert follower.valid_ns == command.stamp_ns, 'the same one again says nothing'

@@ -270,7 +270,7 @@ def test_the_wrist_comes_back_slowly_and_the_jaw_last():
             assert quat_angle(before.quat_xyzw, point.quat_xyzw) <= 0.5 * TICK + 1e-7
         if before is not None and point.jaw != before.jaw:
             jaws.append(distance(point.position, hand))
-            assert abs(point.jaw - before.jaw) <= TICK + 1e-9
+            assert abs(point.jaw - before.jaw) <= 3.0 * TICK + 1e-9
         before = point
     assert point.mode is Mode.CONNECTED
     assert point.jaw == pytest.approx(0.0, abs=1e-9)

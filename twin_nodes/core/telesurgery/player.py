@@ -20,7 +20,7 @@ _LOOK_NS = 20_000_000  # the velocity of a prediction is that of the last moment
 _ROUNDS = 4
 _TURN_SHARE = 0.2  # of the way to the commanded orientation per tick, when the way back has begun
 _JOINED_TURN = 0.01  # rad
-_JAW_SPEED = 1.0  # of the jaw at the end of the way back [1/s]
+_JAW_SPEED = 3.0  # of the jaw at the end of the way back [1/s]
 
 
 class Player:

@@ -55,7 +55,13 @@ class Reception:
             offset_ns: Leader's minus follower's clock [ns], None when not known.
             twin: Where the twin of the leader is [m], None for no such check.
         """
-        taken = 0
+        if not commands:
+            return 0
+        taken, newest = 0, commands[0]
+        # the backlog has no buffer to wait in and may bring a command before its own message, which is no less valid
+        before = not backlog and newest.sequence > self._packet and self._guard.knows(newest.sequence)
+        if before and not stalled:
+            self.clock.add(newest.stamp_ns, now_ns)
         for command in commands:
             if command.sequence <= self.received:
                 break
@@ -66,10 +72,10 @@ class Reception:
             taken += 1
             self._path.add(command)
             self._ask(command)
-            if not (backlog or stalled) and (command is commands[0] or self._is_in_time(command, now_ns)):
+            if not (backlog or stalled) and (command is newest or self._is_in_time(command, now_ns)):
                 self.clock.add(command.stamp_ns, now_ns)
-        if taken and not backlog:
-            self._count(commands[0].sequence)
+        if (taken or before) and not backlog:
+            self._count(newest.sequence)
             if self.valid_ns is None or now_ns - self.valid_ns > self._slow_ns:
                 self.flow_ns = now_ns
             self.valid_ns = now_ns

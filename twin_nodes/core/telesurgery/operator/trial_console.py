@@ -61,7 +61,7 @@ class ConsoleSide:
         self._heard_ns = 0
         self._asked_ns = -_OFTEN_NS
         self._waits_ns: int | None = None
-        self._begun = False
+        self._begun = self._opens = False
         self._alone_ns = 0  # leader's time when he last worked in the twin alone
 
     def twin_at(self, played_ns: int) -> Vector | None:
@@ -78,6 +78,8 @@ class ConsoleSide:
             here_ns: Leader's clock [ns].
         """
         self._feel(hand)
+        if self._opens:
+            hand[JAW], self._opens = 1.0, False
         made = self.leader.command(here_ns, vector(hand, COMMAND), jaw=float(hand[JAW]))
         self._ask(now_ns)
         task_step(self._twin, self._task, *self.leader.predicted(), made.jaw, 1.0)
@@ -128,6 +130,7 @@ class ConsoleSide:
         alone = self._config.assisted and self._went_alone(state)
         if alone:
             self.leader.rebase(state.position)
+            self._opens = bool(self._scene[CARRY] < 0.5)  # he opens his hand where the robot has let go
         often = now_ns - self._asked_ns < _OFTEN_NS
         self._asked_ns = now_ns
         if self._mode == 'twin' and (self._begun or often) and self._same(state) and not alone:
