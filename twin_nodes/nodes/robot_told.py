@@ -115,6 +115,8 @@ class ToldOfArm:
     def _on_setpoint(self, message: JointState) -> None:
         if not message.position:  # an arm that is moved by forces has no set point of its joints
             return
+        if all(self._outputs[topic].others_speak for topic in ('setpoint_cp', 'local/setpoint_cp')):
+            return
         now_ns = None if self._replay else int(self._node.get_clock().now().nanoseconds)
         try:
             sample = read_joints(message, self._reader, now_ns=now_ns)

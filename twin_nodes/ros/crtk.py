@@ -82,6 +82,8 @@ class CrtkPoseInput:
 class CrtkOutput:
     """Publishes on a topic as long as nobody else does: a robot that has one of its own is not talked over.
 
+    `others_speak` says whether somebody else did when it last looked.
+
     Args:
         node: The node that publishes.
         kind: Type of the messages.
@@ -99,6 +101,7 @@ class CrtkOutput:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._alone_since_ns: int | None = None
         self._publisher: Publisher | None = None
+        self.others_speak = False
         if at_once:
             self._publisher = node.create_publisher(kind, topic, qos)
         else:
@@ -127,7 +130,8 @@ class CrtkOutput:
         if self._alone_since_ns is None:
             return
         now_ns = self._steady.now().nanoseconds
-        if other_publishers(self._node, self._topic):
+        self.others_speak = bool(other_publishers(self._node, self._topic))
+        if self.others_speak:
             self._alone_since_ns = now_ns
             if self._publisher is not None:
                 self._node.destroy_publisher(self._publisher)
