@@ -232,6 +232,16 @@ def test_an_answer_less_balanced_than_the_start_is_no_answer():
             assert ('out of balance' in said) is not is_good and bool(said) is not is_good
 
 
+def test_forces_that_move_nothing_are_no_failure_though_there_were_less_before():
+    model, _ = lobe()
+    objective = Objective(model, Loads(), model.rest)
+    x = model.rest + np.random.default_rng(4).normal(0.0, 1e-9, model.rest.shape)  # 1 nm
+    x[model.fixed] = model.rest[model.fixed]
+    energy, gradient = objective(x)
+    found = objective.solution(x, 'not_converged', 1.0, 12, energy, 0.0)
+    assert np.linalg.norm(gradient) > 0.0 and fault(objective, found, model.rest, 1e-3) == ''
+
+
 def test_a_frame_that_is_not_at_rest_yet_is_told_and_one_that_failed_goes_on_when_it_can():
     model, grasp = lobe()
     with LiveSolver(model, LiveConfig(max_iterations=1, min_iterations=1, refactor_lag=2)) as live:
