@@ -291,3 +291,15 @@ def test_it_never_says_to_have_played_what_has_not_come():
         pair.tick()
         state = pair.follower.state(pair.now_ns)
         assert state.played_ns <= pair.now_ns - pair.delay_ns + 1
+
+
+def test_what_the_backlog_brought_is_confirmed_by_its_own_publisher_alone():
+    follower = Follower(FollowerConfig(), (0.0, 0.0, 0.05))
+    commands = tuple(Command(n, S + n * 5_000_000, (0.0, 0.0, 0.05)) for n in (3, 2, 1))
+    follower.receive(commands[2:], S, publisher='leader')
+    follower.receive(commands[:2], S + 1, publisher='leader', backlog=True)
+    assert follower.valid_ns == S
+    follower.receive(commands[:1], S + 2, publisher='other')
+    assert follower.valid_ns == S
+    follower.receive(commands[:1], S + 3, publisher='leader')
+    assert follower.valid_ns == S + 3

@@ -41,6 +41,10 @@ class CommandGuard:
         """Whether the command of this number has passed."""
         return sequence in self._known
 
+    def is_bound_to(self, publisher: object) -> bool:
+        """Whether this is the publisher whose commands pass."""
+        return self._publisher is None or publisher == self._publisher
+
     def release(self) -> None:
         """Forget the publisher and all that came: a new session begins."""
         self._publisher, self._newest, self._repeats = None, None, 0
@@ -75,7 +79,7 @@ class CommandGuard:
         self, command: Command, now_ns: int, publisher: object, offset_ns: int | None, twin: Vector | None
     ) -> str:
         config = self._config
-        if self._publisher is not None and publisher != self._publisher:
+        if not self.is_bound_to(publisher):
             return 'COMMAND_PUBLISHER'
         if not all(map(math.isfinite, (*command.position, *command.quat_xyzw, command.jaw))):
             return 'COMMAND_NOT_FINITE'

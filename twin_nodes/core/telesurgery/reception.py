@@ -60,6 +60,7 @@ class Reception:
         taken, newest = 0, commands[0]
         # the backlog has no buffer to wait in and may bring a command before its own message, which is no less valid
         before = not backlog and newest.sequence > self._packet and self._guard.knows(newest.sequence)
+        before = before and self._guard.is_bound_to(publisher)
         if before and not stalled:
             self.clock.add(newest.stamp_ns, now_ns)
         for command in commands:
