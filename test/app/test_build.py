@@ -245,3 +245,16 @@ def test_the_brain_is_built_from_its_tissue_maps(shared_data, tmp_path):
     size = surface.bounds[1] - surface.bounds[0]
     np.testing.assert_allclose(size, (0.14, 0.18, 0.14), atol=0.02)  # left-right, front-back, up: axes are LPS
     assert case.tets.quality.parts == 1
+
+
+def test_a_mesh_of_bricks_gives_its_outside_and_its_elements(tmp_path, capsys):
+    import meshio
+
+    nodes = np.array([[x, y, z] for z in (0.0, 20.0) for y in (0.0, 20.0) for x in (0.0, 10.0, 30.0)])
+    bricks = np.array([[0, 1, 4, 3, 6, 7, 10, 9], [1, 2, 5, 4, 7, 8, 11, 10]])
+    meshio.Mesh(nodes, [('hexahedron', bricks)]).write(tmp_path / 'bricks.mesh')
+    options = {'structure.unit': 'mm', 'structure.name': 'block', 'grid.spacing': 0.0}
+    assert build(tmp_path / 'bricks.mesh', output=tmp_path / 'out', options=options) == 0
+    case = read_case(tmp_path / 'out')
+    assert len(case.tets.tets) == 12 and case.tets.volume == pytest.approx(12e-6)
+    assert case.surface('block').volume == pytest.approx(12e-6)

@@ -26,6 +26,7 @@ from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.meshes import write_surface
 from twin_nodes.io.recipe import Recipe, parse_recipe, read_recipe
 from twin_nodes.io.results import software_version, write_bytes_whole
+from twin_nodes.io.tet_meshes import READERS as TETS
 from twin_nodes.io.tet_meshes import write_tets
 
 RECIPES = ('case.yaml', 'recipe.yaml', 'case.yml', 'recipe.yml')
@@ -128,6 +129,12 @@ def recipe_for(source: Path, options: dict[str, Any]) -> Recipe:
     absolute = str(source.resolve())
     if source.suffix.lower() in MESHES:
         document: dict[str, Any] = {'structures': [{'name': name, 'file': absolute, **structure}]}
+    elif source.suffix.lower() in TETS:  # its outside is the surface, its elements are the tetrahedra
+        same = {key: value for key, value in structure.items() if key in ('unit', 'space')}
+        document = {
+            'structures': [{'name': name, 'file': absolute, **structure}],
+            'tets': {'file': absolute, **same},
+        }
     elif 'above' in structure or 'below' in structure:
         document = {'image': absolute, 'structures': [{'name': name, **structure}]}
     else:

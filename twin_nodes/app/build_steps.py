@@ -18,8 +18,10 @@ from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
 from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.meshes import READERS as SURFACES
 from twin_nodes.io.meshes import read_surface
 from twin_nodes.io.recipe import Recipe
+from twin_nodes.io.tet_meshes import READERS as TETS
 from twin_nodes.io.tet_meshes import read_tets
 
 _AUTO = 0.25  # of the smallest side of a voxel: the tolerance of decimation where none is given
@@ -106,7 +108,10 @@ def build_structures(recipe: Recipe, inputs: Inputs) -> tuple[list[Built], Label
 
 
 def _from_file(recipe: Recipe, config: StructureConfig) -> Surface:
-    surface = read_surface(recipe.folder / config.file, unit=config.unit, space=config.space, name=config.name)  # type: ignore[arg-type]
+    path = recipe.folder / config.file
+    if path.suffix.lower() in TETS and path.suffix.lower() not in SURFACES:
+        return read_tets(path, unit=config.unit, space=config.space).surface(config.name)
+    surface = read_surface(path, unit=config.unit, space=config.space, name=config.name)  # type: ignore[arg-type]
     if not surface.is_watertight:
         raise InputError(
             f'structure {config.name!r}: its surface is not closed ({surface.report.open_edges} open and '
