@@ -44,7 +44,7 @@ class NonrigidConfig:
         'modes that what is expected beforehand of the amplitude counts for', 4.0, minimum=0.1
     )
     max_amplitude: float = setting(
-        'amplitude over the expected one, at most; a cloud that asks for it is refused', 4.0, minimum=0.1
+        'amplitude over the expected one, at most; a cloud that asks for it is refused', 3.0, minimum=0.1
     )
     refuse_step: float = setting('length of the last step above which there is no answer', 0.001, unit='m', minimum=0.0)
     model_error: float = setting(
@@ -67,7 +67,7 @@ class NonrigidConfig:
         'largest displacement over the size of the organ above which it is refused', 0.35, minimum=0.0
     )
     refuse_bend: float = setting(
-        'deformation, RMS over the organ, over the one expected, above which it is refused', 2.8, minimum=0.1
+        'deformation, RMS over the organ, over the one expected, above which it is refused', 2.0, minimum=0.1
     )
     refuse_volume: float = setting('change of volume above which it is refused', 0.15, minimum=0.0)
 
