@@ -44,7 +44,7 @@ class NonrigidConfig:
         'modes that what is expected beforehand of the amplitude counts for', 4.0, minimum=0.1
     )
     max_amplitude: float = setting(
-        'amplitude over the expected one, at most; a cloud that asks for it is refused', 3.0, minimum=0.1
+        'amplitude over the expected one, at most; a cloud that asks for it is refused', 4.0, minimum=0.1
     )
     refuse_step: float = setting('length of the last step above which there is no answer', 0.001, unit='m', minimum=0.0)
     model_error: float = setting(
