@@ -378,7 +378,7 @@ CODES: dict[str, CodeEntry] = {
     ),
     'STIFFNESS_DOUBTFUL': CodeEntry(
         'the model does not explain what was seen',
-        'No stiffness leads to what was seen within its errors: another support, law or grasp. What was assumed is held.',
+        'No stiffness leads to what was seen within its errors: another support, law or grasp. It stays as assumed.',
         'Check `fixed` and `support`, the registration and the calibration of the tool.',
     ),
     'LEARNING_SKIPPED': CodeEntry(
