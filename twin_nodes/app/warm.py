@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twin_nodes.app.kernel_cache import drop_outdated
+
 if TYPE_CHECKING:
     from twin_nodes.core.anatomy.distance_grid import DistanceGrid
     from twin_nodes.core.guidance.clearance import ClearanceMonitor
@@ -266,6 +268,7 @@ def warm_once() -> None:
 
 if __name__ == '__main__':
     started = time.monotonic()
+    drop_outdated()
     warm()
 
     print(f'kernels compiled in {time.monotonic() - started:.1f} s')
