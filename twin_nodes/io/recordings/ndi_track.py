@@ -94,7 +94,7 @@ def _cells(line: str, separator: str, *, lower: bool = True) -> list[str]:
 
 def _tools(header: list[str]) -> list[_Tool]:
     """Return the columns of each group; a group ends where the next begins."""
-    starts = [at for at, name in enumerate(header) if (match := _PORT.match(name)) and name != 'tools' and match]
+    starts = [at for at, name in enumerate(header) if name != 'tools' and _PORT.match(name)]
     tools = []
     for start, end in itertools.pairwise([*starts, len(header)]):
         group = header[start:end]
