@@ -38,6 +38,7 @@ MOVES = 0.005  # the robot must move before it can stop [m/s]
 SPREAD_S, FAULT_S, RECOVER_S = 0.15, 0.35, 90.0
 MOVES_WITHIN_S = 1.0
 TRIES = 10
+GIVEN_UP = 3  # faults that the sites did not recover from
 SAID_LATE_S = 0.02  # a mode is said in its tick, whose set point has the stamp of the tick
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
 TELL_EVERY = 10
@@ -97,7 +98,9 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
 
 def _tell(series: Series, count: int) -> None:
     """Say how far it is, on stderr."""
-    done = len(series.outcomes)
+    done, last = len(series.outcomes), series.outcomes[-1]
+    if not last.recovered:
+        print(f'{done}: {last.fault.kind} of {last.fault.process}: not recovered', file=sys.stderr, flush=True)
     if done % TELL_EVERY and done != count:
         return
     holds = 1e3 * np.array([outcome.hold for outcome in series.outcomes])
@@ -107,7 +110,7 @@ def _tell(series: Series, count: int) -> None:
 
 
 def plan(count: int, seed: int = 1) -> list[Fault]:
-    """Return the faults in a random order: each 24th SIGKILL, of the others 2 SIGSTOP to 1 cut, each process in turn.
+    """Return the faults in a random order: each tenth SIGKILL, of the others 2 SIGSTOP to 1 cut, each process in turn.
 
     A killed process takes seconds to start again, a stopped one none.
     """
@@ -116,7 +119,7 @@ def plan(count: int, seed: int = 1) -> list[Fault]:
     faults = []
     turns = dict.fromkeys(('SIGKILL', 'SIGSTOP', 'cut'), 0)
     for number in range(count):
-        kind = 'SIGKILL' if number % 24 == 3 else ('SIGSTOP', 'cut', 'SIGSTOP')[number % 3]
+        kind = 'SIGKILL' if number % 10 == 3 else ('SIGSTOP', 'cut', 'SIGSTOP')[number % 3]
         process = 'emulator' if kind == 'cut' else names[turns[kind] % len(names)]
         turns[kind] += 1
         faults.append(Fault(kind, process))
@@ -139,17 +142,19 @@ def kill_series(
     series = Series()
     rates: dict[str, dict[str, Any]] = {'console': {'rate': rate}, 'compensation': {'rate': rate}}
     settings = {name: {**values, **rates.get(name, {})} for name, values in SETTINGS.items()}
-    begin = time.monotonic()
-    with _interruptible(), TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
-        sites.connect()
-        for fault in plan(count, seed):
-            outcome = _until_moved(sites, fault, rng, series)
-            series.seconds = time.monotonic() - begin
-            series.outcomes.append(outcome)
-            if tell is not None:
-                tell(series, count)
-            if not outcome.recovered:
-                break
+    faults, begin = iter(plan(count, seed)), time.monotonic()
+    with _interruptible():
+        while sum(not outcome.recovered for outcome in series.outcomes) < GIVEN_UP and len(series.outcomes) < count:
+            with TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
+                sites.connect()
+                for fault in faults:
+                    outcome = _until_moved(sites, fault, rng, series)
+                    series.seconds = time.monotonic() - begin
+                    series.outcomes.append(outcome)
+                    if tell is not None:
+                        tell(series, count)
+                    if not outcome.recovered:  # begin anew: the faults to come must not suffer from this one
+                        break
     return series
 
 
