@@ -15,6 +15,7 @@ from std_msgs.msg import Float64, String
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, inverse
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.command import Command, Vector
 from twin_nodes.core.telesurgery.follower import Follower, SetPoint
@@ -23,7 +24,7 @@ from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
 from twin_nodes.nodes.compensation_task import TaskFeed
 from twin_nodes.ros.compensation_messages import commands_from, pose_message, state_message
-from twin_nodes.ros.conversions import pose_from, quat_of
+from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, MEASUREMENT, MEASUREMENT_SUBSCRIPTION, command
 

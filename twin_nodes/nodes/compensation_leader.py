@@ -15,6 +15,7 @@ from tf2_ros import TransformBroadcaster
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_from_quat
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.command import ACTIONS, Quaternion, Vector
 from twin_nodes.core.telesurgery.leader import MOVED_ALONE, Leader
@@ -29,7 +30,7 @@ from twin_nodes.ros.compensation_messages import (
     pose_message,
     state_from,
 )
-from twin_nodes.ros.conversions import ns_to_stamp, pose_from, quat_of, transform_stamped
+from twin_nodes.ros.conversions import ns_to_stamp, pose_from, transform_stamped
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, MEASUREMENT, MEASUREMENT_SUBSCRIPTION, command
 

@@ -292,7 +292,9 @@ class GuidanceNode(Node):
 
     def _publish_advice(self, advice: Advice) -> None:
         for clearance in advice.clearances:
-            self._distances[clearance.structure].publish(Float64(data=clearance.distance))
+            distance = self._distances[clearance.structure]
+            if distance.get_subscription_count():
+                distance.publish(Float64(data=clearance.distance))
         frame = self.config.anatomy_frame
         self._clearance.publish(clearance_cloud(advice, frame, self._guarded.indices))
         self._tip.publish(pose_with_covariance(advice.stamp_ns, frame, advice.tip.start_T_end, advice.tip.covariance))

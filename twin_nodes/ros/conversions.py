@@ -18,6 +18,7 @@ from geometry_msgs.msg import (
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import QUATERNION_RENORMALISE, Array, check_quaternion
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.stamps import NANOSECONDS
 
 MAX_AHEAD_NS = 50_000_000  # clocks of several machines kept together by NTP; one stamp far ahead would block a pairing
@@ -56,22 +57,6 @@ def ns_to_stamp(stamp_ns: int) -> Time:
     if not 0 <= seconds < 2**31:
         raise InputError(f'stamp {stamp_ns} ns is outside what a ROS stamp can hold (1970 to 2038)')
     return Time(sec=seconds, nanosec=nanoseconds)
-
-
-def quat_of(a_T_b: Array) -> tuple[float, float, float, float]:
-    """Return the unit quaternion xyzw with w ≥ 0 of one pose or rotation; scalar twin of `se3.quat_from_rotation`."""
-    (m00, m01, m02), (m10, m11, m12), (m20, m21, m22) = a_T_b[:3, :3].tolist()
-    trace = m00 + m11 + m22
-    if trace >= max(m00, m11, m22):
-        x, y, z, w = m21 - m12, m02 - m20, m10 - m01, 1.0 + trace
-    elif m00 >= m11 and m00 >= m22:
-        x, y, z, w = 1.0 + 2.0 * m00 - trace, m10 + m01, m20 + m02, m21 - m12
-    elif m11 >= m22:
-        x, y, z, w = m10 + m01, 1.0 + 2.0 * m11 - trace, m21 + m12, m02 - m20
-    else:
-        x, y, z, w = m20 + m02, m21 + m12, 1.0 + 2.0 * m22 - trace, m10 - m01
-    scale = math.copysign(1.0 / math.sqrt(x * x + y * y + z * z + w * w), w)
-    return x * scale, y * scale, z * scale, w * scale
 
 
 def matrix_of(position: Any, orientation: Any, *, name: str = 'pose') -> Array:

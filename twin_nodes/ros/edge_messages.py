@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from geometry_msgs.msg import TransformStamped
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.conversions import quat_of
 
 
 class EdgeMessages:

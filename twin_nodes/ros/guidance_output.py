@@ -16,6 +16,7 @@ from twin_nodes.ros.health import ERROR, OK, STALE, WARN
 
 ZONE_LEVELS = {Zone.CLEAR: OK, Zone.NEAR: WARN, Zone.INSIDE: ERROR, Zone.WITHDRAWN: STALE}
 NO_CONTACT = -1.0
+_FIELDS = CLEARANCE_DTYPE.names or ()
 
 
 def clearance_cloud(advice: Advice, frame: str, indices: Mapping[str, int]) -> PointCloud2:
@@ -26,18 +27,24 @@ def clearance_cloud(advice: Advice, frame: str, indices: Mapping[str, int]) -> P
         frame: Frame of the anatomy.
         indices: Number of each structure.
     """
-    points = np.zeros(len(advice.clearances), dtype=CLEARANCE_DTYPE)
-    for row, clearance in zip(points, advice.clearances, strict=True):
+    rows = []
+    for clearance in advice.clearances:
         name = clearance.structure
         contact = advice.outlooks[name].time_to_contact
-        row['x'], row['y'], row['z'] = clearance.closest_point
-        row['distance'], row['sigma'] = clearance.distance, clearance.sigma
-        row['probability'] = clearance.breach_probability
-        row['time_to_contact'] = NO_CONTACT if contact is None else contact
-        row['structure'] = indices[name]
-        row['zone'] = ZONES.index(advice.zones[name])
-        row['part'] = 1 if clearance.part is ToolPart.SHAFT else 0
-        row['ahead'], row['distance_now'] = advice.ahead, advice.distances[name]
+        told = {
+            'distance': clearance.distance,
+            'sigma': clearance.sigma,
+            'probability': clearance.breach_probability,
+            'time_to_contact': NO_CONTACT if contact is None else contact,
+            'structure': indices[name],
+            'zone': ZONES.index(advice.zones[name]),
+            'part': 1 if clearance.part is ToolPart.SHAFT else 0,
+            'ahead': advice.ahead,
+            'distance_now': advice.distances[name],
+        }
+        told['x'], told['y'], told['z'] = clearance.closest_point.tolist()
+        rows.append(tuple(told[field] for field in _FIELDS))
+    points = np.array(rows, dtype=CLEARANCE_DTYPE)
     return cloud_from_array(advice.stamp_ns, frame, points)
 
 

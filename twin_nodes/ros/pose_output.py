@@ -7,8 +7,8 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformS
 from rclpy.node import Node
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.ros.conversions import quat_of
 from twin_nodes.ros.qos import measurement
 
 

@@ -7,8 +7,8 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.robot.model import RobotModel, Shape
-from twin_nodes.ros.conversions import quat_of
 
 KINDS = {'cylinder': Marker.CYLINDER, 'sphere': Marker.SPHERE, 'box': Marker.CUBE}
 STEEL = (0.74, 0.77, 0.82)

@@ -6,9 +6,9 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.core.guidance.routes.planner import Route
 from twin_nodes.core.guidance.routes.session import Plan, describe
-from twin_nodes.ros.conversions import quat_of
 
 _CHOSEN = ColorRGBA(r=0.1, g=0.8, b=0.3, a=1.0)
 _OTHER = ColorRGBA(r=0.6, g=0.6, b=0.7, a=0.6)

@@ -12,8 +12,8 @@ from twin_nodes.app.view import geometry
 from twin_nodes.app.view.surfaces import SurfaceReader, merge_corners
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp, transform_points
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.ros.clouds import corners_of, surface_marker
-from twin_nodes.ros.conversions import quat_of
 from twin_nodes.ros.marker_reading import read_markers
 
 STAMP_NS = 1_700_000_000_123_456_789

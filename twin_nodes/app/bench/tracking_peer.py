@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from twin_nodes.app.bench.tracking_sender import POSITION_NOISE_M, ROTATION_NOISE_RAD, STAMP_STEP_NS, TOOLS
-from twin_nodes.ros.conversions import quat_of
+from twin_nodes.core.geometry.se3_scalars import quat_of
 from twin_nodes.ros.qos import MEASUREMENT
 
 _MM_PER_M = 1000.0

@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3_scalars import SMALL_ANGLE
 
 Array = NDArray[np.float64]
 
 ORTHONORMAL_TOLERANCE = 1e-3
 QUATERNION_RENORMALISE = 1e-2
-_SMALL_ANGLE = 1e-4
 
 
 def make_transform(rotation: ArrayLike, position: ArrayLike) -> Array:
     """Assemble 4×4 transforms from rotations (…, 3, 3) and positions [m] (…, 3)."""
     rotation, position = np.asarray(rotation, float), np.asarray(position, float)
+    if rotation.ndim == 2 and position.ndim == 1:
+        single = np.zeros((4, 4))
+        single[:3, :3], single[:3, 3], single[3, 3] = rotation, position, 1.0
+        return single
     transform = np.zeros((*np.broadcast_shapes(rotation.shape[:-2], position.shape[:-1]), 4, 4))
     transform[..., :3, :3] = rotation
     transform[..., :3, 3] = position
@@ -76,7 +80,7 @@ def _quat_log(quat_xyzw: Array) -> Array:
 
 def _exp_coefficients(angle: Array) -> tuple[Array, Array, Array]:
     """Return sin θ/θ, (1 − cos θ)/θ², (θ − sin θ)/θ³, by series near zero."""
-    small = angle < _SMALL_ANGLE
+    small = angle < SMALL_ANGLE
     safe = np.where(small, 1.0, angle)
     square = angle * angle
     a = np.where(small, 1.0 - square / 6.0, np.sin(safe) / safe)
@@ -102,7 +106,7 @@ def log(a_T_b: ArrayLike) -> Array:
     a_T_b = np.asarray(a_T_b, float)
     rotation_vector = rotation_log(a_T_b[..., :3, :3])
     angle = np.linalg.norm(rotation_vector, axis=-1)[..., None, None]
-    small = angle < _SMALL_ANGLE
+    small = angle < SMALL_ANGLE
     safe = np.where(small, 1.0, angle)
     half = 0.5 * safe
     d = np.where(small, 1.0 / 12.0 + angle**2 / 720.0, (1.0 - half / np.tan(half)) / safe**2)

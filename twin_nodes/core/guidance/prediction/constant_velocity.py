@@ -7,7 +7,8 @@ tangent space at the estimate, so that no chart ever ends.
 
 import numpy as np
 
-from twin_nodes.core.geometry.se3 import Array, rotation_exp, rotation_log
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.se3_scalars import exp_of, log_of
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 
 _START_SPEED = 0.2
@@ -45,11 +46,11 @@ class ConstantVelocity:
             return
         near, slope = self._gains(seconds)
         self.position = self.position + seconds * self.velocity
-        turned = rotation_exp(seconds * self.angular_velocity) @ self.rotation
-        miss, twist = position - self.position, rotation_log(rotation @ turned.T)
+        turned = exp_of(seconds * self.angular_velocity) @ self.rotation
+        miss, twist = position - self.position, log_of(rotation @ turned.T)
         self.position = self.position + near * miss
         self.velocity = self.velocity + slope * miss
-        self.rotation = rotation_exp(near * twist) @ turned
+        self.rotation = exp_of(near * twist) @ turned
         self.angular_velocity = self.angular_velocity + slope * twist
 
     def _gains(self, dt: float) -> tuple[float, float]:

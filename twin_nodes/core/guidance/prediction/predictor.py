@@ -7,6 +7,7 @@ import numpy as np
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, rotation_log
+from twin_nodes.core.geometry.se3_scalars import exp_of, log_of
 from twin_nodes.core.guidance.prediction import motion_kernels
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.constant_velocity import ConstantVelocity
@@ -104,7 +105,7 @@ class PosePredictor:
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             raise InputError(f'stamp {stamp_ns} ns does not follow {self._stamp_ns} ns', code='STAMP_BACKWARD')
         seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
-        turned = rotation_log(pose[:3, :3] @ self._start.T)
+        turned = log_of(pose[:3, :3] @ self._start.T)
         if self._stamp_ns is None or stamp_ns - self._stamp_ns > self._gap_ns:
             self._begin()
             self._start, turned = pose[:3, :3].copy(), np.zeros(3)
@@ -142,7 +143,7 @@ class PosePredictor:
         position, vector = (history.at(self._stamp_ns - round(seconds * NANOSECONDS)) for history in self._histories)
         if position is None or vector is None:
             return None
-        return make_transform(rotation_exp(vector / self._config.lever) @ self._start, position)
+        return make_transform(exp_of(vector / self._config.lever) @ self._start, position)
 
     def positions_before(self, seconds: Array) -> Array | None:
         """Return positions at ascending times before the newest sample [m], (n, 3); None where one was not seen."""
@@ -193,7 +194,7 @@ class PosePredictor:
         covariance[:3, :3] = _spread_at(time, spreads[0])
         covariance[3:, 3:] = _spread_at(time, spreads[1]) / self._config.lever**2
         vector = (self._histories[1].newest + turned) / self._config.lever
-        rotation = rotation_exp(vector) @ self._start
+        rotation = exp_of(vector) @ self._start
         assert self._stamp_ns is not None
         stamp_ns = self._stamp_ns + round(time * NANOSECONDS)
         return PredictedPose(stamp_ns, make_transform(rotation, self._pose[:3, 3] + moved), covariance)
