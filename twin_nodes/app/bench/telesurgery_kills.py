@@ -38,6 +38,7 @@ MOVES = 0.005  # the robot must move before it can stop [m/s]
 SPREAD_S, FAULT_S, RECOVER_S = 0.15, 0.35, 90.0
 MOVES_WITHIN_S = 1.0
 TRIES = 10
+HEARD_NS = 100_000_000
 GIVEN_UP = 3  # faults that the sites did not recover from
 SAID_LATE_S = 0.02  # a mode is said in its tick, whose set point has the stamp of the tick
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
@@ -60,14 +61,16 @@ class Outcome:
         fault: Which.
         hold: From the last valid command to the last motion of the robot [s].
         crept: How far it moved between standing and the next request [m].
+        seen: Whether its return was heard, and so measured.
         step: Largest step of the set point at the reconnection [m].
-        speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
-        recovered: Whether the robot followed again.
+            speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
+            recovered: Whether the robot followed again.
     """
 
     fault: Fault
     hold: float
     crept: float = 0.0
+    seen: bool = False
     step: float = 0.0
     speed: float = 0.0
     recovered: bool = True
@@ -185,9 +188,9 @@ def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | 
     watch = sites.watch
     if not sites.spin_until(lambda: watch.mode == 'connected', RECOVER_S):
         return Outcome(fault, float('nan'), recovered=False)
-    sites.spin_until(lambda: watch.mode != 'connected' or _moves(sites), MOVES_WITHIN_S)
+    sites.spin_until(lambda: watch.mode != 'connected' or (_moves(sites) and _hears(sites)), MOVES_WITHIN_S)
     sites.spin(before)
-    if watch.mode != 'connected' or not _moves(sites):
+    if watch.mode != 'connected' or not (_moves(sites) and _hears(sites)):
         return None
     process = sites.process(fault.process)
     modes = len(watch.modes)
@@ -198,7 +201,8 @@ def _inflict(sites: TelesurgerySites, fault: Fault, before: float) -> Outcome | 
         sites.cut(False)
     elif fault.kind == 'SIGSTOP':
         sites.signal(process, signal.SIGCONT)
-    back = sites.spin_until(lambda: watch.mode == 'connected' and 'catch-up' in _names(watch, modes), RECOVER_S)
+    # of modes that follow each other within milliseconds a late listener hears the last
+    back = sites.spin_until(lambda: watch.mode == 'connected' and len(watch.modes) > modes, RECOVER_S)
     outcome = Outcome(fault, _hold(sites, fault, fault_ns), recovered=back)
     _judge_return(sites, outcome, fault_ns, modes)
     return outcome
@@ -209,8 +213,10 @@ def _moves(sites: TelesurgerySites) -> bool:
     return _speed(*told.since(told.times[-1] - 60_000_000)) >= MOVES
 
 
-def _names(watch: object, since: int) -> list[str]:
-    return [name for _, name in watch.modes[since:]]  # type: ignore[attr-defined]
+def _hears(sites: TelesurgerySites) -> bool:
+    """Whether all that times a hold is heard: of a process that began anew DDS may deliver nothing for a while."""
+    watch, since = sites.watch, time.time_ns() - HEARD_NS
+    return all(track.times and track.times[-1] > since for track in (watch.come, watch.told, watch.robot))
 
 
 def _speed(times: Array, points: Array) -> float:
@@ -242,6 +248,7 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
     number = next((i for i, (_, name) in enumerate(told) if name == 'catch-up'), None)
     if number is None:
         return
+    outcome.seen = True
     asked_ns = told[number][0]
     joined = min(((told[number + 1][0] - asked_ns) * 1e-9 if number + 1 < len(told) else 1.0), 1.0)
     times, points = watch.told.since(fault_ns)
@@ -286,6 +293,7 @@ def figures_of(series: Series, count: int = 1) -> Iterator[Figure]:
         if of_process:
             worst = max(of_process)
             yield judge(f'kill_hold_{process}_worst_ms', worst, 'ms', at_most=100.0, peer=f'{len(of_process)} faults')
+    yield judge('kill_returns_measured', float(sum(outcome.seen for outcome in found)), '')
     crept = [outcome for outcome in found if outcome.crept > 5e-5]
     yield judge('kill_moved_without_request', float(len(crept)), '', at_most=0.0)
     yield judge('kill_reconnect_step_mm', 1e3 * max(o.step for o in found), 'mm', at_most=STEP_LIMIT_MM)
