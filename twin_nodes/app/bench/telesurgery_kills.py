@@ -63,7 +63,7 @@ class Outcome:
         crept: How far it moved between standing and the next request [m].
         seen: Whether its return was heard, and so measured.
         step: Largest step of the set point at the reconnection [m].
-            speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
+        speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
             recovered: Whether the robot followed again.
     """
 
