@@ -87,9 +87,9 @@ def test_memory_that_grows_is_told_from_noise():
 
 def test_every_process_gets_its_share_of_the_faults():
     faults = plan(1000)
-    for kind, least in (('SIGKILL', 5), ('SIGSTOP', 80)):
+    for kind, least in (('SIGKILL', 14), ('SIGSTOP', 80)):
         assert all(sum(fault == Fault(kind, name) for fault in faults) >= least for name in PROCESSES)
-    assert sum(fault.kind == 'cut' for fault in faults) > 300
+    assert sum(fault.kind == 'cut' for fault in faults) >= 300
     assert plan(1000) == faults
     assert plan(1000, seed=2) != faults
 

@@ -5,7 +5,9 @@ queue, a callback with `MessageInfo` is handed one tuple, signals do not end a w
 while it listens to their events bring the process down (ros2/rclpy issue 1644).
 """
 
+import contextlib
 import os
+import signal
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -78,6 +80,18 @@ class EventLoop:
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
+
+    def end_on_interrupt(self) -> None:
+        """Let Ctrl-C end the wait instead of raising in whatever Python runs: the executor would call that fatal.
+
+        A second one raises, where a callback does not come to its end.
+        """
+        with contextlib.suppress(ValueError):  # not the main thread: signals are not ours
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        self._raised = KeyboardInterrupt()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def shutdown(self) -> None:
         """Listen to nothing any more; call this before the node is destroyed."""

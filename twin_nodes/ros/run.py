@@ -48,6 +48,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         prompt = getattr(getattr(node, 'config', None), 'realtime', False)
         on_error = partial(_tell, node)
         loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node)
+        if isinstance(loop, EventLoop):
+            loop.end_on_interrupt()
         if prompt:
             node.get_logger().info(f'scheduled {favour_process()}')  # its threads are all there by now
         gc.freeze()  # what the start has loaded stays: looking through it again costs tens of milliseconds
