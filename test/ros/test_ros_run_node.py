@@ -157,6 +157,14 @@ def test_bad_input_that_escapes_a_callback_does_not_end_the_node(start):
 
 
 @pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('node', ['', PROMPT])
+def test_a_signal_before_the_node_is_made_ends_it_with_0(start, sent, node):
+    process = start(f'import os; os.kill(os.getpid(), {int(sent)}); {node or "pass"}')
+    assert process.end() == 0
+    assert not any('Traceback' in line for line in process.lines), process.lines
+
+
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_0_within_a_second(start, sent):
     process = start()
     process.wait_for('ready')

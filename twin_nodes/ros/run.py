@@ -45,6 +45,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     loop: EventLoop | WaitSet | None = None
     try:
         node = factory()
+        if not rclpy.ok():  # a signal came meanwhile
+            raise ExternalShutdownException
         prompt = getattr(getattr(node, 'config', None), 'realtime', False)
         on_error = partial(_tell, node)
         loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node)
@@ -65,6 +67,9 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:  # what is made after a signal has no context any more: that is no failure
+        if rclpy.ok():
+            raise
     finally:
         if loop is not None:
             loop.shutdown()
