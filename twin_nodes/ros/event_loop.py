@@ -101,8 +101,8 @@ class EventLoop:
 class WaitSet:
     """The executor of a node that need not be prompt, and of every replay."""
 
-    def __init__(self, node: Node) -> None:
-        self._executor = SingleThreadedExecutor()
+    def __init__(self, node: Node, executor: SingleThreadedExecutor | None = None) -> None:
+        self._executor = executor if executor is not None else SingleThreadedExecutor()
         self._executor.add_node(node)
         self.add_node = self._executor.add_node
         self.spin_once = self._executor.spin_once

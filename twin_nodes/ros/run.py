@@ -14,7 +14,7 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set 
 
 import rclpy
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from twin_nodes.core.errors import ConfigError, TwinError
@@ -43,13 +43,12 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         return 1
     node: Node | None = None
     loop: EventLoop | WaitSet | None = None
+    executor = SingleThreadedExecutor()  # before a signal may come: without a context none can be made
     try:
         node = factory()
-        if not rclpy.ok():  # a signal came meanwhile
-            raise ExternalShutdownException
         prompt = getattr(getattr(node, 'config', None), 'realtime', False)
         on_error = partial(_tell, node)
-        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node)
+        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node, executor)
         if isinstance(loop, EventLoop):
             loop.end_on_interrupt()
         if prompt:
@@ -73,6 +72,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     finally:
         if loop is not None:
             loop.shutdown()
+        executor.shutdown()
         if node is not None:
             node.destroy_node()
         # rclpy destroys a node whose constructor failed, which may lack what its destructor stops: the reason was said
