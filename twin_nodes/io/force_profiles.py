@@ -12,7 +12,7 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.force_profile import ForceProfile
-from twin_nodes.io.results import FORMAT, MAX_FILE_BYTES, software_version, utc_date, write_text_whole
+from twin_nodes.io.results import FORMAT, read_yaml, software_version, utc_date, write_text_whole
 
 KIND = 'force_profile'
 MAX_STROKES_BYTES = 256 << 20
@@ -83,16 +83,7 @@ def read_force_profile(path: Path | str) -> ForceProfile:
     Raises:
         ConfigError: naming the file, the key and what was expected.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no force profile')
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
+    document = read_yaml(path, 'force profile')
     if not isinstance(document, dict) or document.get('kind') != KIND:
         raise ConfigError(f'{path}: not a force profile; make one with `twin calibrate force STROKES.csv -o FILE`')
     for key in document:

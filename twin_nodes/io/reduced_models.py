@@ -1,8 +1,7 @@
 """Reduced models in the folder of a case: `reduced/NAME.npz`, with the hash of the body that each was learned from."""
 
+import io
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from twin_nodes.core.anatomy.elastic.reduced_basis import basis_from
 from twin_nodes.core.anatomy.elastic.reduced_patch import LearnedPatch
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.results import software_version, utc_date
+from twin_nodes.io.results import software_version, utc_date, write_bytes_whole
 
 FOLDER = 'reduced'
 FORMAT = 1
@@ -62,17 +61,10 @@ def write_patch(case: Path, name: str, patch: LearnedPatch) -> Path:
         'kind': _KIND, 'format': FORMAT, 'body': patch.body, 'error': patch.error, 'force_error': patch.force_error,
         'checks': patch.checks, 'in_span': patch.in_span, 'date': utc_date(), 'software_version': software_version(),
     }  # fmt: skip
-    path.parent.mkdir(exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f'.{name}.')
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
-            np.savez(stream, about=text, **patch.basis.arrays())  # type: ignore[arg-type]
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    whole = io.BytesIO()
+    text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+    np.savez(whole, about=text, **patch.basis.arrays())  # type: ignore[arg-type]
+    write_bytes_whole(path, whole.getvalue())
     return path
 
 

@@ -151,6 +151,28 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
+def read_yaml(path: Path | str, what: str) -> Any:
+    """Read a YAML file of at most MAX_FILE_BYTES.
+
+    Args:
+        path: The file.
+        what: What it should be, for the error.
+
+    Raises:
+        ConfigError: naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no {what}')
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
+
+
 def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: bool = False) -> StoredResult:
     """Read a result and check every value of it.
 
@@ -163,17 +185,7 @@ def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: b
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no result file')
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
-    result = _parse(document, str(path))
+    result = _parse(read_yaml(path, 'result file'), str(path))
     if kind and result.kind != kind:
         raise ConfigError(f'{path}: kind={result.kind!r}, expected {kind!r}')
     if parent and result.parent_frame != parent:

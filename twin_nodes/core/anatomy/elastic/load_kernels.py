@@ -28,6 +28,19 @@ def spring_gradient(x: Any, nodes: Any, weights: Any, targets: Any, stiffness: A
 
 
 @njit(cache=True, nogil=True)
+def block_at(indptr: Any, indices: Any, row: int, column: int) -> int:
+    """Return the number of the block of a row and a column in a pattern of sorted rows, -1 where there is none."""
+    low, high = indptr[row], indptr[row + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if indices[middle] < column:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < indptr[row + 1] and indices[low] == column else -1
+
+
+@njit(cache=True, nogil=True)
 def spring_blocks(nodes: Any, weights: Any, stiffness: Any, number: Any, indptr: Any, indices: Any, blocks: Any) -> int:
     """Add the Hessian of springs to blocks; return how many pairs of nodes the pattern does not couple.
 
@@ -50,18 +63,12 @@ def spring_blocks(nodes: Any, weights: Any, stiffness: Any, number: Any, indptr:
                 column = number[nodes[s, b]]
                 if column < 0 or weights[s, b] == 0.0:
                     continue
-                low, high = indptr[row], indptr[row + 1]
-                while low < high:
-                    middle = (low + high) // 2
-                    if indices[middle] < column:
-                        low = middle + 1
-                    else:
-                        high = middle
-                if low == indptr[row + 1] or indices[low] != column:
+                at = block_at(indptr, indices, row, column)
+                if at < 0:
                     astray += 1
                     continue
                 both = weights[s, a] * weights[s, b]
                 for i in range(3):
                     for j in range(3):
-                        blocks[low, i, j] += both * stiffness[s, i, j]
+                        blocks[at, i, j] += both * stiffness[s, i, j]
     return astray

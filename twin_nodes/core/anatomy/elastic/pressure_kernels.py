@@ -4,6 +4,8 @@ from typing import Any
 
 from numba import njit
 
+from twin_nodes.core.anatomy.elastic.load_kernels import block_at
+
 
 @njit(cache=True, nogil=True)
 def add_follower(x: Any, faces: Any, pascal: Any, force: Any) -> None:
@@ -87,19 +89,13 @@ def cross_blocks(pairs: Any, arms: Any, number: Any, indptr: Any, indices: Any, 
             row, column = number[pairs[q, side]], number[pairs[q, 1 - side]]
             if row < 0 or column < 0:
                 continue
-            low, high = indptr[row], indptr[row + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if indices[middle] < column:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low == indptr[row + 1] or indices[low] != column:
+            at = block_at(indptr, indices, row, column)
+            if at < 0:
                 astray += 1
                 continue
             sign = 1.0 if side == 0 else -1.0
             for k in range(3):
                 i, j = (k + 1) % 3, (k + 2) % 3
-                blocks[low, i, j] -= sign * arms[q, k]
-                blocks[low, j, i] += sign * arms[q, k]
+                blocks[at, i, j] -= sign * arms[q, k]
+                blocks[at, j, i] += sign * arms[q, k]
     return astray
