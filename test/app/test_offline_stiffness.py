@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import yaml
+from liver_case import build_liver
 
 from twin_nodes.app import cli
-from twin_nodes.app.build import build
 from twin_nodes.app.offline_stiffness import calibrate_stiffness
 from twin_nodes.core.anatomy.elastic.laws import NeoHookean
 from twin_nodes.core.anatomy.elastic.loads import Loads
@@ -15,32 +15,18 @@ from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
 from twin_nodes.core.anatomy.session_body import make_body
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig, GraspConfig, TissueConfig
 from twin_nodes.core.anatomy.session_grasp import take
-from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform
-from twin_nodes.core.simulate.organ import organ
 from twin_nodes.io.case import read_case
-from twin_nodes.io.meshes import write_surface
 
 FACTOR = 1.8
-RECIPE = """
-structures:
-  - {name: liver, file: liver.ply}
-tets: {count: 700, structures: [liver]}
-materials:
-  - {structure: liver, young: 3000.0, poisson: 0.45}
-boundary:
-  - {name: back, kind: plane, point: [0.0, 0.06, 0.0], normal: [0.0, -1.0, 0.0]}
-"""
 
 
 @pytest.fixture(scope='module')
 def seen(tmp_path_factory):
     """A folder with a case, and what is seen of a liver 1.8 times as stiff that is pulled by 15 mm."""
     folder = tmp_path_factory.mktemp('stiffness')
-    write_surface(folder / 'liver.ply', make_surface('liver', *organ(1200)))
-    (folder / 'case.yaml').write_text(RECIPE)
-    assert build(folder / 'case.yaml', output=folder / 'case', options={}) == 0
+    build_liver(folder, 1200)
     case, rng = read_case(folder / 'case'), np.random.default_rng(5)
     tissue = TissueConfig(fixed=('back',))
     few = ComplianceConfig(patches=8, inner_patches=0, modes=6)

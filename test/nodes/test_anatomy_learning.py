@@ -4,34 +4,22 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from liver_case import build_liver
 from patient_streams import Streams, tip_at
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 
-from twin_nodes.app.build import build
 from twin_nodes.core.anatomy.elastic.laws import NeoHookean
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.reduced_patch import patch_forces
-from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.simulate.organ import organ
 from twin_nodes.io.case import read_case
-from twin_nodes.io.meshes import write_surface
 from twin_nodes.nodes.anatomy_node import AnatomyNode
 from twin_nodes.ros.clouds import cloud_from_array
 from twin_nodes.ros.conversions import stamp_to_ns, wrench_stamped
 from twin_nodes.ros.qos import LATCHED
 
 FACTOR, NOISE = 1.7, 0.0006
-RECIPE = """
-structures:
-  - {name: liver, file: liver.ply}
-tets: {count: 700, structures: [liver]}
-materials:
-  - {structure: liver, young: 3000.0, poisson: 0.45}
-boundary:
-  - {name: back, kind: plane, point: [0.0, 0.06, 0.0], normal: [0.0, -1.0, 0.0]}
-"""
 QUICK = {
     'deforming__enabled': True,
     'deforming__tools': ['drill'],
@@ -45,10 +33,7 @@ QUICK = {
 
 @pytest.fixture
 def case(tmp_path):
-    write_surface(tmp_path / 'liver.ply', make_surface('liver', *organ(1000)))
-    (tmp_path / 'case.yaml').write_text(RECIPE)
-    assert build(tmp_path / 'case.yaml', output=tmp_path / 'case', options={}) == 0
-    return tmp_path / 'case'
+    return build_liver(tmp_path, 1000)
 
 
 class Learning:

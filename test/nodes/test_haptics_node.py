@@ -3,22 +3,19 @@
 import numpy as np
 import pytest
 from geometry_msgs.msg import WrenchStamped
+from liver_case import build_liver
 from patient_streams import Streams, tip_at
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Bool
 
-from twin_nodes.app.build import build
 from twin_nodes.app.reduce import reduce_case
 from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.elastic.reduced_patch import PatchConfig, patch_forces
 from twin_nodes.core.anatomy.session_body import make_model
 from twin_nodes.core.anatomy.session_config import GraspConfig, TissueConfig
 from twin_nodes.core.anatomy.session_grasp import take
-from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.simulate.organ import organ
 from twin_nodes.io.case import read_case
-from twin_nodes.io.meshes import write_surface
 from twin_nodes.nodes.haptics_node import HapticsNode
 from twin_nodes.ros.anatomy_clouds import nodes_clouds
 from twin_nodes.ros.clouds import array_from_cloud
@@ -27,24 +24,13 @@ from twin_nodes.ros.qos import LATCHED
 
 MS = 1_000_000
 TISSUE = TissueConfig(fixed=('back',))
-RECIPE = """
-structures:
-  - {name: liver, file: liver.ply}
-tets: {count: 700, structures: [liver]}
-materials:
-  - {structure: liver, young: 3000.0, poisson: 0.45}
-boundary:
-  - {name: back, kind: plane, point: [0.0, 0.06, 0.0], normal: [0.0, -1.0, 0.0]}
-"""
 
 
 @pytest.fixture(scope='module')
 def learned(tmp_path_factory):
     """A case with a patch that was drawn by up to 8 mm; the case, its body, and where the patch is."""
     folder = tmp_path_factory.mktemp('haptics')
-    write_surface(folder / 'liver.ply', make_surface('liver', *organ(1000)))
-    (folder / 'case.yaml').write_text(RECIPE)
-    assert build(folder / 'case.yaml', output=folder / 'case', options={}) == 0
+    build_liver(folder, 1000)
     case = read_case(folder / 'case')
     model, held, _ = make_model(case.tets, case.materials, case.regions, TISSUE)
     outer = case.tets.outer_nodes
