@@ -1,5 +1,8 @@
 """`twin check` names file, line and key, and says what a good file is."""
 
+import subprocess
+import sys
+
 import pytest
 
 from twin_nodes.app import check as module
@@ -199,3 +202,18 @@ def test_a_trace_of_a_marker_is_known_and_a_bad_table_of_poses_is_not_one(tmp_pa
     assert 'trace of one marker, good: 2 samples over 0.1 s, moves 0.0 × 0.0 × 2.0 mm' in inspect(file)
     with pytest.raises(TwinError, match='quaternion of norm'):
         inspect(write(tmp_path, 'bad.csv', 't,x,y,z,qx,qy,qz,qw\n0,1,2,3,0,0,0,2\n1,1,2,3,0,0,0,2\n'))
+
+
+def test_a_robot_is_checked_without_what_moves_it(tmp_path):
+    """numba alone takes longer than the second that is promised, on a busy machine."""
+    robot = write(tmp_path, 'arm.xacro', '<robot name="arm"><link name="a"/><link name="b"/><joint name="$(arg j)" '
+                  'type="continuous"><parent link="a"/><child link="b"/></joint></robot>')  # fmt: skip
+    code = (
+        'import sys; from pathlib import Path; from twin_nodes.app.check import check; '
+        f'check(Path({str(robot)!r}), ["j:=elbow"]); print({{"numba", "scipy"}} & sys.modules.keys())'
+    )
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "from 'a' to 'b' by elbow" in said
+    assert said.endswith('set()\n')
+    with pytest.raises(TwinError, match='only a xacro file takes arguments'):
+        check(write(tmp_path, 'p.xml', '<PlusConfiguration version="2.1"/>'), ['j:=elbow'])

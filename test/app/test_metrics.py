@@ -8,6 +8,7 @@ from rclpy.serialization import serialize_message
 
 from twin_nodes.app.bench.replay_room import write_room_bag
 from twin_nodes.app.metrics import measure_bag, print_metrics
+from twin_nodes.app.metrics_joints import models_of
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import published_model
@@ -74,3 +75,10 @@ def test_measures_the_tip_of_an_arm_from_its_joints(arm_bag):
     assert 'missing' in measure_bag(arm_bag, models=('mtmr',)).left_out[name]
     with pytest.raises(InputError, match="no joints of 'PSM2'; did you mean 'PSM1'"):
         measure_bag(arm_bag, models=('PSM2=psm_classic',))
+
+
+def test_parts_arms_from_models_with_arguments():
+    assert models_of(('PSM1=psm.xacro tool:=420006', 'ecm.xacro side:=left')) == {
+        'PSM1': 'psm.xacro tool:=420006',
+        '': 'ecm.xacro side:=left',
+    }

@@ -240,3 +240,28 @@ def test_says_which_package_of_a_xacro_is_missing(tmp_path):
     (tmp_path / 'arm.xacro').write_text(FINDS.format('no_such_parts'))
     with pytest.raises(InputError, match='package no_such_parts is not found: put its folder beside'):
         read_robot(tmp_path / 'arm.xacro')
+
+
+NEEDS = """<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro">
+  <xacro:arg name="side" default="left"/>
+  <link name="a"/><link name="b"/>
+  <joint name="j_$(arg side)" type="continuous"><parent link="a"/><child link="b"/>
+    <origin xyz="0 0 $(arg length)"/></joint></robot>"""
+
+
+def test_gives_arguments_to_a_xacro_file(tmp_path):
+    file = tmp_path / 'arm.xacro'
+    file.write_text(NEEDS)
+    with pytest.raises(InputError, match=r'no default; add name:=value behind the name of the file, or --arg'):
+        open_robot(str(file))
+    (joint,) = open_robot(f'{file} length:=0.25 side:="right one"').joints
+    assert joint.name == 'j_right one'
+    assert joint.parent_T_joint[2, 3] == 0.25
+    for words, why in (('lenght:=1', "no argument 'lenght'.*length"), ('length:=1 length:=2', 'given twice'),
+                       ('length:="1', 'quot')):  # fmt: skip
+        with pytest.raises(ConfigError, match=why):
+            open_robot(f'{file} {words}')
+    plain = tmp_path / 'arm.urdf'
+    plain.write_text('<robot name="arm"/>')
+    with pytest.raises(ConfigError, match='only a xacro file takes arguments'):
+        open_robot(f'{plain} length:=1')

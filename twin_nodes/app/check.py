@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,18 @@ RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv')
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm')
 POSE_TABLES = ('.zip', '.tum')
+ROBOTS = ('.urdf', '.xacro')
 MAX_YAML_BYTES = 16_000_000
 OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 RESULT_KEYS = {'format', 'kind', 'parent_frame', 'child_frame'}
 
 
-def check(file: Path) -> int:
+def check(file: Path, arguments: Sequence[str] = ()) -> int:
     """Print one line with the verdict on a file.
+
+    Args:
+        file: Any file or folder.
+        arguments: Of a xacro file, `name:=value` each.
 
     Raises:
         TwinError: when it cannot be used: file, line, what, the limit, the mend.
@@ -42,18 +48,18 @@ def check(file: Path) -> int:
     if not file.exists():
         near = nearest(file.name, [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else [])
         raise InputError(f'{file} does not exist{near}')
-    print(f'{file}: {inspect(file)}')
+    from twin_nodes.io.xacro_files import arguments_of
+
+    print(f'{file}: {inspect(file, arguments_of(list(arguments)))}')
     return 0
 
 
-def inspect(file: Path) -> str:
-    """Say what a file is.
+def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
+    """Say what a file is; arguments are for a xacro file.
 
     Raises:
         TwinError: when it cannot be used.
     """
-    from twin_nodes.io.dicom import is_dicom
-
     name = file.name.lower()
     inspectors: list[tuple[tuple[str, ...], Callable[[Path], str]]] = [
         (('.yaml', '.yml'), _yaml),
@@ -65,11 +71,13 @@ def inspect(file: Path) -> str:
         (MESHES, _mesh),
         (VOLUMES, inspect_volume),
         (TETS, inspect_tets),
-        (('.urdf', '.xacro'), _robot),
+        (ROBOTS, partial(_robot, arguments=arguments)),
         (('.xml',), _xml),
         (VIDEOS, _video),
         (IMAGES, _video),
     ]
+    if arguments and not name.endswith(ROBOTS):
+        raise ConfigError(f'{file}: only a xacro file takes arguments, {next(iter(arguments))!r} is for none')
     if file.is_dir() and is_case(file):
         return inspect_case(file)
     if file.is_dir():
@@ -81,6 +89,8 @@ def inspect(file: Path) -> str:
     for endings, look in inspectors:
         if name.endswith(endings):
             return look(file)
+    from twin_nodes.io.dicom_files import is_dicom
+
     if is_dicom(file):
         return inspect_dicom(file)
     known = sorted({ending for endings, _ in inspectors for ending in endings})
@@ -102,15 +112,14 @@ def _launch(file: Path) -> str:
     return f'launch file, good: {len(arguments)} arguments, {len(plan.processes)} processes by default ({labels})'
 
 
-def _robot(file: Path) -> str:
-    from twin_nodes.core.robot.chain import SerialChain
+def _robot(file: Path, arguments: Mapping[str, str] | None = None) -> str:
     from twin_nodes.io.urdf import read_robot
 
-    model = read_robot(file)
-    chain = SerialChain(model)
+    model = read_robot(file, arguments)
+    joints = model.chain(model.root, model.leaf())
     return (
-        f'robot {model.name!r}, good: {len(model.links)} links, {len(model.moving)} moving joints; from {chain.base!r} '
-        f'to {chain.tip!r} by {", ".join(chain.names)}'
+        f'robot {model.name!r}, good: {len(model.links)} links, {len(model.moving)} moving joints; from {model.root!r} '
+        f'to {model.leaf()!r} by {", ".join(joint.name for joint in joints)}'
     )
 
 

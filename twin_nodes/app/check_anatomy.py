@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.case import MANIFEST
 
 TETS = ('.msh', '.mesh', '.vtu', '.inp', '.bdf')
 
 
 def is_case(folder: Path) -> bool:
     """Whether a folder holds a case of `twin build`."""
+    from twin_nodes.io.case import MANIFEST
+
     return (folder / MANIFEST).is_file()
 
 

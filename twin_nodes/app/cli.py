@@ -110,6 +110,7 @@ def build(
     unit: Annotated[str | None, typer.Option(help='Unit of a mesh file: m or mm.')] = None,
     series: Annotated[str | None, typer.Option(help='End of the SeriesInstanceUID.')] = None,
     slices: Annotated[str | None, typer.Option(help='Which of the sorted slices, such as 1-5.')] = None,
+    frame: Annotated[int | None, typer.Option(min=1, help='Which volume of a series over time, from 1.')] = None,
     tets: Annotated[int | None, typer.Option(min=0, help='Number of tetrahedra; 0 for none.')] = None,
     spacing: Annotated[float | None, typer.Option(min=0.0, help='Of the distance grids [m]; 0 for none.')] = None,
     tolerance: Annotated[float | None, typer.Option(min=0.0, help='Error of decimation [m].')] = None,
@@ -127,6 +128,7 @@ def build(
         'names': None if names is None else str(names.resolve()),
         'series': series,
         'slices': slices,
+        'frame': frame,
         'tets.count': tets,
         'grid.spacing': spacing,
         'surface.tolerance': tolerance,
@@ -150,11 +152,14 @@ def doctor(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help='YAML, launch XML, mesh, recording, bag or result.')]) -> None:
+def check(
+    file: Annotated[Path, typer.Argument(help='YAML, launch XML, mesh, robot, recording, bag or result.')],
+    arg: Annotated[list[str] | None, typer.Option(help='name:=value of a xacro file.')] = None,
+) -> None:
     """Say what a file is and whether it can be used."""
     from twin_nodes.app.check import check as run
 
-    _end(run(file))
+    _end(run(file, arg or ()))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The tip of an arm from the joint states of a bag, for the measures of motion."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.urdf import open_robot
 
 JOINTS = 'sensor_msgs/msg/JointState'
+_ARM = re.compile(r'(?:(?P<arm>[^=\s]*[^=\s:])=)?(?P<model>.*)', re.DOTALL)
 NEEDED = 'the joints of an arm: name its model to measure its tip, such as --model {arm}=psm_classic'
 
 
@@ -27,10 +29,12 @@ def joint_topics(kinds: dict[str, str]) -> dict[str, str]:
 
 
 def models_of(given: tuple[str, ...]) -> dict[str, str]:
-    """Return the model of each arm from ARM=MODEL, that of all arms under '' from MODEL alone."""
-    return {
-        arm if found else '': model if found else arm for arm, found, model in (one.partition('=') for one in given)
-    }
+    """Return the model of each arm from ARM=MODEL, that of all arms under '' from MODEL alone.
+
+    A MODEL may have arguments, `arm.xacro tool:=420006`; their ':=' parts no arm off.
+    """
+    parted = (_ARM.fullmatch(one) for one in given)
+    return {match['arm'] or '': match['model'] for match in parted if match}
 
 
 def tips_of(reader: BagReader, topic: str, arm: str, model: str) -> tuple[Array, Array]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -16,94 +15,52 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.robot.model import MAX_JOINTS, REFUSED, Joint, RobotModel, Shape
 from twin_nodes.core.robot.published import MODELS, published_model
+from twin_nodes.io.xacro_files import expand_xacro, is_xacro, split_arguments
 from twin_nodes.io.xml_safe import parse_xml, read_bytes_bounded
 
 KINDS = {'revolute': 'revolute', 'continuous': 'revolute', 'prismatic': 'prismatic', 'fixed': 'fixed'}
-PACKAGE = 'package.xml'
-MAX_UP = 8
-MAX_BESIDE = 200
-_FIND = re.compile(rb'\$\(find\s+([\w.-]+)\s*\)')
 SHAPES = {'cylinder': ('radius', 'length'), 'sphere': ('radius',), 'box': ('size',)}
 
 
 def open_robot(source: str) -> RobotModel:
     """Return a published model by name, or read a URDF or xacro file.
 
+    Args:
+        source: The name, or the file; behind a xacro file its arguments, `arm.xacro tool:=420006`.
+
     Raises:
-        ConfigError: Neither a known name nor a file.
+        ConfigError: Neither a known name nor a file, or an argument that is none.
         InputError: MODEL_REFUSED with the reason.
     """
     if source in MODELS:
         return published_model(source)
-    path = Path(source).expanduser()
+    name, arguments = split_arguments(source)
+    path = Path(name).expanduser()
     if not path.is_file():
         hint = nearest(source, MODELS)
         raise ConfigError(f'model={source!r} is neither a file nor one of {", ".join(MODELS)}{hint}')
-    return read_robot(path)
+    return read_robot(path, arguments)
 
 
-def read_robot(path: Path | str) -> RobotModel:
+def read_robot(path: Path | str, arguments: Mapping[str, str] | None = None) -> RobotModel:
     """Read a robot from a URDF file, or from a xacro file (needs `xacrodoc`).
 
+    Args:
+        path: The file.
+        arguments: Values of the arguments of a xacro file.
+
     Raises:
+        ConfigError: Arguments for a plain URDF, or one that the xacro file does not have.
         InputError: MODEL_REFUSED: not XML, a document type or entity, a mesh outside the folder, or a robot that
             `RobotModel` refuses.
     """
     path = Path(path)
     data = read_bytes_bounded(path, code=REFUSED)
-    if path.suffix == '.xacro' or b'xacro:' in data[:65536]:
-        data = _expand(path, data)
+    if is_xacro(path, data):
+        data = expand_xacro(path, data, arguments or {})
+    elif arguments:
+        raise ConfigError(f'{path}: only a xacro file takes arguments, {next(iter(arguments))!r} is for none')
     return parse_robot(data, where=str(path), folder=path.parent)
-
-
-def _expand(path: Path, data: bytes) -> bytes:
-    """Expand xacro; `$(find NAME)` finds the package of the file, those beside it, and those of a sourced ROS."""
-    packages = _packages_about(path)
-    missing = sorted(_check_included(path, data, packages) - set(packages))
-    try:
-        xacrodoc: Any = import_module('xacrodoc')
-    except ModuleNotFoundError:
-        raise ConfigError(f'{path}: xacro files need xacrodoc: pip install xacrodoc') from None
-    try:
-        xacrodoc.packages.update_package_cache(packages)
-        text: str = xacrodoc.XacroDoc.from_file(str(path), resolve_packages=False).to_urdf_string()
-    except Exception as error:  # xacrodoc raises whatever its expressions raise
-        reason = ' '.join(str(error).split())
-        if missing and ('AMENT_PREFIX_PATH' in reason or 'ackage' in reason):
-            reason = f'package {", ".join(missing)} is not found: put its folder beside that of the file, or source ROS'
-        elif 'Undefined substitution argument' in reason:
-            reason += f': give it a default in the file, or expand it first (xacro {path.name} name:=… > robot.urdf)'
-        raise InputError(f'{path}: xacro: {reason}', code=REFUSED) from None
-    return text.encode()
-
-
-def _packages_about(path: Path) -> dict[str, Path]:
-    """Return the folders of the ROS package that holds a file and of those beside it, by their names."""
-    own = next((folder for folder in list(path.resolve().parents)[:MAX_UP] if (folder / PACKAGE).is_file()), None)
-    found: dict[str, Path] = {}
-    for manifest in [own / PACKAGE, *sorted(own.parent.glob(f'*/{PACKAGE}'))[:MAX_BESIDE]] if own else []:
-        try:
-            root = parse_xml(read_bytes_bounded(manifest, code=REFUSED), where=str(manifest), code=REFUSED)
-        except InputError:
-            continue  # no package that can be used
-        found.setdefault((root.findtext('name') or '').strip(), manifest.parent)
-    return found
-
-
-def _check_included(path: Path, data: bytes, packages: dict[str, Path]) -> set[str]:
-    """Hold all that a xacro file may include to the same rules; return the packages that are named in it."""
-    named: set[str] = set()
-    folders, seen = [path.parent], set()
-    while folders:
-        folder = folders.pop().resolve()
-        for file in (path, *folder.rglob('*.xacro')) if folder not in seen else ():
-            text = data if file == path else read_bytes_bounded(file, code=REFUSED)
-            parse_xml(text, where=str(file), code=REFUSED)
-            new = {name.decode('utf-8', 'replace') for name in _FIND.findall(text)} - named
-            named |= new
-            folders += [packages[name] for name in new if name in packages]
-        seen.add(folder)
-    return named
 
 
 def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:

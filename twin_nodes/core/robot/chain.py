@@ -10,13 +10,11 @@ from twin_nodes.core.config import setting
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.kernel_start import spare_blas_check
-from twin_nodes.core.robot.model import RobotModel, refused
+from twin_nodes.core.robot.model import RobotModel
 
 spare_blas_check()
 
 from twin_nodes.core.robot import inverse_kernels, kinematics_kernels  # noqa: E402
-
-MAX_MOVING = 32
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,8 @@ class SerialChain:
         self.base = base or model.root
         self.tip = tip or model.leaf()
         joints = model.path(self.base, self.tip)
-        self.joints = tuple(joint for joint in joints if joint.kind != 'fixed' and not joint.mimics)
+        self.joints = model.chain(self.base, self.tip)
         self.names = tuple(joint.name for joint in self.joints)
-        if not 0 < len(self.joints) <= MAX_MOVING:
-            raise refused(
-                f'{model.name}: {len(self.joints)} moving joints between {self.base!r} and {self.tip!r}, expected 1 to '
-                f'{MAX_MOVING}'
-            )
         self.lower = np.array([joint.lower for joint in self.joints])
         self.upper = np.array([joint.upper for joint in self.joints])
         self.is_prismatic = np.array([joint.kind == 'prismatic' for joint in self.joints])
@@ -93,13 +86,10 @@ class SerialChain:
             pending = pending @ joint.parent_T_joint
             if joint.kind == 'fixed':
                 continue
-            leader = joint.mimics or joint.name
-            if leader not in column:
-                raise refused(f'{model.name}: joint {joint.name!r} mimics {leader!r}, which is not in the chain')
             origins.append(pending[:3])
             axes.append(joint.axis)
             kinds.append(int(joint.kind == 'prismatic'))
-            columns.append(column[leader])
+            columns.append(column[joint.mimics or joint.name])
             ratios.append(joint.ratio if joint.mimics else 1.0)
             offsets.append(joint.offset if joint.mimics else 0.0)
             links.append(joint.child)

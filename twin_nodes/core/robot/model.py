@@ -11,6 +11,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 REFUSED = 'MODEL_REFUSED'
+MAX_MOVING = 32  # of one chain
 MAX_JOINTS = 500
 KINDS = ('revolute', 'prismatic', 'fixed')
 
@@ -131,6 +132,24 @@ class RobotModel:
             found.append(by_child[link])
             link = by_child[link].parent
         return tuple(reversed(found))
+
+    def chain(self, base: str, tip: str) -> tuple[Joint, ...]:
+        """Return the joints that have a position of their own between two links.
+
+        Raises:
+            InputError: As `path`; no or too many moving joints, or a mimic joint whose leader is not between them.
+        """
+        joints = self.path(base, tip)
+        moving = tuple(joint for joint in joints if joint.kind != 'fixed' and not joint.mimics)
+        if not 0 < len(moving) <= MAX_MOVING:
+            raise refused(
+                f'{self.name}: {len(moving)} moving joints between {base!r} and {tip!r}, expected 1 to {MAX_MOVING}'
+            )
+        names = {joint.name for joint in moving}
+        for joint in joints:
+            if joint.mimics and joint.mimics not in names:
+                raise refused(f'{self.name}: joint {joint.name!r} mimics {joint.mimics!r}, which is not in the chain')
+        return moving
 
 
 def refused(message: str) -> InputError:
