@@ -9,7 +9,7 @@ import pytest
 from twin_nodes.app.bench import telesurgery_kills
 from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figures_of, plan
 from twin_nodes.app.bench.telesurgery_live import crept
-from twin_nodes.app.bench.telesurgery_soak import Sample, memory_slope
+from twin_nodes.app.bench.telesurgery_soak import Sample, memory_curve, memory_slope
 from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
 from twin_nodes.app.telesurgery_judge import holds, last_motion, path_error, residual_loss, returns
 from twin_nodes.app.telesurgery_sites import PROCESSES
@@ -155,3 +155,9 @@ def test_a_series_that_is_stopped_keeps_what_it_found(monkeypatch, capsys):
     assert figures['kills'].value == 3.0
     assert not figures['kills'].ok
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_curve_of_memory_names_the_minutes_that_were_reached():
+    samples = [Sample(1000.0 + 5.0 * i, 0.0, 100.0 + i) for i in range(190)]  # 15 min 45 s
+    assert memory_curve(samples) == [(5.0, 160.0 + 1.0), (15.0, 280.0 + 1.0)]
+    assert memory_curve([]) == []

@@ -1,11 +1,13 @@
 """Bench `telesurgery_soak`: what both sites cost at 200 Hz, and whether their memory stays as it is.
 
 A surgeon goes round and round over the link for an hour (`--quick`: half a minute, too short for a slope). Per site the
-bridge and the compensation are counted; the simulated hand, robot and network are not part of the product.
+bridge and the compensation are counted; the simulated hand, robot and network are not part of the product. Each minute
+is told on stderr, so that an hour that is cut short is not lost.
 """
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ EVERY_S = 5.0
 WARM_S = 180.0  # buffers of a minute are full, allocators have settled
 SETTINGS = {'console': {'task': 'circle', 'rounds': 4000, 'operator.near': 0.004, 'touch': []}}
 RATE = 200.0
+CURVE_MIN = (5.0, 15.0, 30.0, 45.0, 60.0)
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 
 
@@ -49,16 +52,33 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
     Yields:
         Figures as mappings.
     """
-    for figure in soak_figures(30.0 if quick else 3600.0):
+    for figure in soak_figures(30.0 if quick else 3600.0, on_sample=_MinuteLog()):
         yield vars(figure)
 
 
-def soak_figures(seconds: float, *, realtime: bool = True) -> Iterator[Figure]:
+class _MinuteLog:
+    """Prints the memory of each process once a minute."""
+
+    def __init__(self) -> None:
+        self._next = 60.0
+
+    def __call__(self, elapsed: float, newest: dict[str, Sample]) -> None:
+        if elapsed < self._next:
+            return
+        self._next += 60.0
+        memory = ', '.join(f'{name} {sample.memory / 2**20:.2f}' for name, sample in newest.items())
+        print(f'{elapsed / 60.0:.0f} min [MB]: {memory}', file=sys.stderr, flush=True)
+
+
+def soak_figures(
+    seconds: float, *, realtime: bool = True, on_sample: Callable[[float, dict[str, Sample]], None] | None = None
+) -> Iterator[Figure]:
     """Run for some time and yield what was measured.
 
     Args:
         seconds: How long.
         realtime: Whether the nodes ask for SCHED_FIFO.
+        on_sample: Called with the time since the start [s] and the newest sample of each process.
     """
     nodes = ('console', 'compensation', 'wan_bridge', 'relay', 'simulated_robot')
     settings = {name: {**SETTINGS.get(name, {}), 'realtime': realtime} for name in nodes}
@@ -76,6 +96,8 @@ def soak_figures(seconds: float, *, realtime: bool = True) -> Iterator[Figure]:
             newest = fresh[-1] if fresh else newest
             for name, kept in samples.items():
                 kept.append(_sample(sites, name))
+            if on_sample is not None:
+                on_sample(time.monotonic() - start, {name: kept[-1] for name, kept in samples.items()})
         rate = commands / (now - start)
         follows = sum(mode == 'outage' for _, mode in sites.watch.modes)
     yield judge('set_points_per_second', rate, 'Hz', at_least=190.0)
@@ -87,6 +109,9 @@ def soak_figures(seconds: float, *, realtime: bool = True) -> Iterator[Figure]:
         if seconds > 2.0 * WARM_S:
             slope = sum(memory_slope(samples[name]) for name in names)
             yield judge(f'{site}_site_memory_slope_mb_per_hour', slope, 'MB/h', at_most=1.0)
+    for name, kept in samples.items():
+        for minutes, memory in memory_curve(kept):
+            yield judge(f'{name}_memory_at_{minutes:g}_min_mb', memory / 2**20, 'MB')
     yield judge('soak_minutes', seconds / 60.0, 'min')
 
 
@@ -127,3 +152,13 @@ def memory_slope(samples: list[Sample], *, warm: float = WARM_S) -> float:
         return 0.0
     slopes = (memory[second] - memory[first]) / (times[second] - times[first])
     return float(np.median(slopes)) * 3600.0 / 2**20
+
+
+def memory_curve(samples: Sequence[Sample], minutes: Sequence[float] = CURVE_MIN) -> list[tuple[float, float]]:
+    """Return the memory [B] at some minutes after the start, those only that were reached."""
+    curve = []
+    for minute in minutes:
+        reached = [one for one in samples if one.time - samples[0].time <= 60.0 * minute + EVERY_S]
+        if reached and reached[-1].time - samples[0].time >= 60.0 * minute - EVERY_S:
+            curve.append((minute, reached[-1].memory))
+    return curve

@@ -8,14 +8,13 @@ slowly.
 
 import heapq
 import math
-from collections import deque
 from dataclasses import dataclass
-from statistics import median_low
 
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.bridge.config import PlayoutConfig
 from twin_nodes.core.telesurgery.bridge.records import Command
 from twin_nodes.core.telesurgery.bridge.replay_window import ReplayWindow
+from twin_nodes.core.telesurgery.bridge.transits import Transits
 
 _PLAN_NS = 50_000_000
 _LEAST_RISE = 0.002  # seconds a second, above any skew
@@ -65,8 +64,8 @@ class JitterBuffer:
         self._floor_ns = 0
         self._planned_ns: int | None = None
         self._spread_ns = 0
-        self._fresh: deque[tuple[int, int]] = deque()  # (arrived, transit) of the newest in each datagram
-        self._first: deque[tuple[int, int]] = deque()  # (arrived, transit) of the first copy of each
+        self._fresh = Transits()  # of the newest in each datagram
+        self._first = Transits()  # of the first copy of each
         self._jitter_ns = 0.0
         self._least_ns = 0
         self._period_s = 0.005
@@ -92,7 +91,7 @@ class JitterBuffer:
         """Standing queue [s]: the least transit of the last moments above the least that was seen."""
         if not self._fresh or not self._first:
             return 0.0
-        return (min(transit for _, transit in self._fresh) - self._least_ns) / NANOSECONDS
+        return (self._fresh.least() - self._least_ns) / NANOSECONDS
 
     @property
     def period_s(self) -> float:
@@ -119,7 +118,8 @@ class JitterBuffer:
         """
         self._measure(commands[0], now_ns)
         first = [command for command in commands if self._seen.take(command.sequence)]
-        self._first.extend((now_ns, now_ns - command.stamp_ns) for command in first)
+        for command in first:
+            self._first.add(now_ns, now_ns - command.stamp_ns)
         span_ns = commands[0].stamp_ns - commands[-1].stamp_ns
         self._plan(now_ns, span_ns if mend_ns is None else min(mend_ns, span_ns))
         new = [command for command in first if command.sequence > self._played]
@@ -155,29 +155,29 @@ class JitterBuffer:
         if self._last_transit is not None:
             self._jitter_ns += (abs(transit - self._last_transit) - self._jitter_ns) / 16.0
         self._last_transit = transit
-        self._fresh.append((now_ns, transit))
+        self._fresh.add(now_ns, transit)
 
     def _plan(self, now_ns: int, span_ns: int) -> None:
         """Set the wait anew, at most every 50 ms: rising at once, falling slowly."""
         if self._planned_ns is not None and now_ns - self._planned_ns < _PLAN_NS:
             return
         config = self._config
-        _drop_before(self._fresh, now_ns - round(config.floor_window * NANOSECONDS))
-        _drop_before(self._first, now_ns - round(config.window * NANOSECONDS))
+        self._fresh.drop_before(now_ns - round(config.floor_window * NANOSECONDS))
+        self._first.drop_before(now_ns - round(config.window * NANOSECONDS))
         if not self._fresh:
             return
         before_ns = self._floor_ns + self._added_ns
-        floor_ns = median_low(transit for _, transit in self._fresh)
+        floor_ns = self._fresh.rank((len(self._fresh) - 1) // 2)  # the lower of the two medians
         if self._planned_ns is not None:
             # slowly up: what a network held back in an outage and lets go at once is old motion, not a longer path
             elapsed_ns = min(now_ns - self._planned_ns, 2 * _PLAN_NS)
             floor_ns = min(floor_ns, self._floor_ns + round(_FLOOR_RISE * elapsed_ns))
         if self._first:
-            ordered = sorted(transit for _, transit in self._first)
             # risen slowly: a queue that never empties must not pass for the path itself, nor an old path for the new
             risen_ns = self._least_ns + round(_LEAST_RISE * (now_ns - (self._planned_ns or now_ns)))
-            self._least_ns = ordered[0] if self._planned_ns is None else min(ordered[0], risen_ns)
-            self._spread_ns = ordered[min(math.ceil(config.percentile * len(ordered)), len(ordered)) - 1]
+            least_ns, count = self._first.least(), len(self._first)
+            self._least_ns = least_ns if self._planned_ns is None else min(least_ns, risen_ns)
+            self._spread_ns = self._first.rank(min(math.ceil(config.percentile * count), count) - 1)
         added_ns = max(self._spread_ns - floor_ns, span_ns, 0)
         wait_ns = floor_ns + min(added_ns, round(config.max_added * NANOSECONDS))
         if self._planned_ns is not None:
@@ -213,8 +213,3 @@ class JitterBuffer:
         if self._played:
             self.counts['never'] += sequence - self._played - 1
         self._played = sequence
-
-
-def _drop_before(items: deque[tuple[int, int]], time_ns: int) -> None:
-    while len(items) > 1 and items[0][0] < time_ns:
-        items.popleft()

@@ -14,6 +14,7 @@ LARGEST_AGE_NS = 2**32 - 1
 MAX_NUMBERS = 96
 _COMMANDS = struct.Struct('<B8sIQqBBBBBB')
 _PROBE = struct.Struct('<B8sqqqffffI')
+_LARGEST_STAMP_NS = 2**62  # 146 years of a monotonic clock
 _LARGEST = 1e6  # metres, radians, newtons: beyond any command, below where squares overflow
 
 
@@ -150,6 +151,8 @@ def _decode_commands(payload: bytes) -> CommandFrame:
     expected = _COMMANDS.size + label_size + copies * body.size
     if len(payload) != expected or copies == 0 or not 0 < sum(counts) <= MAX_NUMBERS:
         raise InputError(f'command frame of {len(payload)} B, expected {expected}', code='PROTOCOL')
+    if abs(stamp_ns) > _LARGEST_STAMP_NS:
+        raise InputError(f'command frame with the stamp {stamp_ns} ns', code='PROTOCOL')
     if kind not in (POSE, JOINTS) or (kind == POSE and counts != (7, 0, 0)) or newest < copies:
         raise InputError(f'command frame of kind {kind}, counts {counts}, sequence {newest}', code='PROTOCOL')
     start = _COMMANDS.size + label_size
