@@ -105,7 +105,7 @@ def test_choice_outside_the_list(tmp_path):
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [('[]', 'expected a map'), ('tracker:\n  a: 1\n', 'no ros__parameters'), ('a: [', 'is not YAML')],
+    [('[]', 'expected a map'), ('tracker:\n  a: 1\n', 'no ros__parameters'), ('a: [', 'not readable as YAML')],
 )
 def test_parameter_file_that_ros_would_ignore(tmp_path, content, message):
     file = tmp_path / 'p.yaml'

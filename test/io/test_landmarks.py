@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.simulate.room import Room, RoomConfig
-from twin_nodes.io.landmarks import MAX_FILE_BYTES, read_landmarks, write_landmarks
+from twin_nodes.io.landmarks import read_landmarks, write_landmarks
+from twin_nodes.io.whole_files import MAX_FILE_BYTES
 
 names = st.text(st.characters(categories=['L', 'N', 'P', 'S', 'Zs']), min_size=1, max_size=12)
 points = st.lists(st.floats(-5.0, 5.0), min_size=3, max_size=3).map(np.array)
@@ -46,7 +47,7 @@ def test_any_bytes_give_landmarks_or_a_config_error(tmp_path_factory, data):
         ('landmarks: {a: [0, 0, 0], b: [120.5, 0, 0], c: [0, 0.1, 0]}', 'landmark b=.*millimetres'),
         ('landmarks: {a: [0, 0, 0], a: [0.2, 0, 0], b: [0.1, 0, 0], c: [0, 0.1, 0]}', "'a' stands twice"),
         ('landmarks: {1: [0, 0, 0], "1": [0.2, 0, 0], b: [0.1, 0, 0], c: [0, 0.1, 0]}', "'1' stands twice"),
-        ('landmarks: [', 'cannot be read as YAML'),
+        ('landmarks: [', 'not readable as YAML'),
     ],
 )
 def test_a_file_that_holds_no_landmarks_is_refused(tmp_path, text, match):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import random_transform
 from twin_nodes.core.geometry.ties import TipShare
-from twin_nodes.io import results
+from twin_nodes.io import whole_files
 from twin_nodes.io.results import StoredResult, read_result, write_result
 
 DATE = '2026-01-31T12:00:00+00:00'
@@ -80,7 +80,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(results.os, 'fsync', full)
+    monkeypatch.setattr(whole_files.os, 'fsync', full)
     with pytest.raises(ConfigError, match='No space left'):
         write_result(path, stored(verdict='warn'))
     assert [p.name for p in tmp_path.iterdir()] == ['r.yaml']

@@ -190,7 +190,7 @@ def test_a_file_for_another_node_is_refused(node_with, tmp_path, section):
 def test_a_file_that_is_no_yaml_is_refused(node_with, tmp_path):
     file = tmp_path / 'p.yaml'
     file.write_text('sample: [')
-    with pytest.raises(ConfigError, match='cannot be read as YAML'):
+    with pytest.raises(ConfigError, match='not readable as YAML'):
         declare_config(node_with(tool='drill', file=file), SampleConfig)
 
 

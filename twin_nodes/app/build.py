@@ -24,10 +24,12 @@ from twin_nodes.io.grids import save_grid
 from twin_nodes.io.label_files import write_label_volume
 from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.meshes import write_surface
-from twin_nodes.io.recipe import Recipe, parse_recipe, read_recipe
-from twin_nodes.io.results import software_version, write_bytes_whole
+from twin_nodes.io.recipe import Recipe, parse_recipe
+from twin_nodes.io.results import software_version
 from twin_nodes.io.tet_meshes import READERS as TETS
 from twin_nodes.io.tet_meshes import write_tets
+from twin_nodes.io.whole_files import write_bytes_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 RECIPES = ('case.yaml', 'recipe.yaml', 'case.yml', 'recipe.yml')
 NOTED_PERCENT = 2.0
@@ -121,8 +123,8 @@ def recipe_for(source: Path, options: dict[str, Any]) -> Recipe:
     if found or source.suffix.lower() in ('.yaml', '.yml'):
         if any(key.startswith('structure.') for key in options):
             raise ConfigError(f'{found or source}: --above, --below, --name and --unit are for a file without a recipe')
-        recipe = read_recipe(found or source)
-        return parse_recipe(_merged(_document(found or source), options), recipe.folder, str(found or source))
+        path = found or source
+        return parse_recipe(_merged(read_mapping(path, 'recipe'), options), path.parent, str(path))
     structure = {key.partition('.')[2]: value for key, value in options.items() if key.startswith('structure.')}
     rest = {key: value for key, value in options.items() if not key.startswith('structure.')}
     name = str(structure.pop('name', 'structure'))
@@ -149,12 +151,6 @@ def _is_dicom_image(source: Path) -> bool:
     from twin_nodes.io.dicom_seg import is_segmentation
 
     return is_dicom(source) and not is_segmentation(source)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    import yaml
-
-    return dict(yaml.safe_load(path.read_bytes()))
 
 
 def _merged(document: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

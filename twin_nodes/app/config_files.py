@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from twin_nodes.core.config import Setting, build_config, settings_of
+from twin_nodes.io.yaml_files import read_mapping
 
 INDENT = '    '
 ANY_NAMESPACE = '/**/'  # a bare name would hold for the root namespace only
@@ -48,8 +49,7 @@ def write(path: Path, node_name: str, config_type: type[Any], values: Mapping[st
 
 def load(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the name of the node and the parameters of a file that holds one node."""
-    content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    ((section, body),) = content.items()
+    ((section, body),) = read_mapping(path, 'parameters of one node').items()
     return str(section).removeprefix(ANY_NAMESPACE), dict(body['ros__parameters'])
 
 

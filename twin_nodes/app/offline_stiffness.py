@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.anatomy.elastic.laws import Material, NeoHookean
@@ -22,8 +21,9 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.io.case import Case, read_case
 from twin_nodes.io.points import read_points
-from twin_nodes.io.results import write_text_whole
 from twin_nodes.io.stiffness_results import stiffness_text
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 _KEYS = ('case', 'fixed', 'support', 'young', 'poisson', 'prior_sigma', 'states')
 _STATE_KEYS = ('points', 'unit', 'sigma', 'grasps', 'gravity', 'pressure')
@@ -76,14 +76,7 @@ def calibrate_stiffness(recipe: Path, *, output: Path | None = None) -> Stiffnes
 
 
 def _document(recipe: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(recipe.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{recipe}: {error.strerror}') from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f'{recipe}: no YAML: {error}') from None
-    if not isinstance(document, dict):
-        raise ConfigError(f'{recipe}: expected the keys {", ".join(_KEYS)}')
+    document = read_mapping(recipe, f'recipe with the keys {", ".join(_KEYS)}')
     _check_keys(document, _KEYS, str(recipe))
     return document
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from twin_nodes.core.calibration.camera_board import BoardConfig, turned_alike
 from twin_nodes.core.calibration.camera_views import BoardView, LeftOut
 from twin_nodes.core.config import nearest
@@ -20,6 +18,7 @@ from twin_nodes.io.corners_text import (
     read_views,
     sha256_of,
 )
+from twin_nodes.io.yaml_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,7 @@ def read_names(path: Path | None) -> CornerNames | None:
     if path is None:
         return None
     known = [field.name for field in fields(CornerNames)]
-    try:
-        document: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path}: cannot be read as YAML: {error}') from None
-    if not isinstance(document, dict):
-        raise ConfigError(f'{path}: expected `pixels: ...` and others of {", ".join(known)}')
+    document = read_mapping(path, f'list of file names by {", ".join(known)}')
     for key, value in document.items():
         if key not in known:
             raise ConfigError(f'{path}: unknown key {key!r}{nearest(str(key), known)}')

@@ -3,10 +3,8 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.anatomy.elastic.reduced import ReducedModel
@@ -19,6 +17,7 @@ from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.io.case import read_case
 from twin_nodes.io.reduced_models import patch_names, patch_path, write_patch
+from twin_nodes.io.yaml_files import read_mapping
 
 GOAL_PERCENT, GOAL_MS = 0.3, 0.5
 _TRIALS = 200
@@ -88,14 +87,12 @@ def tissue_and_grasp(settings: Path | None) -> tuple[TissueConfig, GraspConfig]:
     """
     if settings is None:
         return TissueConfig(), GraspConfig()
+    document = read_mapping(settings, 'YAML of anatomy_node')
     try:
-        content: Any = yaml.safe_load(settings.read_bytes())
-        ((_, body),) = content.items()
+        ((_, body),) = document.items()
         session = body['ros__parameters'].get('deforming', {}).get('session', {})
         tissue, grasp = dict(session.get('tissue', {})), dict(session.get('grasp', {}))
-    except OSError as error:
-        raise ConfigError(f'{settings}: {error.strerror}') from None
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f'{settings}: expected the YAML of one anatomy_node, such as config/anatomy.yaml ({error})'
         ) from None

@@ -21,8 +21,8 @@ from twin_nodes.core.tracking.visual.markers import MarkerBody
 from twin_nodes.core.tracking.visual.tracker import BodyPose, VisualFrame, VisualTracker
 from twin_nodes.io.camera_info import read_camera_info
 from twin_nodes.io.marker_bodies import read_bodies
-from twin_nodes.io.results import write_text_whole
 from twin_nodes.io.video.frames import Video
+from twin_nodes.io.whole_files import write_text_whole
 
 COLUMNS = ('stamp_ns', 'body', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'sigma_mm', 'sigma_deg', 'reprojection_px',
            'tags')  # fmt: skip

@@ -17,10 +17,9 @@ from twin_nodes.core.calibration.camera_distortion import COEFFICIENTS, PLUMB_BO
 from twin_nodes.core.calibration.camera_model import CameraModel
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.yaml_text import parse_yaml
 from twin_nodes.io.camera_storage import SIDES, is_file_storage, read_storage
-from twin_nodes.io.results import write_text_whole
-
-MAX_FILE_BYTES = 1 << 20
+from twin_nodes.io.whole_files import read_text_whole, write_text_whole
 
 
 def write_camera_info(path: Path | str, camera: CameraModel) -> None:
@@ -62,7 +61,7 @@ def read_camera_info(
         ConfigError: naming the file, the key and what was expected.
     """
     path = Path(path)
-    text = _text(path)
+    text = read_text_whole(path, 'camera calibration')
     try:
         values = _values(path, text, side, distortion)
         return _camera(path, values, size)
@@ -91,10 +90,7 @@ def _camera(path: Path, values: dict[str, Any], size: tuple[int, int] | None) ->
 
 
 def _from_ros(path: Path, text: str) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f'{path}: not readable as YAML: {(str(error).splitlines() or ["?"])[0]}') from None
+    document = parse_yaml(text, str(path))
     if not isinstance(document, Mapping):
         raise ConfigError(f'{path}: expected the camera YAML of ROS, OpenCV, or a 3×3 matrix')
     for key in ('image_width', 'image_height', 'camera_matrix'):
@@ -150,7 +146,7 @@ def _from_text(path: Path, text: str, distortion: Path | str | None) -> dict[str
     if matrix.shape != (3, 3):
         raise ConfigError(f'{path}: {matrix.shape[0]}x{matrix.shape[1]} numbers, expected a 3×3 camera matrix')
     beside = Path(distortion) if distortion is not None else _beside(path)
-    coefficients = np.zeros(0) if beside is None else _table(beside, _text(beside)).ravel()
+    coefficients = np.zeros(0) if beside is None else _table(beside, read_text_whole(beside, 'list of them')).ravel()
     if own and distortion is None:
         coefficients = _table(path, own).ravel()
     model = RATIONAL if len(coefficients) > 5 and coefficients[5:].any() else PLUMB_BOB
@@ -179,17 +175,6 @@ def _table(path: Path, text: str) -> Array:
     if not np.isfinite(table).all():
         raise ConfigError(f'{path} has NaN or Inf', code='NOT_FINITE')
     return table
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no camera calibration')
-        return path.read_bytes().decode('utf-8-sig')
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except UnicodeDecodeError:
-        raise ConfigError(f'{path} is no text: expected a camera calibration') from None
 
 
 def _whole(path: Path, key: str, value: object) -> int:

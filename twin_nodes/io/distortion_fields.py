@@ -19,7 +19,9 @@ from twin_nodes.core.calibration.distortion_basis import TensorBasis
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.io.results import FORMAT, VERDICTS, software_version, write_text_whole
+from twin_nodes.io.results import FORMAT, VERDICTS, software_version
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 KIND = 'distortion'
 MAX_FILE_BYTES = 16 << 20
@@ -108,25 +110,13 @@ def read_distortion(path: Path | str, *, usable: bool = False) -> StoredDistorti
     Raises:
         ConfigError: naming the file, the key and what was expected.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no distortion field')
-        document = yaml.load(path.read_bytes(), Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))  # noqa: S506
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
-    stored = _parse(document, str(path))
+    stored = _parse(read_mapping(path, 'distortion field', most=MAX_FILE_BYTES), str(path))
     if usable and stored.verdict == 'refuse':
         raise ConfigError(f'{path}: its verdict is refuse ({"; ".join(stored.reasons) or "no reason given"}): redo it')
     return stored
 
 
-def _parse(document: Any, where: str) -> StoredDistortion:
-    if not isinstance(document, dict):
-        raise ConfigError(f'{where}: expected keys and values, got {type(document).__name__}')
+def _parse(document: dict[Any, Any], where: str) -> StoredDistortion:
     if (document.get('format'), document.get('kind')) != (FORMAT, KIND):
         raise ConfigError(f'{where}: expected format {FORMAT} and kind {KIND}, got kind {document.get("kind")!r}')
     for key in document:

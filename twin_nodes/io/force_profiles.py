@@ -12,7 +12,9 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.force_profile import ForceProfile
-from twin_nodes.io.results import FORMAT, read_yaml, software_version, utc_date, write_text_whole
+from twin_nodes.io.results import FORMAT, software_version, utc_date
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 KIND = 'force_profile'
 MAX_STROKES_BYTES = 256 << 20
@@ -83,8 +85,8 @@ def read_force_profile(path: Path | str) -> ForceProfile:
     Raises:
         ConfigError: naming the file, the key and what was expected.
     """
-    document = read_yaml(path, 'force profile')
-    if not isinstance(document, dict) or document.get('kind') != KIND:
+    document = read_mapping(path, 'force profile')
+    if document.get('kind') != KIND:
         raise ConfigError(f'{path}: not a force profile; make one with `twin calibrate force STROKES.csv -o FILE`')
     for key in document:
         if key not in _TABLES + _OTHERS:

@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
+import io
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from twin_nodes.core.anatomy.distance_grid import MAX_NODES, DistanceGrid
 from twin_nodes.core.anatomy.surface import Surface
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.whole_files import write_bytes_whole
 
 VERSION = 1
 _SCALARS = ('spacing', 'near_error', 'far_error', 'near_sigma', 'far_sigma', 'signed')
@@ -54,25 +55,21 @@ def cached_grid(
     except (InputError, FileNotFoundError):
         pass
     grid = DistanceGrid.from_surface(surface, spacing, margin, allow_unsigned=allow_unsigned)
-    with contextlib.suppress(OSError):  # a folder that cannot be written costs time at the next start, no answer
-        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(ConfigError):  # a folder that cannot be written costs time at the next start, no answer
         save_grid(path, grid)
     return grid
 
 
 def save_grid(path: Path, grid: DistanceGrid) -> None:
-    """Write a grid so that the file is either whole or not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:16], suffix='.part')
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            scalars = np.array([float(getattr(grid, name)) for name in _SCALARS])
-            np.savez(stream, version=np.int64(VERSION), origin=grid.origin, values=grid.values, scalars=scalars)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a grid so that the file is either whole or not there.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    whole = io.BytesIO()
+    scalars = np.array([float(getattr(grid, name)) for name in _SCALARS])
+    np.savez(whole, version=np.int64(VERSION), origin=grid.origin, values=grid.values, scalars=scalars)
+    write_bytes_whole(path, whole.getbuffer())
 
 
 def load_grid(path: Path, name: str) -> DistanceGrid:

@@ -7,7 +7,7 @@ import numpy as np
 
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.io.results import write_bytes_whole
+from twin_nodes.io.whole_files import write_bytes_whole
 
 _TYPES = {1: 'uint8', 2: 'uint16', 4: 'uint32'}
 

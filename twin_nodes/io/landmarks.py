@@ -11,8 +11,9 @@ import yaml
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_yaml
 
-MAX_FILE_BYTES = 1 << 20
 ROOM = 'room'
 _SHORT = reprlib.Repr()  # a value of aliases of aliases would fill the memory when written out
 _SHORT.maxlevel = 2
@@ -42,31 +43,17 @@ def read_landmarks(source: str, *, minimum: int = 3) -> tuple[tuple[str, ...], A
         except InputError as error:
             raise ConfigError(str(error)) from None
         return _checked(path, dict(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True)), minimum)
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ConfigError(f'{path} is above {MAX_FILE_BYTES} bytes: no landmark file')
-    try:
-        text = path.read_text(encoding='utf-8')
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path} cannot be read as YAML: {error}') from None
+    content = read_yaml(path, 'landmark file')
     if not isinstance(content, Mapping) or not isinstance(content.get('landmarks'), Mapping):
         raise ConfigError(f'{path}: expected `landmarks:` with one `name: [x, y, z]` in metres per line')
-    _check_names(path, text)
     return _checked(path, content['landmarks'], minimum)
 
 
-def _check_names(path: Path, text: str) -> None:
-    """Refuse a name that stands twice: YAML would keep the last in silence."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    for key, value in root.value:
-        if key.value == 'landmarks':
-            names = [name.value for name, _ in value.value]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise ConfigError(f'{path}: landmark {twice!r} stands twice')
-
-
 def _checked(path: Path, landmarks: Mapping[str, object], minimum: int) -> tuple[tuple[str, ...], Array]:
+    names = tuple(str(name) for name in landmarks)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f'{path}: landmark {twice!r} stands twice')
     positions = []
     for name, value in landmarks.items():
         numbers = value if isinstance(value, list) else []
@@ -81,10 +68,10 @@ def _checked(path: Path, landmarks: Mapping[str, object], minimum: int) -> tuple
         positions.append([float(v) for v in numbers])
     if len(positions) < minimum:
         raise ConfigError(f'{path}: {len(positions)} landmarks, at least {minimum} are needed')
-    return tuple(str(name) for name in landmarks), np.array(positions)
+    return names, np.array(positions)
 
 
 def write_landmarks(path: Path, landmarks: Mapping[str, Array]) -> None:
     """Write landmarks in the anatomy frame [m] as YAML."""
     content = {'landmarks': {name: [float(v) for v in position] for name, position in landmarks.items()}}
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding='utf-8')
+    write_text_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -6,12 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.telesurgery.link.config import LinkConfig
 from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
 from twin_nodes.io.link_traces import delay_trace, opportunities
+from twin_nodes.io.yaml_files import read_mapping
 
 TRACE_SEED = 24  # the made traces of N24 are one trace, whatever the seed of the run
 
@@ -59,13 +58,7 @@ def all_scenarios() -> list[Scenario]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path} cannot be read as YAML: {error}') from None
-    if not isinstance(values, dict):
-        raise ConfigError(f'{path}: expected keys such as both, forward and backward')
-    return values
+    return read_mapping(path, 'link scenario with keys such as both, forward and backward')
 
 
 def _scenario(path: Path) -> Scenario:

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, rotation_exp
 from twin_nodes.core.tracking.visual.dictionaries import family_name
 from twin_nodes.core.tracking.visual.markers import CharucoBoard, MarkerBody, square_tag
+from twin_nodes.core.yaml_text import parse_yaml
+from twin_nodes.io.whole_files import read_text_whole
 
-MAX_FILE_BYTES = 1 << 20
 UNITS = {'m': 1.0, 'mm': 1e-3}
 MM = 1e-3
 _CENTRE_TOLERANCE = 0.1  # of the side
@@ -40,14 +40,7 @@ def read_marker_bodies(path: Path | str) -> tuple[MarkerBody, ...]:
         ConfigError: naming the file, the line or key, and what was expected.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no body file')
-        text = path.read_text(encoding='utf-8-sig')
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except UnicodeDecodeError:
-        raise ConfigError(f'{path} is no text: expected marker bodies') from None
+    text = read_text_whole(path, 'file of marker bodies')
     try:
         if path.suffix.lower() in ('.yaml', '.yml'):
             return _from_yaml(path, text)
@@ -104,10 +97,7 @@ def _from_text(path: Path, text: str) -> MarkerBody:
 
 
 def _from_yaml(path: Path, text: str) -> tuple[MarkerBody, ...]:
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f'{path}: not readable as YAML: {(str(error).splitlines() or ["?"])[0]}') from None
+    document = parse_yaml(text, str(path))
     if not isinstance(document, Mapping) or not isinstance(document.get('bodies'), Mapping) or not document['bodies']:
         raise ConfigError(f'{path}: expected `bodies:` with tags or charuco for each name')
     _known(path, 'file', document, ('unit', 'dictionary', 'bodies'))

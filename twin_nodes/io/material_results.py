@@ -12,7 +12,9 @@ from twin_nodes.core.anatomy.material.curves import MEASURES
 from twin_nodes.core.anatomy.material.uniaxial import find_law
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.io.results import FORMAT, MAX_FILE_BYTES, VERDICTS, software_version, write_text_whole
+from twin_nodes.io.results import FORMAT, VERDICTS, software_version
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 KIND = 'material'
 _NUMBERS = ('shear_pa', 'shear_low_pa', 'shear_high_pa', 'standard_error_pa', 'greatest_compression_ratio')
@@ -93,24 +95,13 @@ def read_material(path: Path | str, *, usable: bool = False) -> StoredMaterial:
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no file of a material')
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f'{path}: not readable as YAML: {str(error).splitlines()[0]}') from None
-    stored = _parse(document, str(path))
+    stored = _parse(read_mapping(path, 'file of a material'), str(path))
     if usable and stored.verdict == 'refuse':
         raise ConfigError(f'{path}: its verdict is refuse ({"; ".join(stored.reasons) or "no reason given"}): redo it')
     return stored
 
 
-def _parse(document: Any, where: str) -> StoredMaterial:
-    if not isinstance(document, dict):
-        raise ConfigError(f'{where}: expected keys and values, got {type(document).__name__}')
+def _parse(document: dict[Any, Any], where: str) -> StoredMaterial:
     values = dict(document)
     if (values.pop('format', None), values.pop('kind', None)) != (FORMAT, KIND):
         raise ConfigError(f'{where}: expected format {FORMAT} and kind {KIND}')

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from twin_nodes.core.anatomy.case_config import CaseConfig, MaterialConfig, RegionConfig, StructureConfig
 from twin_nodes.core.config import build_config, nearest
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.io.yaml_files import read_mapping, read_yaml
 
-MAX_BYTES = 1 << 20
 _LISTS = ('structures', 'materials', 'boundary')
 C = TypeVar('C')
 
@@ -57,17 +55,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f'{path} is above {MAX_BYTES >> 20} MiB: no recipe')
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f'{path}: not readable as YAML: {str(error).splitlines()[0]}') from None
-    if not isinstance(document, dict):
-        raise ConfigError(f'{path}: expected keys and values, got {type(document).__name__}')
-    return parse_recipe(document, path.parent, str(path))
+    return parse_recipe(read_mapping(path, 'recipe'), path.parent, str(path))
 
 
 def parse_recipe(document: dict[str, Any], folder: Path, where: str) -> Recipe:
@@ -111,10 +99,7 @@ def read_names(path: Path) -> dict[int, str]:
     Raises:
         ConfigError: It holds nothing of the kind.
     """
-    try:
-        document = yaml.safe_load(path.read_bytes())  # JSON is YAML
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f'{path}: names of labels cannot be read: {error}') from None
+    document = read_yaml(path, 'list of names of labels')
     if isinstance(document, dict) and len(document) == 1 and isinstance(next(iter(document.values())), dict):
         document = next(iter(document.values()))  # {"labels": {…}}
     names: dict[int, str] = {}

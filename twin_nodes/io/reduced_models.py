@@ -12,7 +12,8 @@ import numpy as np
 from twin_nodes.core.anatomy.elastic.reduced_basis import basis_from
 from twin_nodes.core.anatomy.elastic.reduced_patch import LearnedPatch
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.results import software_version, utc_date, write_bytes_whole
+from twin_nodes.io.results import software_version, utc_date
+from twin_nodes.io.whole_files import write_bytes_whole
 
 FOLDER = 'reduced'
 FORMAT = 1
@@ -64,7 +65,7 @@ def write_patch(case: Path, name: str, patch: LearnedPatch) -> Path:
     whole = io.BytesIO()
     text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
     np.savez(whole, about=text, **patch.basis.arrays())  # type: ignore[arg-type]
-    write_bytes_whole(path, whole.getvalue())
+    write_bytes_whole(path, whole.getbuffer())
     return path
 
 

@@ -2,9 +2,7 @@
 
 import datetime
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +15,12 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, quat_from_rotation, rotation_from_quat
 from twin_nodes.core.geometry.ties import TipShare
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 FORMAT = 1
 KINDS = ('tool_tip', 'registration', 'hand_eye', 'robot_world', 'stereo', 'pattern')
 VERDICTS = ('accept', 'warn', 'refuse')
-MAX_FILE_BYTES = 1 << 20
 _REQUIRED = (
     'format', 'kind', 'date', 'parent_frame', 'child_frame', 'position_m', 'quat_xyzw', 'covariance', 'errors',
     'verdict',
@@ -114,65 +113,6 @@ def write_result(path: Path | str, result: StoredResult) -> None:
     write_text_whole(path, text)
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all; its folder is made.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    write_bytes_whole(path, text.encode('utf-8'))
-
-
-def write_bytes_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all; its folder is made.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be written: {error.strerror or error}') from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, 'wb') as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read_yaml(path: Path | str, what: str) -> Any:
-    """Read a YAML file of at most MAX_FILE_BYTES.
-
-    Args:
-        path: The file.
-        what: What it should be, for the error.
-
-    Raises:
-        ConfigError: naming the file and what is wrong with it.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no {what}')
-        return yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f'{path}: not readable as YAML: {first}') from None
-
-
 def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: bool = False) -> StoredResult:
     """Read a result and check every value of it.
 
@@ -185,7 +125,7 @@ def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: b
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
     """
-    result = _parse(read_yaml(path, 'result file'), str(path))
+    result = _parse(read_mapping(path, 'result file'), str(path))
     if kind and result.kind != kind:
         raise ConfigError(f'{path}: kind={result.kind!r}, expected {kind!r}')
     if parent and result.parent_frame != parent:
@@ -195,9 +135,7 @@ def read_result(path: Path | str, *, kind: str = '', parent: str = '', usable: b
     return result
 
 
-def _parse(document: Any, where: str) -> StoredResult:
-    if not isinstance(document, dict):
-        raise ConfigError(f'{where}: expected keys and values, got {type(document).__name__}')
+def _parse(document: dict[Any, Any], where: str) -> StoredResult:
     known = _REQUIRED + _OPTIONAL
     for key in document:
         if key not in known:

@@ -12,13 +12,13 @@ from twin_nodes.core.anatomy.elastic.laws import Material, NeoHookean
 from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate
 from twin_nodes.core.anatomy.material.stiffness_states import BOUNDARY
 from twin_nodes.core.anatomy.session_config import TissueConfig
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.results import software_version, utc_date
+from twin_nodes.io.yaml_files import read_mapping
 
 FORMAT = 1
 KIND = 'stiffness'
 FILE = 'stiffness.yaml'
-_MAX_BYTES = 1 << 20
 _LEAST, _MOST = 1e-4, 1e4  # of a factor
 
 
@@ -93,15 +93,13 @@ def read_stiffness(path: Path) -> StoredStiffness:
         InputError: STIFFNESS_REFUSED for what is no such file, of another format, or holds factors that are none.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise _refusal(path, f'{path.stat().st_size} bytes, at most {_MAX_BYTES}')
-        document = yaml.safe_load(path.read_bytes())
+        document = read_mapping(path, 'result of `twin calibrate stiffness` or anatomy_node')
         kind = (document['kind'], document['format'])
         factors = {str(row['name']): float(row['factor']) for row in document['stiffness'] if row['learned']}
         found = StoredStiffness(str(document['case']), bool(document['absolute']), factors)
-    except OSError as error:
-        raise _refusal(path, error.strerror or str(error)) from None
-    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+    except ConfigError as error:
+        raise InputError(str(error), code='STIFFNESS_REFUSED') from None
+    except (ValueError, KeyError, TypeError) as error:
         raise _refusal(path, f'no result of `twin calibrate stiffness` or anatomy_node ({error})') from None
     if kind != (KIND, FORMAT):
         raise _refusal(path, f'{kind[0]!r} of format {kind[1]!r}, expected {KIND!r} of format {FORMAT}')

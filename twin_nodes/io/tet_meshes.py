@@ -7,8 +7,8 @@ import numpy as np
 from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS
-from twin_nodes.io.results import write_bytes_whole
 from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, read_vtu_tets, vtk_bytes
+from twin_nodes.io.whole_files import write_bytes_whole
 
 READERS = {
     '.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_vtu_tets, '.inp': read_by_meshio,

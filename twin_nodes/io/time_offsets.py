@@ -8,7 +8,9 @@ import yaml
 
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.io.results import FORMAT, MAX_FILE_BYTES, VERDICTS, software_version, write_text_whole
+from twin_nodes.io.results import FORMAT, VERDICTS, software_version
+from twin_nodes.io.whole_files import write_text_whole
+from twin_nodes.io.yaml_files import read_mapping
 
 KIND = 'time_offset'
 _MAX_NS = 2**63
@@ -66,21 +68,10 @@ def read_offset(path: Path | str) -> StoredOffset:
     Raises:
         ConfigError: naming the file, the key, the value and what was expected.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f'{path} is above {MAX_FILE_BYTES >> 20} MiB: no file of an offset')
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f'{path}: not readable as YAML: {str(error).splitlines()[0]}') from None
-    return _parse(document, str(path))
+    return _parse(read_mapping(path, 'file of an offset'), str(path))
 
 
-def _parse(document: Any, where: str) -> StoredOffset:
-    if not isinstance(document, dict):
-        raise ConfigError(f'{where}: expected keys and values, got {type(document).__name__}')
+def _parse(document: dict[Any, Any], where: str) -> StoredOffset:
     values = dict(document)
     if (values.pop('format', None), values.pop('kind', None)) != (FORMAT, KIND):
         raise ConfigError(f'{where}: expected format {FORMAT} and kind {KIND}')

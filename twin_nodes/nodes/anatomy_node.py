@@ -228,8 +228,8 @@ def _write_stiffness(
     Raises:
         InputError: STIFFNESS_REFUSED where the folder cannot be written.
     """
-    from twin_nodes.io.results import write_text_whole
     from twin_nodes.io.stiffness_results import FILE, stiffness_text
+    from twin_nodes.io.whole_files import write_text_whole
 
     learned = frozenset(row.name for row in news.rows if row.code in ('OK', 'STIFFNESS_RATIO'))
     extra = {'seen_stamp_ns': news.seen_ns, 'states': news.states}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from twin_nodes.core.config import Setting, build_config, settings_of
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.yaml_text import parse_yaml
 
 C = TypeVar('C')
 
@@ -104,7 +104,7 @@ def _sections(path: str) -> list[str]:
     if Path(path).name.startswith('launch_params_'):  # written by ros2 launch for in-line parameters
         return []
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path} cannot be read as YAML: {error}') from None
+        content = parse_yaml(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read: {error.strerror or error}') from None
     return [str(key) for key in content] if isinstance(content, dict) else []

@@ -17,7 +17,7 @@ from twin_nodes.core.telesurgery.operator.config import STEP
 from twin_nodes.core.telesurgery.operator.study import FitRow, same_rank
 from twin_nodes.core.telesurgery.operator.trial import MODES, TrialResult
 from twin_nodes.io.link_scenarios import load_scenario
-from twin_nodes.io.results import write_text_whole
+from twin_nodes.io.whole_files import write_text_whole
 
 FILE = 'telesurgery.html'
 LONGEST = STEPS * STEP  # s

@@ -14,6 +14,8 @@ from twin_nodes.app.launch.element import Element
 from twin_nodes.app.launch.substitution import is_literal, parse_template
 from twin_nodes.app.launch.values import ParameterValue, as_bool, as_parameter, checked, load_yaml
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.yaml_text import parse_yaml
+from twin_nodes.io.whole_files import read_text_whole
 
 Perform = Callable[[str], str]
 
@@ -155,24 +157,24 @@ def _file(param: Element, perform: Perform) -> Path | FilledFile:
     if not path.is_file():
         raise param.fail(f'parameter file {path} does not exist')
     try:
-        text = path.read_text(encoding='utf-8')
+        text = read_text_whole(path, 'parameter file')
         if not as_bool(perform(param.attributes.get('allow_substs', 'false'))):
-            _check_file(load_yaml(text))
+            _check_file(path, parse_yaml(text, str(path)))
             return path.absolute()
         filled = perform(text)
-        _check_file(load_yaml(filled))
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        raise param.fail(f'parameter file {path}: {error}') from None
+        _check_file(path, parse_yaml(filled, str(path)))
+    except ConfigError as error:
+        raise param.fail(f'parameter file {error}') from None
     return FilledFile(path, filled)
 
 
-def _check_file(content: Any) -> None:
+def _check_file(path: Path, content: Any) -> None:
     """Refuse a file that rcl would refuse or ignore in silence."""
     if not isinstance(content, dict) or not content:
-        raise ConfigError('expected a map of node names, each with ros__parameters')
+        raise ConfigError(f'{path}: expected a map of node names, each with ros__parameters')
     for node, section in content.items():
         if not _holds_parameters(section):
-            raise ConfigError(f'section {node!r} has no ros__parameters; ROS would ignore it in silence')
+            raise ConfigError(f'{path}: section {node!r} has no ros__parameters; ROS would ignore it in silence')
 
 
 def _holds_parameters(section: Any) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.yaml_text import parse_yaml
 
 SCALARS: dict[str, type] = {'str': str, 'bool': bool, 'float': float, 'int': int}
 TYPE_NAMES = ('str', 'bool', 'float', 'int', 'list_of_str', 'list_of_bool', 'list_of_float', 'list_of_int', 'yaml')
@@ -93,7 +92,6 @@ def load_yaml(text: str) -> Any:
         ConfigError: when it is none.
     """
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'{text!r} is not YAML ({reason}); use type="str" for text') from None
+        return parse_yaml(text, repr(text[:200]))
+    except ConfigError as error:
+        raise ConfigError(f'{error}; use type="str" for text') from None
