@@ -6,8 +6,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import PointCloud2
 
 from twin_nodes.app.view.messages import checks_of, clearance_of, events_of
-from twin_nodes.app.view.records import Level, Zone
+from twin_nodes.app.view.records import Level
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array
 from twin_nodes.ros.conversions import ns_to_stamp
 

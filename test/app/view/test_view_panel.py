@@ -8,13 +8,14 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, anatomy_corners, frame_scene
 from twin_nodes.app.view.page import follow
 from twin_nodes.app.view.panel import distance_text, duration, live_html, millimetres
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, Moment, StructureClearance, Surface, Zone
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, Moment, StructureClearance, Surface
 from twin_nodes.app.view.scene import closest_line
 from twin_nodes.app.view.scene_anatomy import default_opacity, label_points
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.style import LEVELS, ZONES, structure_colour
 from twin_nodes.app.view.timeline import timeline_html
 from twin_nodes.core.geometry.se3 import inverse, make_transform, random_transform, transform_points
+from twin_nodes.core.guidance.zones import Zone
 
 NOW = Moment(1_700_000_000_000_000_000, 7_000_000_000)
 

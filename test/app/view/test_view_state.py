@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_nodes.app.view.config import ViewConfig
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, Link, Moment, StructureClearance, Surface, Zone
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, Link, Moment, StructureClearance, Surface
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.subsystems import SUBSYSTEMS
 from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.covariance import point_covariance
 from twin_nodes.core.geometry.se3 import exp, inverse, make_transform
+from twin_nodes.core.guidance.zones import Zone
 
 START_NS = 1_700_000_000_000_000_000
 CONFIG = ViewConfig(tools=('drill', 'probe'), trail_points=50, alarm_count=5)

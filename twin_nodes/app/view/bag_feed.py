@@ -10,7 +10,8 @@ import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.feed import Input, ViewFeed
-from twin_nodes.app.view.records import Event, Moment, Picture
+from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.records import Event, Moment
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.bags.reader import BagMessage, BagReader
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from twin_nodes.app.view.clip import AXES, TIP_STEP, ClipPlane
-from twin_nodes.app.view.records import Picture, Surface
+from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.records import Surface
 from twin_nodes.app.view.scene_anatomy import AnatomyScene, default_opacity
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 

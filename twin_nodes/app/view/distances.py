@@ -2,15 +2,9 @@
 
 from collections.abc import Iterable
 
-from twin_nodes.app.view.records import (
-    Clearance,
-    DistancePicture,
-    Moment,
-    StructureClearance,
-    Surface,
-    ToolPicture,
-    Zone,
-)
+from twin_nodes.app.view.picture import DistancePicture, ToolPicture
+from twin_nodes.app.view.records import Clearance, Moment, StructureClearance, Surface
+from twin_nodes.core.guidance.zones import Zone
 
 
 class DistanceState:

@@ -16,7 +16,8 @@ from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.app.view import messages
 from twin_nodes.app.view.config import ViewConfig
-from twin_nodes.app.view.records import Link, Moment, Picture
+from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.records import Link, Moment
 from twin_nodes.app.view.sites import MEASURED, PREDICTED
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.app.view.surfaces import SurfaceReader

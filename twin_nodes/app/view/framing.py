@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin_nodes.app.view.geometry import BODY_SPHERES, look_at
-from twin_nodes.app.view.records import Picture
+from twin_nodes.app.view.picture import Picture
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 
 FIELD_OF_VIEW = 0.6

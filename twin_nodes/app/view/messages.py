@@ -4,16 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.view.records import (
-    Check,
-    Clearance,
-    Event,
-    Level,
-    ModelShape,
-    Route,
-    StructureClearance,
-    Target,
-)
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, ModelShape, Route, StructureClearance, Target
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.clouds import ZONES, array_from_cloud

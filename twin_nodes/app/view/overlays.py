@@ -5,15 +5,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from twin_nodes.app.view.records import (
-    FixturePicture,
-    GhostPicture,
-    Moment,
-    Overlays,
-    Route,
-    Target,
-    TargetPicture,
-)
+from twin_nodes.app.view.picture import FixturePicture, GhostPicture, Overlays, TargetPicture
+from twin_nodes.app.view.records import Moment, Route, Target
 from twin_nodes.core.geometry.se3 import Array, transform_points
 
 MAX_TARGETS = 64

@@ -11,7 +11,8 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.controls import StructureControls
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene, up_axis
 from twin_nodes.app.view.panel import errors_html, live_html
-from twin_nodes.app.view.records import Event, Picture
+from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.records import Event
 from twin_nodes.app.view.scene import RoomScene
 from twin_nodes.app.view.server import LocalServer
 from twin_nodes.app.view.timeline import Extent, timeline_html

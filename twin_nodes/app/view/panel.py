@@ -3,18 +3,10 @@
 from collections.abc import Callable, Iterable
 from html import escape
 
-from twin_nodes.app.view.records import (
-    DistancePicture,
-    Event,
-    Level,
-    LinkPicture,
-    Picture,
-    SiteTool,
-    SubsystemPicture,
-    ToolPicture,
-    Zone,
-)
+from twin_nodes.app.view.picture import DistancePicture, LinkPicture, Picture, SiteTool, SubsystemPicture, ToolPicture
+from twin_nodes.app.view.records import Event, Level
 from twin_nodes.app.view.style import LEVELS, TARGET_SIGN, ZONES, Look
+from twin_nodes.core.guidance.zones import Zone
 
 RECENT_EVENTS = 3
 CSS = (

@@ -8,13 +8,14 @@ import viser
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import anatomy_corners
-from twin_nodes.app.view.records import Picture, ToolPicture, Zone
+from twin_nodes.app.view.picture import Picture, ToolPicture
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.app.view.scene_overlays import OverlayScene, force_text
 from twin_nodes.app.view.scene_sites import SitesScene
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
+from twin_nodes.core.guidance.zones import Zone
 
 GRID_CELL = 0.01
 GRID_SIZE = 0.6

@@ -8,9 +8,11 @@ import viser
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.clip import ClipPlane, cut
 from twin_nodes.app.view.panel import distance_text
-from twin_nodes.app.view.records import DistancePicture, Picture, Surface, Zone
+from twin_nodes.app.view.picture import DistancePicture, Picture
+from twin_nodes.app.view.records import Surface
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.zones import Zone
 
 SEE_THROUGH = 0.32
 MAX_LABELS = 8

@@ -6,7 +6,8 @@ import numpy as np
 import viser
 
 from twin_nodes.app.view import geometry, style
-from twin_nodes.app.view.records import ModelPicture, ModelShape
+from twin_nodes.app.view.picture import ModelPicture
+from twin_nodes.app.view.records import ModelShape
 from twin_nodes.app.view.scene_nodes import Node, add_mesh
 
 

@@ -12,7 +12,8 @@ from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import up_axis
 from twin_nodes.app.view.overlays import ellipsoid
-from twin_nodes.app.view.records import FixturePicture, GhostPicture, Overlays, Route, TargetPicture
+from twin_nodes.app.view.picture import FixturePicture, GhostPicture, Overlays, TargetPicture
+from twin_nodes.app.view.records import Route
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.core.geometry.se3 import Array, make_transform, transform_points
 

@@ -8,7 +8,7 @@ import viser
 from twin_nodes.app.view import geometry, style
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.panel import duration, millimetres
-from twin_nodes.app.view.records import SitePicture, SiteTool
+from twin_nodes.app.view.picture import SitePicture, SiteTool
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_mesh
 from twin_nodes.core.geometry.se3 import Array, make_transform

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from twin_nodes.app.view.records import Moment, SitePicture, SiteTool, Surface
+from twin_nodes.app.view.picture import SitePicture, SiteTool
+from twin_nodes.app.view.records import Moment, Surface
 from twin_nodes.app.view.streams import Stream
 from twin_nodes.core.geometry.se3 import Array
 

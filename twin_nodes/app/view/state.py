@@ -11,22 +11,15 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.distances import DistanceState
 from twin_nodes.app.view.framing import site_offsets, up_axis
 from twin_nodes.app.view.overlays import OverlayState
-from twin_nodes.app.view.records import (
-    Check,
-    Clearance,
+from twin_nodes.app.view.picture import (
     DistancePicture,
-    Event,
-    Level,
-    Link,
     LinkPicture,
     ModelPicture,
-    ModelShape,
-    Moment,
     Picture,
     SubsystemPicture,
-    Surface,
     ToolPicture,
 )
+from twin_nodes.app.view.records import Check, Clearance, Event, Level, Link, ModelShape, Moment, Surface
 from twin_nodes.app.view.sites import SiteState
 from twin_nodes.app.view.streams import Streams
 from twin_nodes.app.view.subsystems import ROBOTS, SUBSYSTEMS, Measured, Subsystems

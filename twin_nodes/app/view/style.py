@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from twin_nodes.app.view.records import Level, Zone
+from twin_nodes.app.view.records import Level
+from twin_nodes.core.guidance.zones import Zone
 
 Colour = tuple[int, int, int]
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twin_nodes.app.view.records import Check, Event, Level, LinkPicture, Moment, SubsystemPicture
+from twin_nodes.app.view.picture import LinkPicture, SubsystemPicture
+from twin_nodes.app.view.records import Check, Event, Level, Moment
 
 SUBSYSTEMS = ('tracker', 'calibration', 'registration', 'anatomy', 'guidance')
 ROBOTS = ('robot', 'simulated_robot')

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from html import escape
 
 from twin_nodes.app.view.panel import CSS, duration, event_rows, section
-from twin_nodes.app.view.records import Event, Level, Picture
+from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.records import Event, Level
 from twin_nodes.app.view.style import LEVELS
 
 SIZE = (360, 64)

@@ -4,7 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from twin_nodes.app.view.records import Check, Level, Moment, ToolPicture
+from twin_nodes.app.view.picture import ToolPicture
+from twin_nodes.app.view.records import Check, Level, Moment
 from twin_nodes.core.geometry.se3 import Array
 
 RATE_WINDOW_NS = 2_000_000_000
