@@ -67,7 +67,7 @@ def test_a_gap_is_refused_with_the_slices_and_a_part_is_read(tmp_path):
         ({'position': (10.0, 20.0, 33.0)}, r'twice \(.*odd\.dcm.*\)'),
         ({'spacing': (2.5, 1.0)}, 'mixed pixel spacing'),
         ({'pixels': STORED[0, :4]}, r'different sizes: 4×4 \(odd\.dcm\)'),
-        ({'SeriesInstanceUID': '1.2.3'}, r'2 series fit .*…1\.2\.3 \(1 files\)'),
+        ({'SeriesInstanceUID': '1.2.3'}, r'2 series fit .*…1\.2\.3 \(1 files, CT\)'),
         ({'FrameOfReferenceUID': '1.2.3'}, 'frames of reference'),
         ({'position': (14.0, 20.0, 48.0)}, 'aside of their normal|beside the others'),
     ],

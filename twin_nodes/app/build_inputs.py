@@ -11,7 +11,8 @@ from twin_nodes.core.anatomy.image_volume import ImageVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.case import sha256_of
-from twin_nodes.io.dicom import find_dicom_files, is_dicom, read_series
+from twin_nodes.io.dicom import read_series
+from twin_nodes.io.dicom_files import find_dicom_files, is_dicom
 from twin_nodes.io.dicom_seg import is_segmentation, read_segmentation
 from twin_nodes.io.recipe import Recipe, read_names
 from twin_nodes.io.volumes import read_image_volume, read_label_volume
@@ -75,7 +76,7 @@ def _found(recipe: Recipe, name: str) -> Path:
 
 def _image(path: Path, recipe: Recipe) -> tuple[ImageVolume, Iterable[Path]]:
     if path.is_dir() or is_dicom(path):
-        return read_series(path, series=recipe.config.series, slices=recipe.config.slices)
+        return read_series(path, series=recipe.config.series, slices=recipe.config.slices, frame=recipe.config.frame)
     return read_image_volume(path), [path]
 
 

@@ -16,7 +16,7 @@ _LOOKED_AT = 64  # files of a folder
 
 def holds_dicom(folder: Path) -> bool:
     """Whether one of the first files of a folder, or below it, begins like DICOM."""
-    from twin_nodes.io.dicom import is_dicom
+    from twin_nodes.io.dicom_files import is_dicom
 
     files = (path for path in folder.rglob('*') if path.is_file() and path.name != 'DICOMDIR')
     return any(is_dicom(path) for path in islice(files, _LOOKED_AT))

@@ -8,37 +8,32 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.core.anatomy.image_volume import ImageVolume
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import InputError
+from twin_nodes.io.dicom_files import find_dicom_files, has_preamble, read_header
+from twin_nodes.io.dicom_files import refusal as _refusal
+from twin_nodes.io.dicom_phases import Marks, marks_of_file, marks_of_frame, one_volume
 from twin_nodes.io.dicom_slices import Slice, Stack, stack_slices
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
 
 LOWEST_CT = -1024.0  # HU; no scanner measures below it, what is there is padding
-MAX_FILES = 20_000
+_PLACE = ('Rows', 'Columns', 'ImagePositionPatient', 'ImageOrientationPatient', 'PixelSpacing')
+_PIXELS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 _DECODERS = 'pip install python-gdcm, or decompress it (gdcmconv --raw IN OUT)'
 
 
-def find_dicom_files(folder: Path) -> list[Path]:
-    """List the files of a folder and below that begin like DICOM, in the order of their names."""
-    found = []
-    for path in sorted(path for path in folder.rglob('*') if path.is_file()):
-        with path.open('rb') as stream:
-            if stream.read(132)[128:] == b'DICM' and path.name != 'DICOMDIR':
-                found.append(path)
-        if len(found) > MAX_FILES:
-            raise _refusal(folder, f'more than {MAX_FILES} DICOM files: name the folder of one series')
-    return found
-
-
-def read_series(source: Path | str, *, series: str = '', slices: str = '') -> tuple[ImageVolume, tuple[Path, ...]]:
+def read_series(
+    source: Path | str, *, series: str = '', slices: str = '', frame: int = 0
+) -> tuple[ImageVolume, tuple[Path, ...]]:
     """Read one series as a volume, with its slices sorted by position along their normal.
 
     Values are rescaled. Padding (PixelPaddingValue, in CT also all below -1024 HU) becomes the lowest value that was
-    measured, in CT -1024 HU, and is counted.
+    measured, in CT -1024 HU, and is counted. Reports, localisers and other objects that are no slices are left out.
 
     Args:
         source: A folder, or one file.
         series: SeriesInstanceUID, or its end, where the folder holds several.
         slices: Which of the sorted slices to take, such as '1-5'; '' for all.
+        frame: Which volume to take where the series holds several (phases, echoes), from 1; 0 where it must hold one.
 
     Returns:
         The volume, indices in the order column, row, slice; and the files that it was read from.
@@ -55,7 +50,7 @@ def read_series(source: Path | str, *, series: str = '', slices: str = '') -> tu
     headers = [read_header(path) for path in paths]
     paths, headers = _one_series(source, paths, headers, series)
     places = [place for number, header in enumerate(headers) for place in slices_of(paths[number], header, number)]
-    stack = stack_slices(str(source), places, chosen=slices)
+    stack = stack_slices(str(source), one_volume(str(source), places, frame), chosen=slices)
     frames = {header.get('FrameOfReferenceUID', '') for header in headers}
     if len(frames) > 1:
         raise _refusal(source, f'{len(frames)} frames of reference in one series: the slices do not belong together')
@@ -83,7 +78,7 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
         if 'PerFrameFunctionalGroupsSequence' not in header:
             if count > 1:
                 raise _refusal(path, f'{count} frames without functional groups: where they lie is not known')
-            return [_slice(path.name, header, header, header, size, number, 0)]
+            return [_slice(path.name, header, header, header, size, number, 0, marks_of_file(header))]
         shared = shared_groups(header)
         groups = header.PerFrameFunctionalGroupsSequence
         if len(groups) != count:
@@ -97,13 +92,16 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
                 size,
                 number,
                 frame,
+                marks_of_frame(group),
             )
             for frame, group in enumerate(groups)
         ]
     except InputError:
         raise
     except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise _refusal(path, f'does not say where its pixels lie in the patient ({error})') from None
+        missing = [name for name in _PLACE if header.get(name) is None]
+        reason = f'{", ".join(missing)} missing or empty' if missing and count == 1 else str(error)
+        raise _refusal(path, f'does not say where its pixels lie in the patient ({reason})') from None
 
 
 def shared_groups(dataset: Any) -> Any:
@@ -130,36 +128,71 @@ def read_pixels(path: Path) -> tuple[Any, Any]:
         return dataset, dataset.pixel_array
     except Exception as error:  # pydicom and its decoders raise many kinds
         if syntax is not None and syntax.is_compressed:
-            raise _refusal(
-                path, f'compressed as {syntax.name}, and no decoder for it is installed: {_DECODERS}'
-            ) from None
+            text = ' '.join(str(error).split())
+            lacking = 'missing' in text or 'not available' in text or isinstance(error, NotImplementedError)
+            reason = (
+                f'and no decoder for it is installed: {_DECODERS}' if lacking else f'and cannot be unpacked ({text})'
+            )
+            raise _refusal(path, f'compressed as {syntax.name}, {reason}') from None
         raise _refusal(path, f'no readable pixels ({error})') from None
 
 
-def read_header(path: Path, *, pixels: bool = False) -> Any:
-    """Read a DICOM file, with or without its pixels."""
-    try:
-        import pydicom
-    except ModuleNotFoundError:
-        raise ConfigError("DICOM needs pydicom: pip install 'twin_nodes[images]'") from None
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except Exception as error:  # pydicom raises many kinds for a broken file
-        raise _refusal(path, f'no readable DICOM file ({error})') from None
-
-
 def _one_series(source: Path, paths: list[Path], headers: list[Any], series: str) -> tuple[list[Path], list[Any]]:
+    """Return the files of the series that was named, or of the only one that is a stack of slices."""
+    known = [n for n, header in enumerate(headers) if _is_known(paths[n], header)]
+    if not known:
+        raise _refusal(source, 'no DICOM files')
     uids = [str(header.get('SeriesInstanceUID', '')) for header in headers]
-    wanted = sorted({uid for uid in uids if uid.endswith(series)})
+    stacked = {uids[n] for n in known if _is_slice(headers[n])}
+    imaged = stacked - {uids[n] for n in known if 'LOCALIZER' in (headers[n].get('ImageType') or [])}
+    among = (imaged or stacked or {uids[n] for n in known}) if not series else {uids[n] for n in known}
+    wanted = sorted({uid for uid in among if uid.endswith(series)})
     if len(wanted) != 1:
-        found = ', '.join(f'…{uid[-16:]} ({uids.count(uid)} files)' for uid in sorted(set(uids)))
-        raise _refusal(source, f'{len(wanted)} series fit {series!r}; there are: {found}: name one with series')
-    kept = [n for n, uid in enumerate(uids) if uid == wanted[0]]
+        found = ', '.join(_described(uid, [headers[n] for n in known if uids[n] == uid]) for uid in sorted({*uids}))
+        raise _refusal(
+            source, f'{len(wanted)} series fit {series!r}; there are: {found}: name one with its end (--series)'
+        )
+    kept = [n for n in known if uids[n] == wanted[0] and ('Rows' in headers[n] or wanted[0] not in stacked)]
     return [paths[n] for n in kept], [headers[n] for n in kept]
 
 
+def _is_known(path: Path, header: Any) -> bool:
+    """Whether a file is a DICOM object, and no other file whose first bytes are like one.
+
+    Raises:
+        InputError: ANATOMY_REFUSED for an image whose header is cut: left out, its slice would be missed.
+    """
+    meta = header.file_meta.get('MediaStorageSOPClassUID')
+    kind = header.get('SOPClassUID') or meta
+    if kind is not None and 'Rows' not in header and 'Image Storage' in str(kind.name):
+        raise _refusal(path, f'a {kind.name} without Rows: its header is cut')
+    if kind is None and 'Rows' not in header and has_preamble(path):
+        raise _refusal(path, 'it says not what it is (no SOPClassUID): its header is cut')
+    return kind is not None or 'Rows' in header
+
+
+def _is_slice(header: Any) -> bool:
+    """Whether an object has pixels with a place, and is neither a segmentation nor a dose."""
+    placed = 'ImagePositionPatient' in header or 'PerFrameFunctionalGroupsSequence' in header
+    return placed and 'Rows' in header and str(header.get('Modality', '')) not in ('SEG', 'RTDOSE')
+
+
+def _described(uid: str, headers: list[Any]) -> str:
+    """Say of a series how many files of which modality it has, for a person who has to choose one."""
+    kinds = '/'.join(sorted({str(header.get('Modality', '?')) for header in headers}))
+    said = next((str(header.SeriesDescription) for header in headers if header.get('SeriesDescription')), '')
+    return f'…{uid[-16:]} ({len(headers)} files, {kinds}{f" {said!r}" if said else ""})'
+
+
 def _slice(
-    name: str, place: Any, orientation: Any, measures: Any, size: tuple[int, int], number: int, frame: int
+    name: str,
+    place: Any,
+    orientation: Any,
+    measures: Any,
+    size: tuple[int, int],
+    number: int,
+    frame: int,
+    marks: Marks = (),
 ) -> Slice:
     position = np.array([float(value) for value in place.ImagePositionPatient])
     axes = np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3)
@@ -168,7 +201,7 @@ def _slice(
         raise ValueError('position or orientation is no number')
     if not (0.0 < between_rows < 100.0 and 0.0 < between_columns < 100.0):
         raise ValueError(f'PixelSpacing {between_rows}, {between_columns} mm')
-    return Slice(name, position, axes, (between_rows, between_columns), size, number, frame)
+    return Slice(name, position, axes, (between_rows, between_columns), size, number, frame, marks)
 
 
 def _check_length(path: Path, dataset: Any, syntax: Any) -> None:
@@ -180,7 +213,7 @@ def _check_length(path: Path, dataset: Any, syntax: Any) -> None:
     if syntax is not None and syntax.is_compressed:
         return
     needed = math.ceil(pixels * int(dataset.get('BitsAllocated', 16)) / 8)
-    held = len(dataset.get('PixelData', b'') or b'')
+    held = max(len(dataset.get(name, b'') or b'') for name in _PIXELS)
     if held < needed:
         raise _refusal(path, f'{needed} bytes of pixels are announced, the file holds {held}: it is cut')
 
@@ -196,7 +229,10 @@ def _values(stack: Stack, paths: Sequence[Path], modality: str) -> tuple[Any, in
             dataset, pixels = read_pixels(paths[item.file])
             last = item.file
         stored = pixels[item.frame] if pixels.ndim == 3 else pixels
-        slope, intercept = _rescale(dataset, item.frame)
+        try:
+            slope, intercept = _rescale(dataset, item.frame)
+        except InputError as error:
+            raise _refusal(paths[item.file], str(error)) from None
         values[number] = stored * np.float64(slope) + intercept
         padding[number] = _is_padding(dataset, stored)
     if not np.isfinite(values).all():
@@ -216,22 +252,28 @@ def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
         group, shared = dataset.PerFrameFunctionalGroupsSequence[frame], shared_groups(dataset)
         name = 'PixelValueTransformationSequence'
         source = functional(group, shared, name) if name in group or name in shared else {}
-    return float(source.get('RescaleSlope', 1.0)), float(source.get('RescaleIntercept', 0.0))
+    if 'ModalityLUTSequence' in source:
+        raise InputError('values by a table (ModalityLUTSequence) are not read', code='ANATOMY_REFUSED')
+    slope, intercept = source.get('RescaleSlope'), source.get('RescaleIntercept')
+    slope, intercept = (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0.0:
+        raise InputError(f'RescaleSlope {slope:g} and RescaleIntercept {intercept:g}', code='ANATOMY_REFUSED')
+    return slope, intercept
 
 
 def _is_padding(dataset: Any, stored: Any) -> Any:
     value = dataset.get('PixelPaddingValue')
     if value is None:
         return np.zeros(stored.shape, np.bool_)
-    limit = dataset.get('PixelPaddingRangeLimit', value)
+    limit = dataset.get('PixelPaddingRangeLimit')
+    value, limit = _as_stored(dataset, value), _as_stored(dataset, value if limit is None else limit)
     return (stored >= min(value, limit)) & (stored <= max(value, limit))
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins like DICOM."""
-    with path.open('rb') as stream:
-        return stream.read(132)[128:] == b'DICM'
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')
+def _as_stored(dataset: Any, value: Any) -> float:
+    """Bring a padding value to the sign of the pixels: some writers give 63536 where -2000 is stored."""
+    bits, signed = int(dataset.get('BitsAllocated', 16)), dataset.get('PixelRepresentation', 0) == 1
+    number = float(value)
+    if signed and 2 ** (bits - 1) <= number < 2**bits:
+        return number - 2**bits
+    return number + 2**bits if not signed and number < 0.0 and 'PixelData' in dataset else number

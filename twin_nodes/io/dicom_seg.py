@@ -8,7 +8,8 @@ import numpy as np
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.io.dicom import functional, read_header, read_pixels, shared_groups, slices_of
+from twin_nodes.io.dicom import functional, read_pixels, shared_groups, slices_of
+from twin_nodes.io.dicom_files import read_header
 from twin_nodes.io.dicom_slices import SAME_PLACE, Slice
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
 
@@ -51,7 +52,9 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
         if taken.any():
             other = int(labels[level][taken][0])
             raise _refusal(
-                path, f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}'
+                path,
+                f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}: a voxel '
+                'has one label; save it as a label map, or each of them as a file of its own',
             )
         labels[level][inside] = number
     anatomy_T_index = lps_from('LPS', index_T, unit='mm')
@@ -79,8 +82,10 @@ def _layout(path: Path, dataset: Any, places: list[Slice]) -> tuple[Array, list[
     steps = np.diff(found)
     shared = shared_groups(dataset)
     measures = functional(dataset.PerFrameFunctionalGroupsSequence[0], shared, 'PixelMeasuresSequence')
-    stated = measures.get('SpacingBetweenSlices', measures.get('SliceThickness'))
-    step = float(steps.min()) if len(steps) else abs(float(stated or 0.0))
+    between = abs(float(measures.get('SpacingBetweenSlices') or 0.0))
+    step = float(steps.min()) if len(steps) else between or abs(float(measures.get('SliceThickness') or 0.0))
+    if 0.0 < between < 0.75 * step and abs(step / between - round(step / between)) < 0.05:
+        step /= round(step / between)  # each slice beside one with pixels is empty and left out
     if step <= 0.0:
         raise _refusal(path, 'a single slice without SpacingBetweenSlices: how thick it is is not known')
     levels = (heights - heights.min()) / step

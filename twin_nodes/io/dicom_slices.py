@@ -13,6 +13,8 @@ from twin_nodes.core.geometry.se3 import Array
 SAME_PLACE = 1e-3  # mm; two slices nearer than this are the same twice
 STEP_TOLERANCE = 0.02  # of the step; positions are written with few digits
 LEAST_TOLERANCE = 0.02  # mm
+DRIFT = 0.15  # of the step; how far the tolerances of many steps may add up
+ROUNDED = 0.1  # mm; how far a position and both ends that are written with one digit may be off
 MAX_TILT = math.radians(0.06)
 _NAMED = 6
 
@@ -29,6 +31,7 @@ class Slice:
         size: Rows and columns.
         file: Number of the file.
         frame: Number of the frame in it.
+        marks: What may tell volumes of one series apart: names and values, such as a phase.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Slice:
     size: tuple[int, int]
     file: int
     frame: int
+    marks: tuple[tuple[str, float | str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +122,7 @@ def _check_alike(where: str, slices: Sequence[Slice]) -> None:
     if len(sizes) > 1:
         found = ', '.join(f'{rows}×{columns} ({_names([s for s in slices if s.size == (rows, columns)])})'
                           for rows, columns in sorted(sizes))  # fmt: skip
-        raise _refusal(where, f'slices of different sizes: {found}')
+        raise _refusal(where, f'slices of different sizes: {found} (a localiser?): take the others out')
     odd = [item for item in slices if np.abs(item.axes - axes).max() > 1e-3]
     if odd:
         raise _refusal(
@@ -138,10 +142,21 @@ def _check_doubles(where: str, ordered: list[Slice], steps: Array) -> None:
 
 
 def _check_gaps(where: str, ordered: list[Slice], heights: Array, steps: Array, step: float) -> None:
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    astray = np.abs(heights - even)
     limit = max(STEP_TOLERANCE * step, LEAST_TOLERANCE)
     wrong = np.flatnonzero(np.abs(steps - step) > limit)
     if len(wrong) == 0:
+        worst = int(np.argmax(astray))
+        if astray[worst] > max(DRIFT * step, LEAST_TOLERANCE):
+            raise _refusal(
+                where,
+                f'the steps between slices grow or shrink by little each: slice {worst + 1} ({ordered[worst].name}) '
+                f'lies {astray[worst]:.3g} mm from where even steps put it: resample it, or take a part (--slices)',
+            )
         return
+    if np.abs(10.0 * heights - np.round(10.0 * heights)).max() < 1e-6 and astray.max() <= ROUNDED:
+        return  # written with one digit: 0.6, 0.6, 0.7 for steps of 0.625
     gaps = ', '.join(
         f'{steps[n]:.4g} mm between slice {n + 1} ({ordered[n].name}, at {heights[n]:.4g} mm) and slice {n + 2} '
         f'({ordered[n + 1].name}, at {heights[n + 1]:.4g} mm)'
