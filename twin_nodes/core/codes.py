@@ -471,6 +471,12 @@ CODES: dict[str, CodeEntry] = {
         'recording is played without /clock, or the network is slow. The advice is of the time of measurement.',
         'Check the clock of the source (`twin why`); play bags with `twin play`, which gives /clock.',
     ),
+    'SETPOINTS_SILENT': CodeEntry(
+        'the advice of a replay waits for set points',
+        '`setpoint_topic` is set, and its set points have not come as far as the poses: the topic is not in the '
+        'recording, or ends in it. After a minute of stamps nothing is waited for any more.',
+        'Name the topic as the recording has it, or leave `setpoint_topic` empty; `twin check BAG` lists the topics.',
+    ),
     'STRUCTURE_NEAR': CodeEntry(
         'the tool is near a protected structure',
         'Distance below the zone `near`.',

@@ -64,7 +64,7 @@ class GuidanceNodeConfig:
     anatomy_frame: str = setting('Frame of the structures.', 'anatomy')
     setpoint_topic: str = setting(
         'Where the robot is told to bring the tool, in tracker_frame (PoseStamped, as `<ARM>/setpoint_cp`): the '
-        'prediction is then better; empty for a tool that is moved by hand. Not used in a replay.',
+        'prediction is then better; empty for a tool that is moved by hand. In a replay the advice waits for it.',
         '',
     )  # fmt: skip
     guard: tuple[str, ...] = setting('Structures to watch; empty for all.', ())
@@ -101,7 +101,7 @@ class GuidanceNode(Node):
         self._measurement = measurement(replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
-        self._advisor = Advisor(self.config.advisor, ordered=replay)
+        self._advisor = Advisor(self.config.advisor, ordered=replay, steered=bool(self.config.setpoint_topic))
         self._advisor.changes.listen(lambda: self._publish(self._advisor.drain()))
         self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
         self._state = ''
@@ -150,7 +150,7 @@ class GuidanceNode(Node):
         follow_progress(self, TIP_SHARE, partial(self._advisor.changes.progress, TIP_SHARE))
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
-        if self.config.setpoint_topic and not replay:  # there the order of arrival of two topics would have a say
+        if self.config.setpoint_topic:
             subscribe(PoseStamped, self.config.setpoint_topic, self._on_setpoint, qos)
         self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
         self._jump = on_jump_back(self, self._reset)
@@ -191,11 +191,15 @@ class GuidanceNode(Node):
             self._publish(self._advisor.add_patient(pose))
 
     def _on_setpoint(self, message: PoseStamped) -> None:
+        if self._replay:
+            self._heard_ns = self._steady.now().nanoseconds
         try:
             record = pose_from(message, frame=self.config.tracker_frame, now_ns=self._now_ns())
             self._advisor.steer(record.stamp_ns, record.pose)
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', f'{self.config.setpoint_topic}: {error}')
+            return
+        self._publish(self._advisor.drain())
 
     def _note_time(self, stamp_ns: int) -> None:
         self._newest_ns, self._heard_ns = stamp_ns, self._steady.now().nanoseconds
@@ -275,9 +279,19 @@ class GuidanceNode(Node):
         silence_ns = steady_ns - self._heard_ns
         if not self._replay:
             self._publish(self._advisor.check_stale(self._newest_ns + silence_ns))
-        elif silence_ns >= _SILENCE_NS:
+        elif silence_ns < _SILENCE_NS:
+            self._say_setpoints()
+        else:
             self._publish(self._advisor.finish())
             self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
+
+    def _say_setpoints(self) -> None:
+        """Say that the advice of a replay waits for set points, as when the topic is not in the recording."""
+        if self._advisor.awaits_setpoints:
+            text = f'waiting for set points on {self.config.setpoint_topic}; is it in the recording?'
+            self.health.set('set points', WARN, 'SETPOINTS_SILENT', text)
+        elif self.config.setpoint_topic:
+            self.health.set('set points', OK, 'OK', f'on {self.config.setpoint_topic}')
 
     def _publish(self, results: list[Advice | Withheld]) -> None:
         for result in results:

@@ -28,6 +28,7 @@ from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Fiel
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.lookout import Lookout
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
+from twin_nodes.core.guidance.setpoints import SetpointStream
 from twin_nodes.core.guidance.time_to_contact import Outlook
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent, ZoneMonitor
 
@@ -101,9 +102,10 @@ class Advisor:
         config: Settings.
         ordered: Whether a recording is replayed: then stamps alone decide, and a pose waits for the ties and the
             anatomy that belong to it. Live, what has arrived counts.
+        steered: Whether set points of a robot are to come; in a replay a pose waits for them too.
     """
 
-    def __init__(self, config: AdvisorConfig, *, ordered: bool = False) -> None:
+    def __init__(self, config: AdvisorConfig, *, ordered: bool = False, steered: bool = False) -> None:
         self._config = config
         self._ordered = ordered
         self._stale_ns = round(config.stale_after * NANOSECONDS)
@@ -113,6 +115,7 @@ class Advisor:
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
         self.changes = AnatomyChanges(ordered=ordered)
+        self._setpoints = SetpointStream(expected=ordered and steered)
         self._shares: dict[int, TipShare] = {}
         self._streams_ns = 0
         self._waits = True
@@ -157,14 +160,31 @@ class Advisor:
     def steer(self, stamp_ns: int, tracker_T_setpoint: Array) -> None:
         """Take where a robot is told to bring the tool, in the frame of the tool's poses, shape (4, 4).
 
-        It is used by the prediction as soon as there was advice, see `core.guidance.prediction.steered`.
+        It is used by the prediction as soon as there was advice, see `core.guidance.prediction.steered`; live at once,
+        in a replay by the poses that are not older, see `setpoints`.
 
         Raises:
             InputError: STAMP_BACKWARD; NOT_FINITE. Nothing is changed.
         """
+        if self._ordered:
+            self._setpoints.add(stamp_ns, tracker_T_setpoint)
+        else:
+            self._steer(stamp_ns, tracker_T_setpoint)
+
+    def _steer(self, stamp_ns: int, tracker_T_setpoint: Array) -> None:
         if self._newest_pair is not None:
             tracker_T_patient, tool_T_tip = self._newest_pair
             self._lookout.steer(stamp_ns, inverse(tracker_T_patient) @ tracker_T_setpoint @ tool_T_tip)
+
+    @property
+    def awaits_setpoints(self) -> bool:
+        """Whether poses of a replay wait for set points which should have come by now."""
+        if not self._pending or not self._waits:
+            return False
+        oldest_ns = self._pending[0].stamp_ns
+        return self._streams_ns > oldest_ns + self._stale_ns and not self._setpoints.settled(
+            oldest_ns, self._streams_ns
+        )
 
     @property
     def lag(self) -> float | None:
@@ -188,6 +208,7 @@ class Advisor:
         self.tip.reset()
         self.registration.reset()
         self.changes.reset()
+        self._setpoints.reset()
         if self._ordered:
             self._shares = {stamp_ns: share for stamp_ns, share in self._shares.items() if not stamp_ns}
         self._streams_ns = 0
@@ -223,7 +244,7 @@ class Advisor:
         return self._drain()
 
     def finish(self) -> list[Advice | Withheld]:
-        """Return what still waited for changes of the anatomy, when the streams of a replay have ended."""
+        """Return what still waited for the anatomy or set points, when the streams of a replay have ended."""
         self._waits = False
         return self._drain()
 
@@ -251,6 +272,8 @@ class Advisor:
             if self._newest_advice_ns is not None and item.stamp_ns < self._newest_advice_ns - JUMP_NS:
                 self._forget_advice()  # the streams began again, as those of a bag in a loop
             self.changes.advance(item.stamp_ns)
+            for stamp_ns, setpoint in self._setpoints.take(item.stamp_ns):
+                self._steer(stamp_ns, setpoint)
             found += self.check_stale(item.stamp_ns)  # the tool or the patient may have been away since the last advice
             found.append(self._advise_one(item))
         return found
@@ -259,8 +282,11 @@ class Advisor:
         if not self._ordered:
             return True
         ties = self.tip.settled(item.stamp_ns) and self.registration.settled(item.stamp_ns)
-        changes = not self._waits or self.changes.settled(item.stamp_ns, self._streams_ns)
-        return ties and changes and self._monitor is not None
+        told = not self._waits or (
+            self.changes.settled(item.stamp_ns, self._streams_ns)
+            and self._setpoints.settled(item.stamp_ns, self._streams_ns)
+        )
+        return ties and told and self._monitor is not None
 
     def _advise_one(self, item: Pair | Unpaired) -> Advice | Withheld:
         stamp = item.stamp_ns
