@@ -44,6 +44,7 @@ from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.progress import follow_progress, is_replay
+from twin_nodes.ros.prompt_process import unhurried
 from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
 from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_from
@@ -74,6 +75,7 @@ class GuidanceNodeConfig:
     grid_spacing: float = setting('Node distance of the distance grids.', 0.001, unit='m', minimum=1e-4, maximum=0.01)
     grid_margin: float = setting('Reach of the grids beyond the surface.', 0.03, unit='m', minimum=0.001, maximum=0.2)
     cache_dir: str = setting('Folder that keeps distance grids; empty for the user cache.', '')
+    realtime: bool = setting('Run with SCHED_FIFO where the system allows it: other work does not delay it.', True)
     advisor: AdvisorConfig = group(AdvisorConfig)
     fixtures: FixtureConfig = group(FixtureConfig)
     plan: PlanConfig = group(PlanConfig)
@@ -248,7 +250,8 @@ class GuidanceNode(Node):
     def _grid(self, surface: Surface) -> DistanceGrid:
         config = self.config
         folder = Path(config.cache_dir) if config.cache_dir else user_cache()
-        return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+        with unhurried():  # a new grid takes seconds: no other process is to wait for it
+            return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
 
     def _on_structures(self, structures: list[Structure]) -> None:
         for name in {structure.name for structure in structures} - self._distances.keys():

@@ -5,7 +5,8 @@ processes) delays all. The kernel holds such threads to 95 % of the time in any 
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -22,3 +23,18 @@ def favour_process() -> str:
             os.sched_setscheduler(int(thread.name), policy, os.sched_param(1))
             got = 'fifo'
     return got
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let this thread take its turn as any other while it does long work that nobody waits for by the millisecond."""
+    policy, limits = os.sched_getscheduler(0), os.sched_getparam(0)
+    if policy & ~os.SCHED_RESET_ON_FORK not in (os.SCHED_FIFO, os.SCHED_RR):
+        yield
+        return
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # not allowed any more: it goes on as it is
+            os.sched_setscheduler(0, policy, limits)

@@ -201,14 +201,17 @@ def _fixtures(quick: bool) -> Iterator[Figure]:
 
 def _hop(quick: bool) -> Iterator[Figure]:
     from twin_nodes.app.bench.guidance_hop import AdviceHop
+    from twin_nodes.ros.prompt_process import favour_process
 
     count = 500 if quick else 3000
     with AdviceHop((int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS) as hop:
+        scheduled = favour_process()  # what judges must not be late itself
         found = hop.latencies(count, 100.0)
     if found is None or len(found) < 0.9 * count:
         yield judge('pose_to_advice_p99_ms', None, 'ms', at_most=5.0)
         return
-    yield judge('pose_to_advice_p99_ms', 1e3 * float(np.percentile(found, 99)), 'ms', at_most=5.0)
+    yield judge('pose_to_advice_p99_ms', 1e3 * float(np.percentile(found, 99)), 'ms', at_most=5.0,
+                peer=f'both processes scheduled {scheduled}')  # fmt: skip
     yield judge('pose_to_advice_p50_ms', 1e3 * float(np.median(found)), 'ms')
 
 
