@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twin_nodes.app.cli_shared import Json
+
 if TYPE_CHECKING:
     from twin_nodes.app.offline_views import ViewSource
 
@@ -21,7 +23,6 @@ Size = Annotated[str, typer.Option(help='Size of the images, such as 1920x1080, 
 Model = Annotated[str, typer.Option(help='plumb_bob, rational_polynomial or equidistant.')]
 Radial = Annotated[int, typer.Option(min=0, max=3, help='Radial coefficients of plumb_bob.')]
 Most = Annotated[int, typer.Option(min=1, help='Pictures of a video that are looked at.')]
-Json = Annotated[bool, typer.Option('--json', help='One JSON object per figure, for machines.')]
 
 
 def add_to(calibrate: typer.Typer) -> None:

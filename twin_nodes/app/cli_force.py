@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from twin_nodes.app.cli_shared import Json, Output
+
 
 def add_to(calibrate: typer.Typer) -> None:
     """Add the command to `twin calibrate`."""
@@ -14,8 +16,8 @@ def add_to(calibrate: typer.Typer) -> None:
 def force(
     strokes: Annotated[Path, typer.Argument(help='CSV of strokes: depth_m or depth_mm, force_n, speed_m_s or t_s.')],
     bins: Annotated[int, typer.Option(min=2, max=500, help='Depths of the table.')] = 24,
-    json: Annotated[bool, typer.Option('--json', help='One JSON object per figure, for machines.')] = False,
-    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file (YAML).')] = None,
+    json: Json = False,
+    output: Output = None,
 ) -> None:
     """Build the force profile of an instrument in tissue from recorded strokes."""
     from twin_nodes.app.figures import print_figures

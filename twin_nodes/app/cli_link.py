@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from twin_nodes.app.cli_shared import Json
+
 link = typer.Typer(help='Bad links on purpose, and keys for the bridge.', no_args_is_help=True)
 
 Scenario = Annotated[str, typer.Argument(help='Scenario (N7, geo, …) or YAML file.')]
-Json = Annotated[bool, typer.Option('--json', help='One JSON object per line, for machines.')]
 Seed = Annotated[int, typer.Option(min=0, help='Seed; the same seed is the same fate of each packet.')]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from twin_nodes.app.cli_shared import Json
+
 
 def add_to(calibrate: typer.Typer) -> None:
     """Add the command to `twin calibrate`."""
@@ -23,7 +25,7 @@ def material(
     published: Annotated[Path | None, typer.Option(help='Table of published parameters to print beside.')] = None,
     profile: Annotated[bool, typer.Option('--profile', help='Intervals along the profile of the fit too.')] = False,
     raw: Annotated[bool, typer.Option('--raw', help='Leave preload and slack in.')] = False,
-    json: Annotated[bool, typer.Option('--json', help='One JSON object per figure, for machines.')] = False,
+    json: Json = False,
     output: Annotated[
         Path | None, typer.Option('--output', '--out', '-o', help='Result file; a folder for several materials.')
     ] = None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from twin_nodes.app.cli_shared import Json, Output
+
 
 def add_to(calibrate: typer.Typer) -> None:
     """Add the command to `twin calibrate`."""
@@ -13,8 +15,8 @@ def add_to(calibrate: typer.Typer) -> None:
 
 def stiffness(
     recipe: Annotated[Path, typer.Argument(help='YAML: the case, what holds it, and the states that were seen.')],
-    json: Annotated[bool, typer.Option('--json', help='One JSON object per figure, for machines.')] = False,
-    output: Annotated[Path | None, typer.Option('--output', '--out', '-o', help='Result file (YAML).')] = None,
+    json: Json = False,
+    output: Output = None,
 ) -> None:
     """Estimate how stiff each structure, and what holds it, is from surface points, grasps and forces."""
     from twin_nodes.app.figures import print_figures
