@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from twin_nodes.app import check as module
+from twin_nodes.app import check_yaml as module
 from twin_nodes.app.check import check, inspect
 from twin_nodes.core.errors import TwinError
 
@@ -62,7 +62,7 @@ def test_a_good_parameter_file(tmp_path, small_config, capsys):
         ('    source: igt\n', ":3: .*none of igtl, crtk; did you mean 'igtl'"),
         ('    source:\n', ':3: source has no value'),
         ('    names: a\n', ':3: .*expected a list'),
-        ('    source: [\n', r'tracker.yaml:\d+: not YAML'),
+        ('    source: [\n', r'tracker.yaml:\d+: not readable as YAML'),
     ],
 )
 def test_a_wrong_key_is_named_with_its_line(tmp_path, small_config, body, message):
@@ -103,7 +103,7 @@ def test_other_files(tmp_path):
 
 def test_a_huge_yaml_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'MAX_YAML_BYTES', 10)
-    with pytest.raises(TwinError, match='above the limit of 10 bytes'):
+    with pytest.raises(TwinError, match='is above 0 MiB'):
         inspect(write(tmp_path, 'x.yaml', 'a: 12345678901234\n'))
 
 
@@ -217,3 +217,30 @@ def test_a_robot_is_checked_without_what_moves_it(tmp_path):
     assert said.endswith('set()\n')
     with pytest.raises(TwinError, match='only a xacro file takes arguments'):
         check(write(tmp_path, 'p.xml', '<PlusConfiguration version="2.1"/>'), ['j:=elbow'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (
+            'format: 1\nkind: force_profile\ndepths_m: [0.0, 0.01]\nspeeds_m_s: [0.001]\nentering_n: [[0.0], [1.5]]\n'
+            'leaving_n: [[0.0], [0.5]]\nsigma_n: 0.1\n',
+            'force profile, good: to 10.0 mm at up to 1.0 mm/s, 1.50 N ± 0.10',
+        ),
+        (
+            'format: 1\nkind: stiffness\ncase: liver\nabsolute: false\n'
+            'stiffness:\n  - {name: lobe, factor: 2.0, learned: true}\n',
+            'stiffness of the case liver, good (ratios only): lobe 2',
+        ),
+        ('name: slow\ntitle: by hand\nboth: {delay: {base: 0.2}}\n', 'link scenario slow, good: by hand'),
+        ('landmarks: {a: [0, 0, 0], b: [0.1, 0, 0], c: [0, 0.1, 0]}\n', 'landmarks, good: a, b, c'),
+    ],
+    ids=['force profile', 'stiffness', 'link', 'landmarks'],
+)
+def test_files_of_other_kinds(tmp_path, text, said):
+    assert said in inspect(write(tmp_path, 'some.yaml', text))
+
+
+def test_a_broken_file_is_refused_by_the_reader_of_its_kind(tmp_path):
+    with pytest.raises(TwinError, match="key 'depths_m' is missing"):
+        inspect(write(tmp_path, 'f.yaml', 'format: 1\nkind: force_profile\n'))

@@ -75,3 +75,29 @@ def inspect_tets(file: Path) -> str:
         f'tetrahedra, good: {len(mesh.nodes)} nodes, {len(mesh.tets)} elements, {mesh.volume * 1e6:.4g} ml when read '
         f'in {unit}, smallest dihedral angle {angle:.1f}°'
     )
+
+
+def inspect_mesh(file: Path) -> str:
+    """Read a surface in millimetres, and in metres where that gives no anatomy's size; tetrahedra in VTK as such."""
+    from twin_nodes.io.meshes import read_surface
+
+    refused = ''
+    if file.suffix.lower() == '.vtk' and holds_vtk_tets(file):
+        try:
+            return inspect_tets(file)
+        except InputError as refusal:
+            refused = f'; as tetrahedra it is refused: {refusal}'
+
+    try:
+        unit, surface = 'mm', read_surface(file, unit='mm')
+    except InputError as refusal:
+        try:
+            unit, surface = 'm', read_surface(file, unit='m')
+        except InputError:
+            raise refusal from None
+    extent = (surface.bounds[1] - surface.bounds[0]) * 1e3
+    size = ' × '.join(f'{length:.1f}' for length in extent)
+    closed = 'closed' if surface.is_watertight else 'not closed: no signed distance can be computed'
+    verdict = 'good' if surface.is_watertight else 'with a warning'
+    counts = f'{len(surface.vertices)} vertices, {len(surface.triangles)} triangles'
+    return f'surface, {verdict}: {counts}, {size} mm when read in {unit}, {closed}{refused}'

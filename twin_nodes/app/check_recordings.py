@@ -1,0 +1,99 @@
+"""What `twin check` says of recordings, tables of poses, videos and bags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twin_nodes.app.check_images import refused_as_both
+from twin_nodes.core.errors import InputError
+
+
+def inspect_recording(file: Path) -> str:
+    """Say what a recording, or the trace of one marker, holds."""
+    from twin_nodes.io.recordings import open_recording
+
+    try:
+        recording = open_recording(file)
+    except InputError as refusal:
+        if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
+            return refused_as_both(refusal, file)
+        try:
+            return _marker(file)
+        except InputError:
+            raise refusal from None
+    if recording.kind == 'pose_table':
+        return inspect_pose_table(file)
+    notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
+    verdict = 'good' if recording.devices else 'with a warning'
+    devices = f'devices {", ".join(recording.devices)}' if recording.devices else 'no device was tracked in it'
+    return (
+        f'recording ({recording.kind}), {verdict}: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
+        f'{devices}{notes}'
+    )
+
+
+def _marker(file: Path) -> str:
+    import numpy as np
+
+    from twin_nodes.io.recordings.marker_csv import read_marker_csv
+
+    with file.open('rb') as stream:
+        if b'qx' in stream.readline(1 << 16).lower():
+            raise InputError(f'{file}: a table of poses, no trace of a marker')
+    trace = read_marker_csv(file)
+    seconds = float(trace.stamps_ns[-1] - trace.stamps_ns[0]) * 1e-9
+    notes = f'; {"; ".join(trace.notes)}' if trace.notes else ''
+    spans = ' × '.join(f'{1e3 * span:.1f}' for span in np.ptp(trace.positions, axis=0))
+    return f'trace of one marker, good: {len(trace.stamps_ns)} samples over {seconds:.1f} s, moves {spans} mm{notes}'
+
+
+def inspect_video(file: Path) -> str:
+    """Say what a video or image shows."""
+    from twin_nodes.app.track import describe_video
+
+    return describe_video(file)
+
+
+def inspect_pose_table(file: Path) -> str:
+    """Describe a table of poses, or each of those in an archive."""
+    from twin_nodes.io.recordings.pose_csv import member_names
+
+    names = member_names(file)
+    if len(names) < 2:
+        return _one_pose_table(file)
+    return '; '.join(f'{name}: {_of_archive(file, name)}' for name in names)
+
+
+def _of_archive(file: Path, name: str) -> str:
+    try:
+        return _one_pose_table(file, name)
+    except InputError as error:
+        return f'no table of poses ({error})'
+
+
+def _one_pose_table(file: Path, member: str = '') -> str:
+    from twin_nodes.io.recordings.pose_csv import read_pose_csv
+
+    table = read_pose_csv(file, member=member)
+    stream = table.stream
+    notes = f'; {"; ".join(table.notes)}' if table.notes else ''
+    return (
+        f'table of poses, good: {table.name}, {len(stream.stamps_ns)} poses over {stream.duration:.1f} s at '
+        f'{1.0 / stream.period:.0f} Hz, {stream.merged} stamps repeated, {stream.reordered} out of order{notes}'
+    )
+
+
+def inspect_bag(file: Path) -> str:
+    """Say what a bag holds, and whether all of it is whole."""
+    from twin_nodes.io.bags.reader import BagReader
+
+    with BagReader(file) as reader:
+        loss = reader.loss
+        span_s = (reader.end_ns - reader.start_ns) * 1e-9 if reader.message_count else 0.0
+        text = f'{reader.message_count} messages on {len(reader.topics)} topics over {span_s:.3f} s'
+        if reader.message_count == 0:
+            raise InputError(f'{file}: the bag holds no message that can be read')
+    if loss:
+        lost = ', '.join(f'{name} {value}' for name, value in vars(loss).items() if value)
+        raise InputError(f'{file}: bag with {text}, but damaged ({lost}); type `twin recover {file}`')
+    return f'bag, good: {text}'
