@@ -44,6 +44,13 @@ def test_a_metaimage_without_frames_is_a_volume(tmp_path):
         inspect(tmp_path / 'a.mha')
 
 
+def test_a_file_with_several_volumes_says_how_to_choose(tmp_path):
+    directions = np.insert(np.asarray(PLACE['space directions'], float), 0, np.nan, axis=0)
+    fields = {**PLACE, 'space directions': directions, 'kinds': ['list', 'domain', 'domain', 'domain']}
+    nrrd.write(str(tmp_path / 'a.nrrd'), np.ones((3, 6, 5, 4), np.uint8), fields)
+    assert '3 volumes of 6 × 5 × 4 voxels' in (text := inspect(tmp_path / 'a.nrrd')) and '--frame 1 … 3' in text
+
+
 def test_dicom_is_known_by_its_content(tmp_path):
     stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     write_series(tmp_path / 'ct', stored)

@@ -174,7 +174,7 @@ def test_nifti_that_lies_or_is_cut_is_refused(tmp_path):
     path = write_nifti(tmp_path / 'a.nii')
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    with pytest.raises(InputError, match='announces 472 bytes'):
+    with pytest.raises(InputError, match='header announces 120 bytes'):
         read_label_volume(path)
     (tmp_path / 'a.nii.gz').write_bytes(gzip.compress(content)[:-20])
     with pytest.raises(InputError, match=r'the file holds|broken compression'):
@@ -195,7 +195,6 @@ def test_nifti_that_lies_or_is_cut_is_refused(tmp_path):
         ({'space directions': np.eye(3) * 1000.0}, 'voxel sizes'),
         ({'space units': ['mm', 'mm', 'm']}, 'differ'),
         ({'space units': ['inch', 'inch', 'inch']}, 'inch'),
-        ({'encoding': 'text'}, 'encoding'),
     ],
 )
 def test_nrrd_headers_without_a_clear_place_are_refused(tmp_path, fields, message):
@@ -214,7 +213,7 @@ def test_nifti_without_orientation_negative_and_nan_are_refused(tmp_path):
         broken[0, 0, 0] = np.nan
         read_label_volume(write_nifti(tmp_path / 'c.nii', broken))
     with pytest.raises(InputError, match='3 axes'):
-        read_label_volume(write_nifti(tmp_path / 'd.nii', np.zeros((2, 2, 2, 3), np.uint8)))
+        read_label_volume(write_nifti(tmp_path / 'd.nii', np.zeros((2, 2, 2, 1, 3), np.uint8)))
     for name in ('none.nrrd', 'none.nii'):
         with pytest.raises(InputError, match='no such file'):
             read_label_volume(tmp_path / name)

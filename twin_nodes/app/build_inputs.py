@@ -15,7 +15,7 @@ from twin_nodes.io.dicom import read_series
 from twin_nodes.io.dicom_files import find_dicom_files, is_dicom
 from twin_nodes.io.dicom_seg import is_segmentation, read_segmentation
 from twin_nodes.io.recipe import Recipe, read_names
-from twin_nodes.io.volumes import read_image_volume, read_label_volume
+from twin_nodes.io.volumes import read_image_volume, read_label_volume, voxels_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
     labels = None
     if recipe.config.labels:
         path = _found(recipe, recipe.config.labels)
-        labels, names, frame, files = _labels(path)
+        labels, names, frame, files = _labels(path, recipe.config.frame)
         record.append(_record('labels', files))
         frames.add(frame)
     if recipe.config.names:
@@ -77,10 +77,10 @@ def _found(recipe: Recipe, name: str) -> Path:
 def _image(path: Path, recipe: Recipe) -> tuple[ImageVolume, Iterable[Path]]:
     if path.is_dir() or is_dicom(path):
         return read_series(path, series=recipe.config.series, slices=recipe.config.slices, frame=recipe.config.frame)
-    return read_image_volume(path), [path]
+    return read_image_volume(path, frame=recipe.config.frame), _files_of(path)
 
 
-def _labels(path: Path) -> tuple[LabelVolume, dict[int, str], str, list[Path]]:
+def _labels(path: Path, number: int) -> tuple[LabelVolume, dict[int, str], str, list[Path]]:
     """Read a label map; a DICOM one brings names and a frame of reference."""
     if path.is_dir():
         segmentations = [file for file in find_dicom_files(path) if is_segmentation(file)]
@@ -90,7 +90,13 @@ def _labels(path: Path) -> tuple[LabelVolume, dict[int, str], str, list[Path]]:
     if is_dicom(path):
         volume, names, frame = read_segmentation(path)
         return volume, names, frame, [path]
-    return read_label_volume(path), {}, '', [path]
+    return read_label_volume(path, frame=number), {}, '', _files_of(path)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files of a volume: its header, and its voxels where they lie in another one."""
+    data = voxels_of(path)
+    return [path] if data == path else [path, data]
 
 
 def _record(role: str, files: Iterable[Path]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from twin_nodes.core.errors import InputError
 
-VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz', '.mhd')
+VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz', '.mhd', '.hdr', '.img', '.hdr.gz', '.img.gz')
 MOST_LABELS = 4096
 PATCHY = 0.6  # of neighbouring voxels are alike in a label map; in an image few are
 _LOOKED_AT = 64  # files of a folder
@@ -24,11 +24,14 @@ def holds_dicom(folder: Path) -> bool:
 
 def inspect_volume(file: Path) -> str:
     """Read a volume: a label map where it looks like one, else an image."""
-    from twin_nodes.io.volumes import read_image_volume
+    from twin_nodes.io.volumes import read_image_volume, volumes_in
 
-    volume = read_image_volume(file)
+    count = volumes_in(file)
+    volume = read_image_volume(file, frame=1)
     labels = _labels(volume.values)
     size = _size(volume.values.shape, volume.anatomy_T_index)
+    if count > 1:
+        size = f'{count} volumes of {size} (choose with --frame 1 … {count}; of the first:)'
     if labels is not None:
         listed = ', '.join(map(str, labels[:20])) + (f' and {len(labels) - 20} more' if len(labels) > 20 else '')
         return f'label volume, good: {size}, labels {listed or "none"}'

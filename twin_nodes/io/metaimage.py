@@ -25,33 +25,47 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
     with path.open('rb') as stream:
         start = stream.read(_MAX_HEADER)
     fields, end = _fields(path, start)
-    if fields.get('NDims', '3') != '3':
-        raise _refusal(path, f'expected 3 axes, got NDims {fields["NDims"]}')
+    axes_count = fields.get('NDims', '3')
+    if axes_count not in ('3', '4'):
+        raise _refusal(path, f'expected 3 axes, or 4 with time, got NDims {axes_count}')
+    count = int(axes_count)
     try:
         shape = tuple(int(word) for word in fields['DimSize'].split())
         kind = _TYPES[fields['ElementType']]
         spacing = np.array(fields.get('ElementSpacing', fields.get('ElementSize', '')).split(), float)
         origin = np.array(next(fields[key] for key in ('Offset', 'Origin', 'Position') if key in fields).split(), float)
         matrix = next(fields[key] for key in ('TransformMatrix', 'Rotation', 'Orientation') if key in fields)
-        axes = np.array(matrix.split(), float).reshape(3, 3)
+        axes = np.array(matrix.split(), float).reshape(count, count)
     except (KeyError, ValueError, StopIteration) as error:
         reason = str(error) or 'Offset or TransformMatrix is missing: where it lies in the patient is not known'
         raise _refusal(path, f'incomplete MetaImage header ({reason})') from None
     if int(fields.get('ElementNumberOfChannels', '1')) != 1:
         raise _refusal(path, f'{fields["ElementNumberOfChannels"]} values in a voxel: one is expected')
-    if len(shape) != 3 or spacing.shape != (3,) or origin.shape != (3,):
-        raise _refusal(path, f'expected 3 axes, got DimSize {shape} and ElementSpacing {spacing.tolist()}')
+    if len(shape) != count or spacing.shape != (count,) or origin.shape != (count,):
+        raise _refusal(path, f'expected {count} axes, got DimSize {shape} and ElementSpacing {spacing.tolist()}')
+    if count == 4 and (np.abs(axes[3, :3]).max() > 0.0 or np.abs(axes[:3, 3]).max() > 0.0):
+        raise _refusal(path, 'its axis of time leans into space')
+    frames = shape[3] if count == 4 else 1
+    shape, spacing, origin, axes = shape[:3], spacing[:3], origin[:3], axes[:3, :3]
     index_T = np.eye(4)
     index_T[:3, :3] = (axes * spacing[:, None]).T  # row i of TransformMatrix is the direction of axis i
     index_T[:3, 3] = origin
-    big = any(fields.get(key, 'False') == 'True' for key in ('BinaryDataByteOrderMSB', 'ElementByteOrderMSB'))
-    encoding = 'gzip' if fields.get('CompressedData', 'False') == 'True' else 'raw'
+    big = _is_true(fields, 'BinaryDataByteOrderMSB') or _is_true(fields, 'ElementByteOrderMSB')
+    encoding = 'gzip' if _is_true(fields, 'CompressedData') else 'raw'
+    if 'BinaryData' in fields and not _is_true(fields, 'BinaryData'):
+        encoding = 'text'
     dtype = np.dtype(('>' if big else '<') + kind)
     data_path, offset = _data_place(path, fields, end)
     if encoding == 'raw' and data_path != path and 'HeaderSize' in fields:
         skip = int(fields['HeaderSize'])
-        offset = skip if skip >= 0 else data_path.stat().st_size - math.prod(shape) * dtype.itemsize
-    return VolumeHeader(shape, dtype, lps_from('LPS', index_T, unit='mm'), data_path, offset, encoding)
+        offset = skip if skip >= 0 else data_path.stat().st_size - math.prod(shape) * frames * dtype.itemsize
+    anatomy_T_index = lps_from('LPS', index_T, unit='mm')
+    return VolumeHeader(shape, dtype, anatomy_T_index, data_path, offset, encoding, frames=frames)
+
+
+def _is_true(fields: dict[str, str], key: str) -> bool:
+    """Whether a field begins as MetaIO takes for true: T, t or 1."""
+    return fields.get(key, 'F')[:1] in ('T', 't', '1')
 
 
 def _fields(path: Path, start: bytes) -> tuple[dict[str, str], int]:
