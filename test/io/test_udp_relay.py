@@ -105,7 +105,7 @@ def test_delay_tables(tmp_path):
         ('time(ms) speed\n1 2\n', 'no column of delays'),
         ('0 0.1\n', 'at least 2'),
         ('0 -0.1\n1 0.1\n', 'negative'),
-        ('0 nan\n1 0.1\n', 'NaN'),
+        ('0 nan\n1 0.1\n', 'of 2 packets of the trace 1 arrived'),
         ('', 'no rows'),
     ):
         path.write_text(text)

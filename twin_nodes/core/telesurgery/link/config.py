@@ -8,6 +8,13 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 
 DELAY_LAWS = ('constant', 'normal', 'lognormal', 'hyperexponential', 'pareto', 'trace')
+_OF_LAW = {
+    'normal': 'sigma',
+    'lognormal': 'median',
+    'hyperexponential': 'weights',
+    'pareto': 'scale',
+    'trace': 'trace_file',
+}
 DURATION_LAWS = ('none', 'constant', 'uniform', 'normal')
 
 
@@ -25,7 +32,7 @@ class DelayConfig:
     scale: float = setting('Scale s of s(U^(-1/alpha) - 1) (pareto).', 0.0, unit='s', minimum=0.0, maximum=10.0)
     alpha: float = setting('Tail exponent (pareto).', 3.0, minimum=1.01, maximum=100.0)
     trace_file: str = setting(
-        'File of measured delays (trace): CICV5G text or two columns, time and delay [s]; synthetic for a made one.', ''
+        'File of measured delays (trace): a table with a header, or what ping -D prints; synthetic for a made one.', ''
     )
     trace_scale: float = setting(
         'Factor on the trace; 0.5 makes a way of a round trip.', 1.0, minimum=0.0, maximum=10.0
@@ -51,6 +58,12 @@ class DelayConfig:
             raise ConfigError('law=hyperexponential needs weights above 0 and means')
         if self.law == 'trace' and not self.trace_file:
             raise ConfigError("law=trace needs trace_file, a file or 'synthetic'")
+        for law, name in _OF_LAW.items():
+            value = getattr(self, name)
+            if value and law != self.law:
+                raise ConfigError(f'{name}={value} does nothing with law={self.law}; it belongs to law: {law}')
+            if not value and law == self.law:
+                raise ConfigError(f'law={law} needs {name} above 0')
         if len(self.profile_times) != len(self.profile_values):
             raise ConfigError('profile_times and profile_values must have as many numbers each')
         if any(b < a for a, b in zip(self.profile_times, self.profile_times[1:], strict=False)):
@@ -66,6 +79,10 @@ class DurationConfig:
     law: str = setting('Law; none for never.', 'none', choices=DURATION_LAWS)
     mean: float = setting('Mean.', 0.0, unit='s', minimum=0.0, maximum=1e4)
     spread: float = setting('Half width (uniform) or standard deviation (normal).', 0.0, unit='s', minimum=0.0)
+
+    def __post_init__(self) -> None:
+        if self.law == 'uniform' and self.spread > self.mean:
+            raise ConfigError(f'spread={self.spread} s is above mean={self.mean} s: no length of time is below 0')
 
 
 @dataclass(frozen=True)
@@ -122,6 +139,10 @@ class BandwidthConfig:
     queue_bytes: int = setting('Queue in front of it.', 65536, unit='B', minimum=1, maximum=2**31)
     overhead_bytes: int = setting('Added to each packet, 28 for IPv4 and UDP.', 28, unit='B', minimum=0, maximum=2000)
     trace_file: str = setting('mahimahi file (a line per 1500 B, its time in ms); synthetic for a made one.', '')
+
+    def __post_init__(self) -> None:
+        if self.rate_bps > 0.0 and self.trace_file:
+            raise ConfigError(f'rate_bps={self.rate_bps:g} and trace_file={self.trace_file!r}: give one of both')
 
 
 @dataclass(frozen=True)

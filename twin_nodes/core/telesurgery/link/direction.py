@@ -75,6 +75,7 @@ class LinkDirection:
         self.config = config
         self._delay = DelayLaw(config.delay, seed=seed, direction=direction, trace=trace)
         self._loss = LossLaw(config.loss, seed=seed, direction=direction)
+        self._trace = trace if config.delay.law == 'trace' and trace is not None and trace.loss > 0.0 else None
         self._outages = None
         if config.outage.down.law != 'none':
             self._outages = Outages(config.outage, seed=seed, direction=0)
@@ -111,7 +112,7 @@ class LinkDirection:
         held, twice = (self._extra(), self._extra()) if self._extra is not None else (1.0, 1.0)
         if self._outages is not None and self._outages.is_down(t_ns):
             return self._drop(2)
-        if lost:
+        if lost or (self._trace is not None and self._trace.loses(t_ns / NANOSECONDS)):
             return self._drop(1)
         left = t_ns if self._bottleneck is None else self._bottleneck.leave(t_ns, size)
         if left is None:

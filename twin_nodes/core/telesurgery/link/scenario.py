@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twin_nodes.core.config import build_config
-from twin_nodes.core.telesurgery.link.config import LinkConfig
+from twin_nodes.core.config import build_config, settings_of
+from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.telesurgery.link.config import DirectionConfig, LinkConfig
 from twin_nodes.core.telesurgery.link.direction import LinkDirection
 from twin_nodes.core.telesurgery.link.site_clock import SiteClock
 from twin_nodes.core.telesurgery.link.trace import DelayTrace, Opportunities
@@ -65,11 +66,30 @@ def link_config(values: Mapping[str, Any], *, source: str = '') -> LinkConfig:
     Raises:
         ConfigError: naming source, key, value and limit.
     """
-    rest = {key: value for key, value in values.items() if key not in ('both', 'forward', 'backward')}
-    both = values.get('both') or {}
+    parts = {name: _groups(name, values.get(name), source) for name in ('both', 'forward', 'backward')}
+    rest = {key: value for key, value in values.items() if key not in parts}
+    if 'seed' in rest:
+        raise ConfigError(f'{source}: a scenario has no seed; it is given with the run (--seed, or seed of relay_node)')
     for direction in ('forward', 'backward'):
-        rest[direction] = _merged(both, values.get(direction) or {})
+        rest[direction] = _merged(parts['both'], parts[direction])
     return build_config(LinkConfig, rest, source=source)
+
+
+def _groups(name: str, value: Any, source: str) -> Mapping[str, Any]:
+    """Return what stands under a direction, whose entries are groups of settings or settings by themselves."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'{source}: {name}={value!r}: expected keys such as delay, loss and bandwidth under it')
+    single = [item.key for item in settings_of(DirectionConfig)]
+    groups = {key.split('.')[0] for key in single if '.' in key}
+    for key, given in value.items():
+        if key in groups and not isinstance(given, Mapping):
+            inside = [known.removeprefix(f'{key}.') for known in single if known.startswith(f'{key}.')]
+            raise ConfigError(
+                f'{source}: {name}.{key}={given!r}: expected keys under it, such as {", ".join(inside[:4])}'
+            )
+    return value
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

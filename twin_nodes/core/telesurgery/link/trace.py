@@ -17,13 +17,22 @@ class DelayTrace:
 
     Args:
         times: Seconds since the start, rising, shape (n,).
-        delays: Delay of what was sent then [s], shape (n,).
+        delays: Delay of what was sent then [s], of no meaning where lost, shape (n,).
+        lost: Whether what was sent then never arrived, shape (n,); None for never.
+        round_trip: Whether these are the delays of a way and back.
 
     Raises:
-        InputError: for fewer than two, times that do not rise, or delays that are negative or not finite.
+        InputError: for fewer than two that arrived, times that do not rise, or delays that are negative or not finite.
     """
 
-    def __init__(self, times: NDArray[np.float64], delays: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        times: NDArray[np.float64],
+        delays: NDArray[np.float64],
+        *,
+        lost: NDArray[np.bool_] | None = None,
+        round_trip: bool = False,
+    ) -> None:
         times, delays = np.asarray(times, dtype=float), np.asarray(delays, dtype=float)
         if times.ndim != 1 or times.shape != delays.shape or len(times) < 2:
             raise InputError(f'a delay trace needs as many times as delays, at least 2; got {len(times)}')
@@ -33,13 +42,26 @@ class DelayTrace:
             raise InputError(f'times of the delay trace do not rise at row {int(np.argmin(np.diff(times) > 0.0)) + 1}')
         if (delays < 0.0).any():
             raise InputError(f'delay {delays.min()} s in the trace is negative')
+        lost = np.zeros(len(times), dtype=bool) if lost is None else np.asarray(lost, dtype=bool)
+        if np.count_nonzero(~lost) < 2:
+            raise InputError(f'of {len(times)} packets of the trace {np.count_nonzero(~lost)} arrived, at least 2 must')
         self._times: list[float] = (times - times[0]).tolist()
         self._delays: list[float] = delays.tolist()
+        self._lost: list[bool] = lost.tolist()
+        self.loss = float(lost.mean())
+        self.round_trip = round_trip
         self.duration = self._times[-1] + float(np.median(np.diff(times)))
 
     def at(self, t: float) -> float:
         """Return the delay [s] of what is sent at t [s]: that of the last one measured before."""
-        return self._delays[bisect.bisect_right(self._times, t % self.duration) - 1]
+        return self._delays[self._row(t)]
+
+    def loses(self, t: float) -> bool:
+        """Whether what is sent at t [s] never arrives, as the last one measured before."""
+        return self._lost[self._row(t)]
+
+    def _row(self, t: float) -> int:
+        return bisect.bisect_right(self._times, t % self.duration) - 1
 
 
 class Opportunities:
