@@ -147,7 +147,7 @@ def recipe_for(source: Path, options: dict[str, Any]) -> Recipe:
 
 
 def _is_dicom_image(source: Path) -> bool:
-    from twin_nodes.io.dicom import is_dicom
+    from twin_nodes.io.dicom_files import is_dicom
     from twin_nodes.io.dicom_seg import is_segmentation
 
     return is_dicom(source) and not is_segmentation(source)
