@@ -244,3 +244,10 @@ def test_files_of_other_kinds(tmp_path, text, said):
 def test_a_broken_file_is_refused_by_the_reader_of_its_kind(tmp_path):
     with pytest.raises(TwinError, match="key 'depths_m' is missing"):
         inspect(write(tmp_path, 'f.yaml', 'format: 1\nkind: force_profile\n'))
+
+
+def test_what_a_reader_takes_is_known():
+    from twin_nodes.app.check_anatomy import TETS
+    from twin_nodes.io.tet_meshes import READERS
+
+    assert {*TETS, '.vtk'} == set(READERS)

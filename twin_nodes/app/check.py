@@ -12,11 +12,10 @@ from twin_nodes.app.check_recordings import inspect_bag, inspect_pose_table, ins
 from twin_nodes.app.check_yaml import inspect_yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.meshes import READERS as MESHES
+from twin_nodes.io.video.frames import IMAGES, VIDEOS
 
-MESHES = ('.ply', '.stl', '.obj', '.off', '.vtk', '.vtp')
 RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv')
-VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.m4v', '.mpg', '.mpeg', '.webm')
-IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm')
 POSE_TABLES = ('.zip', '.tum')
 ROBOTS = ('.urdf', '.xacro')
 
@@ -55,7 +54,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (POSE_TABLES, inspect_pose_table),
         (('.mcap',), inspect_bag),
         (('.dcm',), inspect_dicom),
-        (MESHES, inspect_mesh),
+        (tuple(MESHES), inspect_mesh),
         (VOLUMES, inspect_volume),
         (TETS, inspect_tets),
         (ROBOTS, partial(_robot, arguments=arguments)),

@@ -1,9 +1,5 @@
 """What can stand in an argument, for the completion of shells. Called at each press of the tab key: nothing heavy."""
 
-from pathlib import Path
-
-APP = Path(__file__).resolve().parent
-
 
 def codes(incomplete: str) -> list[tuple[str, str]]:
     """Codes with their titles."""

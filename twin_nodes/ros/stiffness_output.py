@@ -14,7 +14,6 @@ from twin_nodes.ros.health import OK, WARN
 from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.qos import latched
 
-STIFFNESS = 'anatomy/stiffness'
 _TEXT = {
     'OK': 'learned',
     'STIFFNESS_RATIO': 'only the ratio to the others is known: no force was seen',

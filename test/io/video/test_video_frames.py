@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.video.frames import START_NS, Video, is_video
+from twin_nodes.io.video.frames import START_NS, Video
 
 
 def write_video(path, count=6, rate=25.0, code='MJPG'):
@@ -78,4 +78,3 @@ def test_what_is_not_there_is_refused(tmp_path):
         Video(tmp_path, rate_hz=1.0)
     with pytest.raises(ConfigError, match='rate_hz=nan'):
         Video(tmp_path, rate_hz=float('nan'))
-    assert not is_video(tmp_path) and is_video(tmp_path / 'a.MP4')

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from twin_nodes.app.launch.parameters import Parameters, as_words
 
-TOLD_VARIABLES = ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'RMW_IMPLEMENTATION')
-
 
 @dataclass(frozen=True)
 class LaunchArgument:

@@ -180,20 +180,6 @@ class CarvedVolume:
         levels = map_coordinates(self._field, index, output=np.float64, order=1, mode='nearest')
         return np.where(outside, self.band, self.band - levels / self._levels)
 
-    def remaining_distance(self, points_anatomy: ArrayLike, distances: ArrayLike) -> Array:
-        """Turn distances [m] to a structure as it was into those to what is left of it.
-
-        The greater of d and -c (c to the cavity): exact inside the structure; in the open it is a lower bound, exact
-        where the nearest point of the wall is what the burr has cut.
-
-        Args:
-            points_anatomy: Points [m], shape (n, 3).
-            distances: Signed distances to the structure as it was, negative inside, shape (n,).
-        """
-        cavity = self.cavity_distance(points_anatomy)
-        known = np.where(cavity < self.band, -cavity, -np.inf)
-        return np.asarray(np.maximum(np.asarray(distances, float), known))
-
     def reset(self) -> None:
         """Bring everything back as it was."""
         carving_kernels.restore(self.voxels)

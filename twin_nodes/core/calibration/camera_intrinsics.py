@@ -29,7 +29,6 @@ from twin_nodes.core.geometry.se3 import Array
 REFUSED = 'CALIBRATION_REFUSED'
 _NOTHING = 1e-4  # px; corners without noise are off by rounding alone, whose tail is long
 _ROUNDS = 5
-_MAD = 1.4826
 
 
 @dataclass(frozen=True)

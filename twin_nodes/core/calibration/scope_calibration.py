@@ -15,7 +15,6 @@ from twin_nodes.core.calibration.scope_verdict import ScopeLimits, judge_scope
 from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
-from twin_nodes.core.geometry.covariance import inverse_covariance
 from twin_nodes.core.geometry.se3 import Array, check_transform, rotation_log
 
 REFUSED = 'CALIBRATION_REFUSED'
@@ -89,11 +88,6 @@ class ScopeResult:
     left_out: tuple[LeftOut, ...]
     verdict: Verdict
     reasons: tuple[str, ...]
-
-    @property
-    def left_T_scope_covariance(self) -> Array:
-        """Covariance of the inverse hand-eye, as scikit-surgery states it, shape (6, 6)."""
-        return inverse_covariance(self.ties.scope_T_left, self.hand_eye_covariance)
 
 
 def calibrate_scope(

@@ -83,6 +83,7 @@ def read_ndi_track(path: Path) -> Recording:
 
 
 def _separator(line: str) -> str:
+    """Return the mark that the header has most of: its names hold none of them."""
     return max(('\t', ';', ','), key=line.count)
 
 

@@ -3,7 +3,8 @@
 Fields are parted by commas, semicolons, tabs or spaces; lines that begin with # are comments; a header line may give
 the columns another order, or name nanoseconds (EuRoC) or millimetres (`x_mm`, `x [mm]`). The table may be a member of a
 zip archive, which is read in memory and never unpacked to disk. Stamps stay as they were written: unordered and
-repeated ones are for `pose_stream`.
+repeated ones are for `pose_stream`; where no unit is named the stamps say theirs (`pose_rows`). A table may hold
+several tools, in columns of their own or named in each row: `FILE#TOOL` is one of them.
 """
 
 import fnmatch
@@ -12,6 +13,7 @@ import re
 import zipfile
 import zlib
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
@@ -23,34 +25,21 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import QUATERNION_RENORMALISE, Array, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MAX_SECONDS, MM, parse_seconds
+from twin_nodes.io.recordings.jigsaws import is_jigsaws, read_jigsaws
+from twin_nodes.io.recordings.pose_columns import COLUMNS, Columns, read_columns
+from twin_nodes.io.recordings.pose_rows import lost_rows, nanoseconds_of, stamp_of, tick_of
+from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MM
 
 MAX_TABLE_BYTES = 256 << 20
 MAX_MEMBERS = 10_000
 MAX_LISTED = 20
 MAX_BAD_SHARE = 0.5
 ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
-COLUMNS = ('t', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
-_TIMES = re.compile(r'(t|time|timestamp|stamp|sec|seconds|header\.stamp)$')
-_PLACES = re.compile(r'(?:(?:p|t|p_rs_r|pos|position|trans|translation)[._ ]?)?([xyz])$')
-_TURNS = re.compile(r'(?:q|q_rs|rot|rotation|quat|quaternion|ori|orient|orientation)[._ ]?([wxyz0o])$')
 _QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
-_UNIT = re.compile(r'[\[(]\s*(\w*)\s*[\])]|_(ns|nsec|s|mm|cm|m)$')
-_TIME_UNITS = ('', 's', 'sec', 'ns', 'nsec')
-_METRES = {'': 1.0, 'm': 1.0, 'cm': 1e-2, 'mm': 1e-3}
 _FAR = 10.0  # no tracker sees as far [m]: such a spread is of millimetres
 _SPLIT = {',': re.compile(r'\s*,\s*'), ';': re.compile(r'\s*;\s*'), ' ': re.compile(r'\s+')}
-_NANOSECONDS_ABOVE = 1e14  # seconds above this are nanoseconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Where the columns stand, whether stamps are nanoseconds, metres per unit of length, and whether that was said."""
-
-    order: list[int]
-    nanoseconds: bool = False
-    metres: float = 1.0
-    length_named: bool = False
+MAX_TOOLS = 32
+Tables = dict[str, tuple[NDArray[np.int64], Array, tuple[str, ...]]]  # stamps (n,), poses (n, 4, 4), notes by tool
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +53,7 @@ class PoseTable:
         poses: Pose of the moving frame in the fixed one [m], shape (n, 4, 4).
         sha256: Of the table's bytes, in hexadecimal.
         notes: What was left out or assumed, one line each.
+        tool: Its name where the table has several.
     """
 
     path: Path
@@ -72,11 +62,13 @@ class PoseTable:
     poses: Array
     sha256: str
     notes: tuple[str, ...] = ()
+    tool: str = ''
 
     @property
     def name(self) -> str:
-        """Name for people: that of the member, else that of the file."""
-        return self.member.rsplit('/', 1)[-1] or self.path.name
+        """Name for people: that of the member, else that of the file, and of the tool where there are several."""
+        name = self.member.rsplit('/', 1)[-1] or self.path.name
+        return f'{name}#{self.tool}' if self.tool else name
 
     @cached_property
     def stream(self) -> PoseStream:
@@ -84,18 +76,40 @@ class PoseTable:
         return pose_stream(self.stamps_ns, self.poses)
 
 
-def read_pose_csv(path: Path | str, *, member: str = '') -> PoseTable:
+def read_pose_csv(path: Path | str, *, member: str = '', tool: str = '') -> PoseTable:
     """Read a table of poses.
 
     Args:
-        path: A table, a zip archive that holds one, or `archive.zip/name/in/it`.
+        path: A table, a zip archive that holds one, or `archive.zip/name/in/it`; behind it `#TOOL` where it has
+            several.
         member: Name within the archive, with or without its folders, or a pattern such as `*hand.csv` that only one
             fits; may be left out when the archive holds only one table.
+        tool: Tool of a table that has several.
 
     Raises:
         InputError: The file is absent, too large, damaged, or holds no table of poses; the message names the line.
     """
-    path, inside = _split_archive(Path(path))
+    if '#' in Path(path).name and not Path(path).exists():
+        named, _, tool = str(path).rpartition('#')
+        path = Path(named)
+    path, member, where, data = _table_bytes(Path(path), member)
+    stamps, poses, notes = parse_pose_table(data, where, tool)
+    return PoseTable(path, member, stamps, poses, hashlib.sha256(data).hexdigest(), notes, tool)
+
+
+def read_pose_tables(path: Path | str, *, member: str = '') -> dict[str, PoseTable]:
+    """Read the table of each tool of a file, '' for the only one without a name; see `read_pose_csv`."""
+    path, member, where, data = _table_bytes(Path(path), member)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {
+        tool: PoseTable(path, member, stamps, poses, sha256, notes, tool)
+        for tool, (stamps, poses, notes) in parse_pose_tables(data, where).items()
+    }
+
+
+def _table_bytes(path: Path, member: str) -> tuple[Path, str, str, bytes]:
+    """Return path, member, name for errors, and the bytes of a table."""
+    path, inside = _split_archive(path)
     member = member or inside
     try:
         if member or zipfile.is_zipfile(path):
@@ -106,9 +120,7 @@ def read_pose_csv(path: Path | str, *, member: str = '') -> PoseTable:
             data = path.read_bytes()
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
-    where = f'{path.name}/{member}' if member else path.name
-    stamps, poses, notes = parse_pose_table(data, where)
-    return PoseTable(path, member, stamps, poses, hashlib.sha256(data).hexdigest(), notes)
+    return path, member, f'{path.name}/{member}' if member else path.name, data
 
 
 def member_names(path: Path) -> tuple[str, ...]:
@@ -178,18 +190,45 @@ def _choose_member(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile
     raise InputError(f'{path.name}: {said}: {listed}')
 
 
-def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
-    """Return stamps (n,), poses (n, 4, 4) and notes of a table.
+def parse_pose_table(data: bytes, where: str, tool: str = '') -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
+    """Return stamps (n,), poses (n, 4, 4) and notes of a tool of a table, of its only one by default.
+
+    Raises:
+        InputError: No line holds a pose, more than half of them are unreadable, or the tool is to be named.
+    """
+    return chosen(parse_pose_tables(data, where), tool, where)
+
+
+def chosen(tables: Tables, tool: str, where: str) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
+    """Return the table of a tool.
+
+    Raises:
+        InputError: No such tool, or several and none is named.
+    """
+    if tool in tables:
+        return tables[tool]
+    if not tool and len(tables) == 1:
+        return next(iter(tables.values()))
+    names = ', '.join(tables)
+    if tool:
+        raise InputError(f'{where}: no tool {tool!r}{nearest(tool, tables)}; it has {names or "one, without a name"}')
+    raise InputError(f'{where}: poses of {names}: name one, as {where}#{next(iter(tables))}')
+
+
+def parse_pose_tables(data: bytes, where: str) -> Tables:
+    """Return stamps (n,), poses (n, 4, 4) and notes of each tool of a table, '' for the only one without a name.
 
     Raises:
         InputError: No line holds a pose, or more than half of them are unreadable.
     """
+    header: Columns | None = None
+    separator = ''
+    rows = _Rows()
     text = data.removeprefix(b'\xef\xbb\xbf').decode('utf-8', errors='replace')
-    header, separator = _Header(list(range(8))), ''
-    stamps: list[int] = []
-    rows: list[list[float]] = []
-    bad: list[str] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
+    lines = text.splitlines()
+    if is_jigsaws(next((line for line in lines if line.strip()), '').split()):
+        return read_jigsaws(lines, where)
+    for number, raw in enumerate(lines, start=1):
         line = raw.strip()
         if len(line) > MAX_LINE_BYTES:
             raise InputError(f'{where}: line {number} has {len(line)} characters: not a table of poses')
@@ -198,97 +237,118 @@ def parse_pose_table(data: bytes, where: str) -> tuple[NDArray[np.int64], Array,
         if not line:
             continue
         separator = separator if separator and not comment else _separator(line)
-        cells = _SPLIT[separator].split(line.rstrip(',; \t'))
+        cells = _SPLIT[separator].split(line.rstrip(' \t') if header else line.rstrip(',; \t'))
         cells = [cell.replace(',', '.') for cell in cells] if separator == ';' else cells
-        if comment or (not rows and not bad and _is_header(cells)):
-            named = _header(cells)
-            if named is not None:
-                header = named
-            elif not comment or (len(cells) >= len(COLUMNS) and any(_QUATERNION_W.search(cell) for cell in cells)):
-                raise InputError(f'{where}: line {number} names {line[:60]!r}; expected {", ".join(COLUMNS)}')
+        if comment or (header is None and not rows.count and _is_header(cells)):
+            try:
+                header = read_columns(cells)
+            except InputError as error:
+                if not comment or (len(cells) >= len(COLUMNS) and any(_QUATERNION_W.search(cell) for cell in cells)):
+                    raise InputError(
+                        f'{where}: line {number} names {line[:60]!r}; expected {", ".join(COLUMNS)}: {error}'
+                    ) from None
             if comment:
                 separator = ''
             continue
-        try:
-            stamp, values = _row(cells, header.order, header.nanoseconds)
-        except InputError as error:
-            bad.append(f'line {number}: {error}')
-            continue
-        stamps.append(stamp)
-        rows.append(values)
-    if not rows or len(bad) > MAX_BAD_SHARE * (len(rows) + len(bad)):
-        first = f'; {bad[0]}' if bad else ''
-        raise InputError(
-            f'{where}: {len(rows)} poses in {len(rows) + len(bad)} lines, expected t,x,y,z,qx,qy,qz,qw{first}'
-        )
-    table = np.array(rows)
+        rows.add(cells, header or Columns(), number)
+    return rows.tables(header, where)
+
+
+class _Rows:
+    """Gathers the rows of each tool."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[tuple[Decimal, list[float]]]] = {}
+        self._bad: dict[str, list[str]] = {}
+
+    @property
+    def count(self) -> int:
+        """Rows that were seen."""
+        return sum(map(len, self._rows.values())) + sum(map(len, self._bad.values()))
+
+    def add(self, cells: list[str], columns: Columns, number: int) -> None:
+        for tool, places in columns.tools.items():
+            try:
+                row = _row(cells, columns, places)
+                label = '' if columns.label is None else cells[columns.label].strip('"')
+            except (InputError, IndexError) as error:
+                self._bad.setdefault(tool, []).append(f'line {number}: {error}')
+                continue
+            self._rows.setdefault((tool, label), []).append(row)
+
+    def tables(self, header: Columns | None, where: str) -> Tables:
+        columns = header or Columns()
+        found: Tables = {}
+        for tool in columns.tools:
+            groups = {label: rows for (name, label), rows in self._rows.items() if name == tool}
+            bad = self._bad.get(tool, [])
+            count = sum(map(len, groups.values()))
+            if not count or len(bad) > MAX_BAD_SHARE * (count + len(bad)):
+                first = f'; {bad[0]}' if bad else ''
+                if found or tool != list(columns.tools)[-1]:
+                    continue  # another tool may have been seen
+                raise InputError(
+                    f'{where}: {count} poses in {count + len(bad)} lines, expected t,x,y,z,qx,qy,qz,qw{first}'
+                )
+            notes = [f'{len(bad)} lines left out; {bad[0]}'] if bad else []
+            if not 1 < len(groups) <= MAX_TOOLS or min(map(len, groups.values())) < 2:  # a label that tells no tools
+                groups = {'': [row for rows in groups.values() for row in rows]}
+            for label, rows in groups.items():
+                name = ' '.join(part for part in (tool, label) if part)
+                found[name] = _table(rows, columns, [*columns.notes, *notes], where)
+        return found
+
+
+def _table(
+    rows: list[tuple[Decimal, list[float]]], columns: Columns, notes: list[str], where: str
+) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
+    times = [time for time, _ in rows]
+    table = np.array([values for _, values in rows])
+    tick, said = (columns.tick, '') if columns.tick else ('s', '') if columns.rest is not None else tick_of(times)
+    try:
+        stamps = nanoseconds_of(times, tick)
+    except InputError as error:
+        raise InputError(f'{where}: {error}') from None
+    lost = lost_rows(table[:, :3], table[:, 3:])
+    if lost.any():
+        notes = [*notes, f'{int(lost.sum())} rows of zeros left out: a tool that was not seen']
+        stamps, table = stamps[~lost], table[~lost]
+    notes = [*notes, said] if said else notes
     quaternions = table[:, 3:] / np.linalg.norm(table[:, 3:], axis=1, keepdims=True)
-    notes = [f'{len(bad)} lines left out; {bad[0]}'] if bad else []
-    metres = header.metres
+    metres = columns.metres
     spread = float(np.median(np.linalg.norm(table[:, :3] - np.median(table[:, :3], axis=0), axis=1)))
-    if not header.length_named and spread > _FAR:
+    if not columns.length and spread > _FAR:
         metres = MM
-        notes.append(f'positions taken as millimetres: they spread over {spread:.0f}')
-    return (
-        np.array(stamps, dtype=np.int64),
-        make_transform(rotation_from_quat(quaternions), table[:, :3] * metres),
-        tuple(notes),
-    )
+        notes = [*notes, f'positions taken as millimetres: they spread over {spread:.0f}']
+    return stamps, make_transform(rotation_from_quat(quaternions), table[:, :3] * metres), tuple(notes)
 
 
 def _separator(line: str) -> str:
+    """Return the mark between columns: a comma in a line with semicolons is a decimal mark; else white space."""
     return next((mark for mark in (';', ',') if mark in line), ' ')
 
 
 def _is_header(cells: list[str]) -> bool:
-    return any(cell[:1].isalpha() and cell.lower() not in ('nan', 'inf') for cell in cells)
+    return any(re.match(r'[\W_]*[a-zA-Z]', cell) and cell.lower().strip('+-') not in ('nan', 'inf') for cell in cells)
 
 
-def _header(cells: list[str]) -> _Header | None:
-    """Return where the columns are and their units; None when not all are named."""
-    order: dict[str, int] = {}
-    units: dict[str, str] = {}
-    for index, cell in enumerate(cells):
-        word = cell.strip('"% ').lower()
-        said = _UNIT.search(word)
-        column = _column(_UNIT.sub('', word).strip())
-        if column and column not in order:
-            order[column] = index
-            units[column] = (said[1] or said[2] or '') if said else ''
-    lengths = {units.get(column, '') for column in 'xyz'}
-    if len(order) < len(COLUMNS) or len(lengths) > 1 or not lengths <= set(_METRES) or units['t'] not in _TIME_UNITS:
-        return None
-    length = lengths.pop()
-    return _Header(
-        [order[column] for column in COLUMNS], units['t'] in ('ns', 'nsec'), _METRES[length], length_named=bool(length)
-    )
-
-
-def _column(name: str) -> str:
-    """Return which column a name means, or ''; the prefixes that ROS tools write are left out."""
-    name = re.sub(r'^(field\.)?((pose|transform)\.)*', '', name)
-    if _TIMES.match(name):
-        return 't'
-    place, turn = _PLACES.match(name), _TURNS.match(name)
-    return place[1] if place else f'q{turn[1].replace("0", "w").replace("o", "w")}' if turn else ''
-
-
-def _row(cells: list[str], order: list[int], nanoseconds: bool) -> tuple[int, list[float]]:
-    if len(cells) <= max(order):
-        raise InputError(f'{len(cells)} of {max(order) + 1} values')
+def _row(cells: list[str], columns: Columns, places: list[int]) -> tuple[Decimal, list[float]]:
+    """Return the time and x, y, z, qx, qy, qz, qw of a row."""
+    wanted = [columns.time, *places, *(() if columns.rest is None else (columns.rest,))]
+    if len(cells) <= max(wanted):
+        raise InputError(f'{len(cells)} of {max(wanted) + 1} values')
     try:
-        values = [float(cells[at]) for at in order]
+        values = [float(cells[at]) for at in places]
+        float(cells[columns.time])
     except ValueError:
         raise InputError(f'unreadable value in {",".join(cells)[:60]!r}') from None
     array = np.array(values)
     if not np.isfinite(array).all():
         raise InputError('NaN or Inf')
-    norm = float(np.linalg.norm(array[4:]))
+    norm = float(np.linalg.norm(array[3:]))
     if abs(norm - 1.0) > QUATERNION_RENORMALISE:
         raise InputError(f'quaternion of norm {norm:.4g}, expected 1')
-    text = cells[order[0]]
-    if nanoseconds or (values[0] > _NANOSECONDS_ABOVE and text.isdecimal()):
-        if not text.isdecimal() or len(text) > 19 or int(text) >= MAX_SECONDS * NANOSECONDS:
-            raise InputError(f'stamp {text[:40]!r} is no whole number of nanoseconds')
-        return int(text), values[1:]
-    return parse_seconds(text), values[1:]
+    time = stamp_of(cells[columns.time])
+    if columns.rest is not None:
+        time += stamp_of(cells[columns.rest]) / NANOSECONDS
+    return time, values

@@ -141,13 +141,6 @@ class Video:
             capture.release()
 
 
-def is_video(path: Path) -> bool:
-    """Say whether a path is a video or an image, by its ending, or a folder of images."""
-    if path.is_dir():
-        return any(file.suffix.lower() in IMAGES for file in path.iterdir())
-    return path.suffix.lower() in (*VIDEOS, *IMAGES)
-
-
 def _open(path: Path) -> Any:
     import cv2
 
