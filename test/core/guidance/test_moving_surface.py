@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twin_nodes.core.anatomy.cut_surface import cut_surface
 from twin_nodes.core.anatomy.distance_grid import exact_distances
 from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.config import build_config
@@ -12,6 +13,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure, ToolPart
 from twin_nodes.core.guidance.config import GuidanceConfig
+from twin_nodes.core.guidance.fixtures.shapes import ForbiddenRegion
 from twin_nodes.core.guidance.moving_kernels import FAR, slack
 from twin_nodes.core.guidance.moving_surface import MovingSurface
 from twin_nodes.core.simulate.organ import organ
@@ -198,3 +200,70 @@ def test_small_surfaces_have_a_tree_too(count):
     exact, found = exact_distances(surface, points), MovingSurface(surface).query(points).distances
     close = np.abs(exact) < FAR
     np.testing.assert_allclose(found[close], exact[close], atol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.2, 0.8), st.floats(0.0, 6.0), st.integers(0, 2**31))
+def test_what_is_cut_off_is_measured_to_no_more_wherever_the_rest_goes(liver, where, phase, seed):
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=3)
+    along = liver.vertices @ (normal / np.linalg.norm(normal))
+    beyond = along - np.quantile(along, where) + 3e-6
+    left = cut_surface(liver.vertices, liver.triangles, beyond)
+    moving = MovingSurface(liver)
+    monitor = ClearanceMonitor(build_config(GuidanceConfig, {'tool': TOOL}), [Structure('liver', moving)])
+    moving.move(liver.vertices, beyond=beyond)
+    now = bent(liver.vertices, 0.003, phase)
+    moving.move(now, np.full(len(now), 1e-4), beyond=beyond)
+    rest = make_surface('rest', left.between(now), left.triangles)
+    points = near(rest, rest.vertices, 0.008, 30, rng)
+    np.testing.assert_allclose(moving.query(points).distances, exact_distances(rest, points), atol=1e-9)
+    (clearance,) = monitor.evaluate(1, make_transform(np.eye(3), points[0]), STILL)
+    assert clearance.distance <= float(exact_distances(rest, points[:1])[0]) - TOOL['tip_radius'] + 1e-9
+    moving.move(now)
+    whole = Surface('whole', now, liver.triangles, liver.report)
+    np.testing.assert_allclose(moving.query(points).distances, exact_distances(whole, points), atol=1e-9)
+
+
+def test_a_structure_that_is_cut_off_whole_is_far_away(liver):
+    moving = MovingSurface(liver)
+    region = ForbiddenRegion(moving, 0.01)
+    inside = liver.vertices.mean(axis=0)
+    found = np.zeros(4)
+    region.violation(liver.vertices[0], found)
+    moving.move(liver.vertices, beyond=np.full(len(liver.vertices), 0.01))
+    assert moving.is_gone
+    region.violation(liver.vertices[0], found)
+    samples = moving.query(inside[None])
+    assert samples.distances[0] > 1.0 and samples.outside[0]
+
+
+def test_a_cut_that_is_none_is_refused_and_nothing_changes(liver):
+    moving = MovingSurface(liver)
+    points = near(liver, liver.vertices, 0.008, 20, np.random.default_rng(0))
+    before = moving.query(points).distances
+    for beyond in (np.zeros(3), np.full(len(liver.vertices), np.nan)):
+        with pytest.raises(InputError, match='beyond'):
+            moving.move(liver.vertices + 0.01, beyond=beyond)
+        np.testing.assert_array_equal(moving.query(points).distances, before)
+
+
+def test_a_drilled_structure_is_cut_too(liver):
+    """And what was drilled stays gone of what is left."""
+    spacing, low = 0.002, liver.vertices.min(axis=0) - 0.004
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = low
+    shape = np.ceil((liver.vertices.max(axis=0) + 0.004 - low) / spacing).astype(int)
+    centres = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), axis=-1) * spacing + low
+    top = liver.vertices[np.argmax(liver.vertices[:, 2])]
+    hole = np.linalg.norm(centres - top, axis=-1) < 0.012
+    index = np.argwhere(hole)
+    moving = MovingSurface(liver)
+    moving.carve(hole.astype(np.uint8), affine, index.min(axis=0), index.max(axis=0))
+    drilled = moving.query(top[None]).distances[0]
+    assert drilled > 0.004
+    beyond = liver.vertices[:, 0] - (top[0] + 0.03)
+    moving.move(liver.vertices, beyond=beyond)
+    assert moving.query(top[None]).distances[0] == pytest.approx(drilled, abs=0.002)
+    far = np.array([[liver.vertices[:, 0].max(), *liver.vertices[np.argmax(liver.vertices[:, 0]), 1:]]])
+    assert moving.query(far).distances[0] > 0.009

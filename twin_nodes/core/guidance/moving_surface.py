@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twin_nodes.core.anatomy.cut_surface import CutSurface, cut_surface
 from twin_nodes.core.anatomy.distance_grid import DistanceSamples
 from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, Surface
 from twin_nodes.core.errors import InputError
@@ -16,6 +17,8 @@ from twin_nodes.core.guidance.moving_kernels import Tree
 _LEAF = 3.0  # triangles of a leaf, at most
 _BLOCK = 6  # levels of the tree inside a block
 _UNCHECKED = 0.2  # of volume over area
+_AWAY = 10.0  # m
+_TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.int32)
 
 
 class MovingSurface:
@@ -39,7 +42,21 @@ class MovingSurface:
                 f'{surface.report.bad_edges} inconsistent; inside cannot be told from outside. Repair it',
                 code='ANATOMY_REFUSED',
             )
-        self.name, self._rest = surface.name, surface
+        self.name, self._whole = surface.name, surface
+        self._cut: CutSurface | None = None
+        self._beyond: Array | None = None
+        self._carved: tuple[NDArray[np.uint8], Array, Array, Array] | None = None
+        self._plant(surface)
+        self.move(surface.vertices)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether a cut took all of it: distances are then those to something `_AWAY` from where it was, or more."""
+        return self._cut is not None and self._cut.is_gone
+
+    def _plant(self, surface: Surface) -> None:
+        """Begin the tree of a surface at rest; `move` is due after it."""
+        self._rest = surface
         count, number = len(surface.triangles), len(surface.vertices)
         levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
         top = max(0, levels - _BLOCK)
@@ -56,26 +73,61 @@ class MovingSurface:
         self._cavity: MovingCavity | None = None
         self._told = self.tree.vertices, self.tree.sigma  # where it was said to be, with what is gone
         self._may_move = -1.0  # m, before the volume is looked at
-        self.move(surface.vertices)
 
-    def move(self, vertices_anatomy: ArrayLike, sigma: ArrayLike | None = None) -> None:
-        """Take where the vertices are now.
+    def move(
+        self, vertices_anatomy: ArrayLike, sigma: ArrayLike | None = None, *, beyond: ArrayLike | None = None
+    ) -> None:
+        """Take where the vertices are now, and what of it was cut off.
+
+        What is cut off is measured to no more; in its place the cut face is, see `core.anatomy.cut_surface`.
 
         Args:
             vertices_anatomy: In the order of the surface [m], shape (n, 3).
             sigma: Standard deviation of the place of each along any one axis [m], shape (n,); none when not given.
+            beyond: How far each lay beyond what was cut off, negative where it is left [m], shape (n,); None: whole.
 
         Raises:
             InputError: another number of vertices; NOT_FINITE; ANATOMY_REFUSED for a surface that is inside out or
                 larger than any anatomy. Nothing is changed then.
         """
-        tree = self.tree
         vertices = np.ascontiguousarray(vertices_anatomy, np.float64)
-        if vertices.shape != tree.vertices.shape:
-            raise InputError(f'{self.name}: expected vertices of shape {tree.vertices.shape}, got {vertices.shape}')
+        whole = self._whole.vertices.shape
+        if vertices.shape != whole:
+            raise InputError(f'{self.name}: expected vertices of shape {whole}, got {vertices.shape}')
         spread = np.zeros(len(vertices)) if sigma is None else np.ascontiguousarray(sigma, np.float64)
-        if spread.shape != tree.sigma.shape:
-            raise InputError(f'{self.name}: expected sigma of shape {tree.sigma.shape}, got {spread.shape}')
+        if spread.shape != whole[:1]:
+            raise InputError(f'{self.name}: expected sigma of shape {whole[:1]}, got {spread.shape}')
+        before = dict(vars(self))
+        try:
+            if not np.array_equal(self._beyond, None if beyond is None else np.asarray(beyond)):
+                self._leave(vertices, None if beyond is None else np.array(beyond, np.float64))
+            self._follow(vertices, spread)
+        except InputError:
+            vars(self).update(before)
+            raise
+        if self._cavity is None and self._carved is not None and not self.is_gone:
+            self.carve(*self._carved)
+
+    def _leave(self, vertices: Array, beyond: Array | None) -> None:
+        """Go on with what another cut leaves, in a tree of its own."""
+        if not np.isfinite(vertices).all():
+            raise InputError(f'{self.name}: NaN or Inf in where it is', code='NOT_FINITE')
+        whole, self._beyond, self._cavity = self._whole, beyond, None
+        self._cut = cut = None if beyond is None else cut_surface(vertices, whole.triangles, beyond)
+        if cut is None:
+            self._plant(whole)
+        elif cut.is_gone:
+            corners = vertices.mean(axis=0) + _AWAY + np.concatenate([np.zeros((1, 3)), 1e-3 * np.eye(3)])
+            self._plant(Surface(self.name, corners, _TETRAHEDRON, whole.report))
+        else:
+            self._plant(Surface(self.name, cut.between(whole.vertices), cut.triangles, whole.report))
+
+    def _follow(self, vertices: Array, spread: Array) -> None:
+        tree = self.tree
+        if self.is_gone:
+            vertices, spread = self._rest.vertices, np.zeros(len(self._rest.vertices))
+        elif self._cut is not None:
+            vertices, spread = self._cut.between(vertices), self._cut.between(spread)
         moved, diagonal = moving_kernels.motion(vertices, tree)
         if not (math.isfinite(moved) and np.isfinite(spread).all() and (spread >= 0.0).all()):
             raise InputError(f'{self.name}: NaN, Inf or a negative sigma in where it is', code='NOT_FINITE')
@@ -99,8 +151,12 @@ class MovingSurface:
             low: Least index of the voxels that went, shape (3,).
             high: Greatest index of them, shape (3,).
         """
+        known = (low, high) if self._carved is None else self._carved[2:]
+        self._carved = voxels, anatomy_T_index, np.minimum(low, known[0]), np.maximum(high, known[1])
+        if self.is_gone:
+            return
         if self._cavity is None:
-            rest = self.at_rest()
+            rest = MovingSurface(self._rest)
             self._cavity = MovingCavity(self._rest.vertices, lambda points: rest.query(points).distances)
             self._told = self.tree.vertices.copy(), self.tree.sigma.copy()
         self._cavity.update(voxels, anatomy_T_index, low, high)
@@ -108,6 +164,7 @@ class MovingSurface:
 
     def restore(self) -> None:
         """Bring everything back that was left out."""
+        self._carved = None
         if self._cavity is not None:
             self._cavity = None
             self._place(*self._told)
@@ -121,7 +178,7 @@ class MovingSurface:
 
     def at_rest(self) -> 'MovingSurface':
         """Return another one, as the surface was at the beginning."""
-        return MovingSurface(self._rest)
+        return MovingSurface(self._whole)
 
     def _checked_motion(self, vertices: Array) -> float:
         """Return by how much the vertices may move before the volume is looked at again [m]; refuse one inside out.
