@@ -6,7 +6,7 @@ from typing import Any
 
 from twin_nodes.core.errors import InputError
 
-TETS = ('.msh', '.mesh', '.vtu', '.inp', '.bdf')
+TETS = ('.msh', '.mesh', '.vtu', '.inp', '.bdf', '.nas', '.fem')
 
 
 def is_case(folder: Path) -> bool:

@@ -22,6 +22,8 @@ __all__ = ['MAX_BYTES', 'MAX_TRIANGLES', 'SPACES', 'UNITS', 'Raw', 'check_bytes'
            'read_off', 'read_stl', 'read_vtk', 'read_vtp']  # fmt: skip
 UNITS = {'m': 1.0, 'mm': 1e-3}
 SPACES = {'LPS': (1.0, 1.0, 1.0), 'RAS': (-1.0, -1.0, 1.0)}
+_OF_IMAGES = ('STRUCTURED_POINTS', 'STRUCTURED_GRID', 'RECTILINEAR_GRID')
+_NAME = 1 << 16  # bytes; the name of an ascii STL ends before
 _POLYGON, _STRIP = 7, 6  # the numbers that VTK gives them
 
 
@@ -29,9 +31,9 @@ def read_stl(path: Path) -> Raw:
     """Read STL, binary or ascii; each triangle has points of its own."""
     data = path.read_bytes()
     count = int.from_bytes(data[80:84], 'little')
-    if data[:5].lower() == b'solid' and len(data) != 84 + 50 * count and b'facet' in data[:1024]:
-        words = re.findall(rb'vertex\s+(\S+)\s+(\S+)\s+(\S+)', data)
-        facets = data.count(b'endfacet')
+    if data[:5].lower() == b'solid' and len(data) != 84 + 50 * count and b'facet' in data[:_NAME].lower():
+        words = re.findall(rb'vertex\s+(\S+)\s+(\S+)\s+(\S+)', data, re.IGNORECASE)
+        facets = len(re.findall(rb'endfacet', data, re.IGNORECASE))
         if len(words) != 3 * facets:
             raise _refusal(f'{facets} facets but {len(words)} vertices in an ascii STL')
         check_count(facets)
@@ -66,18 +68,21 @@ def read_obj(path: Path) -> Raw:
 
 
 def read_off(path: Path) -> Raw:
-    """Read OFF: counts, vertices, and faces as [size, corners…] with colours after them."""
+    """Read OFF: counts, vertices with normals or colours after them, and faces as [size, corners…] with colours."""
     text = re.sub(rb'#[^\n]*', b'', path.read_bytes())
-    head = re.match(rb'\s*(?:C?OFF)\s*(\d+)\s+(\d+)\s+(\d+)', text)
+    head = re.match(rb'\s*((?:ST)?C?N?OFF)\s*(\d+)\s+(\d+)\s+(\d+)', text)
     if head is None:
         raise _refusal('no OFF header')
-    vertices, count = int(head[1]), int(head[2])
+    vertices, count = int(head[2]), int(head[3])
     check_count(max(vertices, count))
     check_bytes(6 * vertices + 8 * count, len(text) + 16)
     words = text[head.end() :].split()
-    points = np.array(words[: 3 * vertices], dtype='S').astype(np.float64).reshape(-1, 3)
     lines = [line.split() for line in text[head.end() :].split(b'\n') if line.strip()]
     whole = len(lines) == vertices + count
+    if head[1] != b'OFF' and not whole:
+        raise _refusal(f'{head[1].decode()} with vertices and faces that are no lines of their own')
+    numbers = [word for line in lines[:vertices] for word in line[:3]] if whole else words[: 3 * vertices]
+    points = np.array(numbers, dtype='S').astype(np.float64).reshape(-1, 3)
     faces = [line[1 : 1 + int(line[0])] for line in lines[vertices:]] if whole else _off_faces(words[3 * vertices :])
     if len(points) != vertices or len(faces) != count:
         raise _refusal(f'{vertices} vertices and {count} faces are announced, {len(faces)} faces are there')
@@ -102,7 +107,8 @@ def read_vtk(path: Path) -> Raw:
     if file.kind == 'UNSTRUCTURED_GRID':
         return surface_of(read_grid(file))
     if file.kind != 'POLYDATA':
-        raise _refusal(f'a VTK file of kind {file.kind} is no surface')
+        image = ': an image is read as NRRD, NIfTI or MetaImage' if file.kind in _OF_IMAGES else ''
+        raise _refusal(f'a VTK file of kind {file.kind} is no surface{image}')
     cells = [(_POLYGON, read_cells(file, b'POLYGONS')), (_STRIP, read_cells(file, b'TRIANGLE_STRIPS'))]
     kinds = np.concatenate([np.full(len(offsets) - 1, kind) for kind, (offsets, _) in cells])
     sizes = np.concatenate([np.diff(offsets) for _, (offsets, _) in cells])

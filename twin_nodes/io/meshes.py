@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from twin_nodes.core.anatomy.surface import Surface, make_surface
+from twin_nodes.core.anatomy.surface_pieces import orient_pieces, weld
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.mesh_formats import (
     MAX_BYTES,
@@ -28,8 +29,9 @@ def read_surface(
 ) -> Surface:
     """Read a surface and check it.
 
-    Equal vertices are merged (STL writes each one about six times) and triangles of no area dropped; `report` counts
-    them. A surface with holes is returned as it is: `is_watertight` says so, and the distance grid refuses it.
+    Equal vertices are merged (STL writes each one about six times), those that differ by rounding too where that closes
+    the surface, triangles of no area are dropped, and pieces that are inside out turned; `report` counts. A surface
+    with holes is returned as it is: `is_watertight` says so, and the distance grid refuses it.
 
     Args:
         path: A .ply, .stl, .obj, .off, .vtk (legacy) or .vtp file.
@@ -57,9 +59,12 @@ def read_surface(
     try:
         points, triangles = reader(path)
         check_count(len(triangles))
-        return make_surface(name or path.stem, points * UNITS[unit] * SPACES[space], triangles)
+        if len(points) and not len(triangles):
+            raise _refusal(path, f'{len(points)} points and no triangle: a cloud is no surface, mesh it first')
+        surface = make_surface(name or path.stem, points * UNITS[unit] * SPACES[space], triangles)
+        return orient_pieces(weld(surface))
     except InputError as error:
-        raise _refusal(path, str(error)) from None
+        raise error if str(error).startswith(str(path)) else _refusal(path, str(error)) from None
     except Exception as error:  # a broken file raises many kinds, in our readers and in meshio
         raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
 

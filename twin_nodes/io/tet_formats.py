@@ -25,6 +25,9 @@ Raw = tuple[Array, NDArray[np.int64], NDArray[Any] | None]
 _VTK_TET = 10
 _GMSH_NODES = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 6: 6, 7: 5, 8: 3, 9: 6, 10: 9, 11: 10, 15: 1}
 _RESULTS = re.compile(rb'\$(NodeData|ElementData|ElementNodeData)\b.*?\$End\1\s*', re.DOTALL)
+_ELEMENTS = re.compile(rb'(\btype\s*=\s*)C3D(4|5|6|8|10|15|20|27)[A-Z]*(?=\s*[,\r\n])', re.IGNORECASE)
+_BULK = ('.bdf', '.nas', '.fem')
+_KINDS = dict.fromkeys(_BULK, 'nastran')
 _ANNOUNCED = re.compile(
     rb'^\s*(?:Vertices|Tetrahedra|\$Nodes|\$Elements|\$NOD|\$ELM|POINTS|CELLS)\s+(\d+)|NumberOf(?:Points|Cells)="(\d+)"',
     re.MULTILINE,
@@ -100,18 +103,32 @@ def read_by_meshio(path: Path) -> Raw:
 
 def _meshio_read(path: Path, meshio: Any) -> Any:
     """Read a file; results that gmsh appends for some cells only, which meshio cannot take, are left out."""
-    said = io.StringIO()
+    said, kind = io.StringIO(), _KINDS.get(path.suffix.lower())
     try:
         with redirect_stderr(said), redirect_stdout(said):  # meshio prints
-            if path.suffix.lower() != '.msh' or _RESULTS.search(data := path.read_bytes()) is None:
-                return meshio.read(path)
-            with NamedTemporaryFile(suffix='.msh') as bare:
-                bare.write(_RESULTS.sub(b'', data))
+            data = path.read_bytes()
+            plain = _plain(data, path.suffix.lower())
+            if plain is data:
+                return meshio.read(path, kind)
+            with NamedTemporaryFile(suffix=path.suffix) as bare:
+                bare.write(plain)
                 bare.flush()
-                return meshio.read(bare.name)
+                return meshio.read(bare.name, kind)
     except SystemExit:
         reason = 'the file is empty' if path.stat().st_size == 0 else ' '.join(said.getvalue().split())[-200:]
         raise _refusal(reason or 'it is cut or of another kind') from None
+
+
+def _plain(data: bytes, ending: str) -> bytes:
+    """Return a file as meshio takes it: no results of some cells, Abaqus elements by their shape, bulk data named."""
+    if ending == '.msh' and _RESULTS.search(data):
+        return _RESULTS.sub(b'', data)
+    if ending == '.inp' and _ELEMENTS.search(data):
+        return _ELEMENTS.sub(lambda match: match[1].lower().replace(b'type', b'TYPE') + b'C3D' + match[2], data)
+    if ending in _BULK and b'BEGIN BULK' not in data and b'GRID' in data:
+        end = b'' if b'ENDDATA' in data else b'\nENDDATA\n'
+        return b'BEGIN BULK\n' + data + end
+    return data
 
 
 def vtk_bytes(

@@ -12,7 +12,7 @@ from twin_nodes.io.whole_files import write_bytes_whole
 
 READERS = {
     '.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_vtu_tets, '.inp': read_by_meshio,
-    '.bdf': read_by_meshio,
+    '.bdf': read_by_meshio, '.nas': read_by_meshio, '.fem': read_by_meshio,
 }  # fmt: skip
 
 
@@ -20,7 +20,8 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
     """Read a tetrahedral mesh and check it.
 
     Args:
-        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit), .vtu, .inp (Abaqus) or .bdf (Nastran) file;
+        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit), .vtu, .inp (Abaqus), .bdf, .nas or .fem
+            (Nastran) file;
             hexahedra, wedges and pyramids are cut into tetrahedra.
         unit: The unit of the file, m or mm; the formats do not carry it.
         space: The axes of the file, LPS or RAS.
@@ -43,6 +44,7 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
         raise _refusal(path, f'{path.stat().st_size} bytes, limit {MAX_BYTES}')
     try:
         nodes, tets, labels = reader(path)
+        _check_doubles(tets)
         marks = labels if labels is not None and np.min(labels) >= 0 else None
         return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
     except InputError as error:
@@ -51,6 +53,17 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
         raise _refusal(path, f'it refers to {error}, which is not there or not known') from None
     except (Exception, SystemExit) as error:  # a broken file raises many kinds; meshio ends the process for some
         raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
+
+
+def _check_doubles(tets: np.ndarray) -> None:
+    """Refuse elements that are there twice: their volume and stiffness would count twice."""
+    rows = np.sort(tets, axis=1)
+    order = np.lexsort(rows.T)
+    twice = int((np.diff(rows[order], axis=0) == 0).all(axis=1).sum())
+    if twice:
+        raise InputError(
+            f'{twice} of {len(tets)} tetrahedra are there twice: remove the doubles', code='ANATOMY_REFUSED'
+        )
 
 
 def write_tets(path: Path | str, mesh: TetMesh, *, regions: dict[str, np.ndarray] | None = None) -> None:

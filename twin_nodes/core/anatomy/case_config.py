@@ -128,7 +128,7 @@ class CaseConfig:
     series: str = setting('End of the SeriesInstanceUID where a folder holds several.', '')
     slices: str = setting('Which slices of the sorted series, such as 1-5; all when empty.', '')
     frame: int = setting(
-        'Which volume, from 1, where a file or series holds several (phases, echoes); 0: it must hold one.', 0, minimum=0
+        'Which volume, from 1, where a file or series holds several (phases); 0: it must hold one.', 0, minimum=0
     )
     surface: SurfaceStep = group(SurfaceStep)
     tets: TetStep = group(TetStep)

@@ -27,6 +27,7 @@ class SurfaceReport:
         flipped: Whether all triangles were turned, because they enclosed a negative volume.
         open_edges: Edges that only one triangle uses.
         bad_edges: Edges that more than two triangles use, or two in the same direction.
+        turned_pieces: Closed pieces that were inside out and were turned, see `orient_pieces`.
     """
 
     merged_vertices: int = 0
@@ -35,6 +36,7 @@ class SurfaceReport:
     flipped: bool = False
     open_edges: int = 0
     bad_edges: int = 0
+    turned_pieces: int = 0
 
 
 @dataclass(frozen=True, eq=False)
