@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twin_nodes.app.check_images import refused_as_both
 from twin_nodes.core.errors import InputError
+
+if TYPE_CHECKING:
+    from twin_nodes.io.recordings.pose_csv import PoseTable
+
+_ROTATIONS = (b'qx', b'rx', b'roll', b'rot', b'quat', b'orient', b'r11')  # in the names of columns
 
 
 def inspect_recording(file: Path) -> str:
@@ -38,7 +44,8 @@ def _marker(file: Path) -> str:
     from twin_nodes.io.recordings.marker_csv import read_marker_csv
 
     with file.open('rb') as stream:
-        if b'qx' in stream.readline(1 << 16).lower():
+        line = stream.readline(1 << 16).lower()
+        if any(word in line for word in _ROTATIONS):
             raise InputError(f'{file}: a table of poses, no trace of a marker')
     trace = read_marker_csv(file)
     seconds = float(trace.stamps_ns[-1] - trace.stamps_ns[0]) * 1e-9
@@ -72,9 +79,17 @@ def _of_archive(file: Path, name: str) -> str:
 
 
 def _one_pose_table(file: Path, member: str = '') -> str:
-    from twin_nodes.io.recordings.pose_csv import read_pose_csv
+    from twin_nodes.io.recordings.pose_csv import read_pose_tables
 
-    table = read_pose_csv(file, member=member)
+    tables = read_pose_tables(file, member=member)
+    said = [_described(table) for table in tables.values()]
+    if len(said) == 1:
+        return said[0]
+    first = next(iter(tables.values()))
+    return f'{len(said)} tables of poses, name one as {first.path.name}#{first.tool}: {"; ".join(said)}'
+
+
+def _described(table: PoseTable) -> str:
     stream = table.stream
     notes = f'; {"; ".join(table.notes)}' if table.notes else ''
     return (

@@ -164,7 +164,7 @@ def _plus(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
 
 def _tables(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
     """Tables of poses, in archives or not; what is no such table is left out."""
-    from twin_nodes.io.recordings.pose_csv import ENDINGS, read_pose_csv
+    from twin_nodes.io.recordings.pose_csv import ENDINGS, read_pose_tables
 
     for path in sorted(folder.rglob('*')):
         inside: list[str] = ['']
@@ -175,12 +175,13 @@ def _tables(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
             continue
         for member in inside:
             try:
-                stream = read_pose_csv(path, member=member).stream
+                streams = [table.stream for table in read_pose_tables(path, member=member).values()]
             except InputError:
                 continue
-            count = 10_000 if quick else len(stream.stamps_ns)
-            stamps = stream.stamps_ns[:count]
-            yield (stamps - stamps[0]) / NANOSECONDS, stream.poses[:count]
+            for stream in streams:
+                count = 10_000 if quick else len(stream.stamps_ns)
+                stamps = stream.stamps_ns[:count]
+                yield (stamps - stamps[0]) / NANOSECONDS, stream.poses[:count]
 
 
 def _suturing(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:

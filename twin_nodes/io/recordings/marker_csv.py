@@ -20,6 +20,7 @@ from twin_nodes.core.geometry.se3 import Array
 MAX_BYTES = 256 << 20
 _LENGTHS = {'': 1e-3, 'mm': 1e-3, 'cm': 1e-2, 'm': 1.0}
 _TIMES = {'': 1_000_000, 'ms': 1_000_000, 's': 1_000_000_000, 'us': 1000, 'ns': 1}  # nanoseconds
+_LATEST_NS = 9.2e18
 _UNIT = re.compile(r'\s*[\[(]\s*(\w*)\s*[\])]$|_(ms|s|us|ns|mm|cm|m)$')
 
 
@@ -64,6 +65,10 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
     if tick == '' and 0.0 < float(np.median(np.abs(np.diff(values[:, 0])))) < 1.0:
         tick = 's'
         notes.append('times taken as seconds: half of the steps are shorter than one')
+    tick, said = (tick, '') if tick else _epoch(float(np.median(values[:, 0])))
+    notes += [said] if said else []
+    if np.abs(values[:, 0]).max() * _TIMES[tick] >= _LATEST_NS:
+        raise InputError(f'{path.name}: a time of {values[:, 0].max():g} does not fit 64 bits of nanoseconds')
     stamps = np.round(values[:, 0] * _TIMES[tick]).astype(np.int64)
     order = np.argsort(stamps, kind='stable')
     if (np.diff(stamps) < 0).any():
@@ -73,6 +78,12 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
     if not fresh.all():
         notes.append(f'{int((~fresh).sum())} rows with a repeated stamp are left out')
     return MarkerTrace(path.name, stamps[fresh], positions[fresh], tuple(notes))
+
+
+def _epoch(middle: float) -> tuple[str, str]:
+    """Return the unit of times since 1970 that no header names, and what to say of it; '' for milliseconds."""
+    tick = 'ns' if middle > 1e17 else 'us' if middle > 1e14 else ''
+    return tick, f'times taken as {tick}: they are about {middle:.3g}' if tick else ''
 
 
 def _columns(header: str, parting: str, name: str) -> tuple[tuple[int, ...], str, str]:

@@ -1,5 +1,6 @@
 """Opening any recording: the content decides, not the name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from twin_nodes.core.errors import InputError
@@ -7,7 +8,7 @@ from twin_nodes.io.recordings.matrix_folder import read_matrix_folder
 from twin_nodes.io.recordings.ndi_csv import read_ndi_csv
 from twin_nodes.io.recordings.ndi_track import is_ndi_track, read_ndi_track
 from twin_nodes.io.recordings.plus_sequence import read_plus_sequence
-from twin_nodes.io.recordings.pose_csv import read_pose_csv
+from twin_nodes.io.recordings.pose_csv import read_pose_tables
 from twin_nodes.io.recordings.recording import RecordedFrame, Recording, describe_stamps, tracked
 
 KINDS = 'a PLUS sequence (.igs.mha, .mha, .nrrd), an NDI CSV, a table of poses, or a folder of 4×4 text files'
@@ -43,15 +44,28 @@ def open_recording(path: Path | str) -> Recording:
 
 
 def _of_table(path: Path) -> Recording:
-    """Return a table of poses as a recording of one tool, as it was written."""
+    """Return a table of poses as a recording of its tools, as it was written."""
     try:
-        table = read_pose_csv(path)
+        tables = read_pose_tables(path)
     except InputError as error:
         raise InputError(f'{path.name} is no recording that is known; expected {KINDS}; as a table: {error}') from None
-    stamps = table.stamps_ns.tolist()
-    frames = tuple(
-        RecordedFrame(stamp, None, index, {TABLE_TOOL: tracked(TABLE_TOOL, pose)})
-        for index, (stamp, pose) in enumerate(zip(stamps, table.poses, strict=True))
-    )
-    notes = (*table.notes, *describe_stamps(stamps))
-    return Recording(path, 'pose_table', frames, (TABLE_TOOL,), table.sha256, notes)
+    frames: list[RecordedFrame] = []
+    by_stamp: dict[int, list[int]] = {}
+    for tool, table in tables.items():
+        name = tool or TABLE_TOOL
+        for stamp, pose in zip(table.stamps_ns.tolist(), table.poses, strict=True):
+            shared = next((at for at in by_stamp.get(stamp, ()) if name not in frames[at].poses), None)
+            if shared is None:
+                by_stamp.setdefault(stamp, []).append(len(frames))
+                frames.append(RecordedFrame(stamp, None, len(frames), {name: tracked(name, pose)}))
+            else:
+                frames[shared].poses[name] = tracked(name, pose)
+    if len(tables) > 1:
+        frames = [
+            replace(frame, frame_number=index) for index, frame in enumerate(sorted(frames, key=lambda f: f.stamp_ns))
+        ]
+    one = next(iter(tables.values()))
+    notes = (*dict.fromkeys(note for table in tables.values() for note in table.notes),
+             *describe_stamps([frame.stamp_ns for frame in frames]))  # fmt: skip
+    devices = tuple(tool or TABLE_TOOL for tool in tables)
+    return Recording(path, 'pose_table', tuple(frames), devices, one.sha256, notes)

@@ -1,0 +1,87 @@
+"""What the numbers of a table of poses mean: the unit of the stamps, and rows that hold no pose."""
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.io.recordings.recording import MAX_SECONDS
+
+TICKS = {'s': NANOSECONDS, 'ms': 1_000_000, 'us': 1_000, 'ns': 1}
+NAMES = {'ms': 'milliseconds', 'us': 'microseconds', 'ns': 'nanoseconds'}
+_EPOCHS = (('ns', 1e17), ('us', 1e14), ('ms', 1e11))  # a number above this is no time in the next larger unit
+_STEPS = (('ns', 1e6), ('us', 1e3), ('ms', 2.0))  # a median step of whole numbers above this, likewise
+_MANY = 20  # stamps whose median step says something
+_NEAR = 0.02  # m; a motion may begin at the origin, and then goes on near it
+
+
+def tick_of(times: Sequence[Decimal]) -> tuple[str, str]:
+    """Return the unit of stamps that no header names, and what to say of it ('' for seconds)."""
+    middle = float(sorted(times)[len(times) // 2])
+    tick = next((name for name, above in _EPOCHS if middle > above), '')
+    if tick:
+        return tick, f'stamps taken as {NAMES[tick]}: they are about {middle:.3g}' if tick != 'ns' else ''
+    steps = sorted(step for step in (b - a for a, b in pairwise(times)) if step > 0)
+    if len(steps) < _MANY:
+        return 's', ''
+    step = float(steps[len(steps) // 2])
+    if all(time == time.to_integral_value() for time in times):
+        tick = next((name for name, above in _STEPS if step > above), 's')
+    if tick in NAMES:
+        return tick, f'stamps taken as {NAMES[tick]}: whole numbers {step:.4g} apart'
+    return 's', f'half of the poses are more than {step:.3g} s apart: are the stamps seconds?' if step > 2.0 else ''
+
+
+def stamp_of(text: str) -> Decimal:
+    """Return the number in a cell.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        value = Decimal('nan')
+    if not value.is_finite() or abs(value) >= Decimal(MAX_SECONDS) * NANOSECONDS:
+        raise InputError(f'time {text.strip()[:40]!r} is no number')
+    return value
+
+
+def nanoseconds_of(times: Sequence[Decimal], tick: str) -> NDArray[np.int64]:
+    """Return integer stamps, without passing through binary floating point.
+
+    Raises:
+        InputError: A time that does not fit 64 bits.
+    """
+    stamps = [int((time * TICKS[tick]).to_integral_value()) for time in times]
+    beyond = next((time for time, stamp in zip(times, stamps, strict=True) if abs(stamp) >= 2**63), None)
+    if beyond is not None:
+        raise InputError(f'time {beyond} is no number of {NAMES.get(tick, "seconds")}')
+    return np.array(stamps, dtype=np.int64)
+
+
+def lost_rows(positions: Array, quaternions: Array) -> NDArray[np.bool_]:
+    """Where a row holds what trackers write for a tool that is not seen: the origin itself and no rotation.
+
+    Args:
+        positions: [m], shape (n, 3).
+        quaternions: xyzw, shape (n, 4).
+
+    Returns:
+        Shape (n,). A motion that begins at the origin and goes on from there is none of it.
+    """
+    found: NDArray[np.bool_] = (positions == 0.0).all(axis=1) & (quaternions[:, :3] == 0.0).all(axis=1)
+    seen = np.flatnonzero(~found)
+    if not found.any() or not len(seen):
+        return np.zeros(len(found), bool)
+    if seen[0] > 0 and float(np.linalg.norm(positions[seen[0]])) < _NEAR:
+        found[: seen[0]] = False
+    for row in np.flatnonzero(found):  # as a hand that passes through the very origin
+        beside = [positions[row - 1] if row else None, positions[row + 1] if row + 1 < len(found) else None]
+        found[row] = found[row] and not any(p is not None and 0.0 < np.linalg.norm(p) < _NEAR for p in beside)
+    return found
