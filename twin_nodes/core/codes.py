@@ -637,8 +637,10 @@ CODES: dict[str, CodeEntry] = {
     ),
     'ROBOT_DEVIATES': CodeEntry(
         'the robot is not where it was told to be',
-        'It is further from its set point than `max_deviation`. Commands are refused until it is back.',
-        'Is the robot blocked, too slow for the motion, or are its set point and its measured_cp in two frames?',
+        'It is further from its set point than `max_deviation`. Commands are refused until it is back; one that was '
+        'told to stand and does not come within a second is let go, and begins anew where it stands.',
+        'Is the robot blocked, too slow for the motion, out of its reach, or are its set point and its measured_cp in '
+        'two frames? Then ask for `discard`.',
     ),
     'ANATOMY_UNPLACED': CodeEntry(
         'where the anatomy is cannot be told',

@@ -41,7 +41,9 @@ SAID = {
 }
 _DIVERGENCE_NS = NANOSECONDS
 _STALL_NS = 50_000_000
+_STRAYED_NS = NANOSECONDS  # longer than a robot takes to come to a place where it was told to stand
 _AGREED = (Mode.CONNECTED, Mode.DEGRADED)
+_STANDS = (Mode.OUTAGE, Mode.HOLD)
 
 
 class FollowerSide:
@@ -67,7 +69,7 @@ class FollowerSide:
         self.follower: Follower | None = None
         self._heard_ns: int | None = None
         self._told = (0, 0.0)
-        self._robot_ns = self._tick_ns = 0
+        self._robot_ns = self._tick_ns = self._there_ns = 0
         self._silent_ns = round(config.robot_silent * NANOSECONDS)
         self._robot: Vector = (0.0, 0.0, 0.0)
         self._point: SetPoint | None = None
@@ -135,11 +137,14 @@ class FollowerSide:
         if self.anatomy.missing:
             self._health.count('GEOFENCE_MISSING')
             return True
-        told = self._point.position if self._point is not None else self._robot
-        if math.dist(told, self._robot) > self._config.max_deviation:
+        if self._deviation() > self._config.max_deviation:
             self._health.count('ROBOT_DEVIATES')
             return True
         return False
+
+    def _deviation(self) -> float:
+        """Return how far the robot is from where it was told to be [m]."""
+        return math.dist(self._point.position, self._robot) if self._point is not None else 0.0
 
     def _allowed(self, item: Command, now_ns: int) -> Command:
         """Take the request for replay out of a command while nobody says how twin and reality stand."""
@@ -183,7 +188,10 @@ class FollowerSide:
         if self.follower is None:
             return
         if not stalled and now_ns - self._robot_ns > self._silent_ns:
-            self._let_go()
+            self._let_go('robot-silent', 'ROBOT_SILENT', f'{self._config.arm}/measured_cp has stopped')
+            return
+        if self._strayed(now_ns, stalled=stalled):
+            self._let_go('robot-strayed', 'ROBOT_DEVIATES', 'the robot did not come where it was told to stand')
             return
         self._diverge(now_ns)
         if self._task is not None:
@@ -199,12 +207,19 @@ class FollowerSide:
         self._jaw.publish(jaw)
         self._state.publish(state)
 
-    def _let_go(self) -> None:
-        """Tell a silent robot nothing: it begins anew, in hold, where it will say that it stands."""
+    def _strayed(self, now_ns: int, *, stalled: bool) -> bool:
+        """Whether a robot that is to stand has been elsewhere so long that it cannot come: no command would pass."""
+        stands = self._point is not None and self._point.mode in _STANDS
+        if stalled or not stands or self._deviation() <= self._config.max_deviation:
+            self._there_ns = now_ns
+        return now_ns - self._there_ns > _STRAYED_NS
+
+    def _let_go(self, said: str, code: str, text: str) -> None:
+        """Tell the robot nothing: it begins anew, in hold, where it will say that it stands."""
         self.follower = self._point = self._agreed = None
-        self._said = 'robot-silent'
+        self._said = said
         self._mode.publish(String(data='outage'))
-        self._health.set('mode', ERROR, 'ROBOT_SILENT', f'{self._config.arm}/measured_cp has stopped')
+        self._health.set('mode', ERROR, code, text)
 
     def _say(self, point: SetPoint) -> None:
         assert self.follower is not None

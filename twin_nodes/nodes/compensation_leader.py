@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Input = tuple[type[Any], str, Callable[[Any], None], QoSProfile]
 _SILENT_NS = 300_000_000
+_LET_GO_NS = 200_000_000  # of a silent hand: the robot has long stood, and does not go on without a request
 _STILL: Vector = (0.0, 0.0, 0.0)
 _SAY_S = 1.0
 _DRAW_NS = 18_000_000  # of tf
@@ -65,6 +66,7 @@ class LeaderSide:
         self._hand: tuple[int, Vector, Array] | None = None
         self._felt: tuple[int, Vector] | None = None
         self._turn: Array | None = None
+        self._quat: Quaternion | None = None
         self._pushed: Vector | None = None
         self._jaw = 1.0
         self._state_ns = 0
@@ -99,14 +101,18 @@ class LeaderSide:
         return int(self._node.get_clock().now().nanoseconds)
 
     def on_hand(self, message: PoseStamped) -> None:
-        """Take where the hand is."""
+        """Take where the hand is; one that was silent for long holds what it held, wherever it speaks again."""
         try:
             pose = pose_from(message, frame=None).pose
         except InputError as error:
             self._health.warn(error.code or 'NOT_FINITE', str(error))
             return
         x, y, z = pose[:3, 3].tolist()
-        self._hand = (time.monotonic_ns(), (x, y, z), pose[:3, :3])
+        now_ns = time.monotonic_ns()
+        if self.leader is not None and self._hand is not None and now_ns - self._hand[0] > _LET_GO_NS:
+            self.leader.release()
+            self._turn = None
+        self._hand = (now_ns, (x, y, z), pose[:3, :3])
 
     def on_seen(self, message: PoseStamped) -> None:
         """Show the robot as it came back over the link."""
@@ -156,8 +162,10 @@ class LeaderSide:
             self._health.warn('PROTOCOL', text)
             return
         state = self.leader.state
-        if message.data == 'discard' and state is not None and self.leader.apart() > MOVED_ALONE:
-            self.leader.rebase(state.position)  # what the robot did by itself is not undone
+        if message.data == 'discard' and state is not None:
+            begins = not state.played_ns  # a follower that begins anew, where the robot stands
+            if begins or self.leader.apart() > MOVED_ALONE:
+                self.leader.rebase(state.position)  # what the robot did by itself is not undone
         self.leader.request(message.data)
 
     def tick(self) -> None:
@@ -182,8 +190,10 @@ class LeaderSide:
         assert self.leader is not None
         assert self.leader.state is not None
         if self._turn is None:
-            self._turn = hand_R.T @ rotation_from_quat(self.leader.state.quat_xyzw)
-        return quat_of(hand_R @ self._turn)
+            held = self._quat if self._quat is not None else self.leader.state.quat_xyzw
+            self._turn = hand_R.T @ rotation_from_quat(held)
+        self._quat = quat_of(hand_R @ self._turn)
+        return self._quat
 
     def _show(self, ros_ns: int, quat: Quaternion) -> None:
         assert self.leader is not None

@@ -40,6 +40,20 @@ def test_the_hand_meets_a_wall():
     assert leader.at_wall
 
 
+def test_a_hand_that_was_let_go_holds_the_same_place_from_elsewhere():
+    leader = Leader(LeaderConfig(), (0.0, 0.0, 0.05))
+    for k in range(100):
+        leader.command(SECOND + k * 5_000_000, (0.0001 * k, 0.0, 0.0))
+    held = leader.last
+    leader.release()
+    points = [leader.command(2 * SECOND + k * 5_000_000, (0.08, -0.06, 0.02)).position for k in range(100)]
+    assert points[-1] == held
+    assert set(points) == {held}
+    for k in range(200):
+        leader.command(3 * SECOND + k * 5_000_000, (0.08, -0.05, 0.02))
+    assert leader.last == pytest.approx((held[0], held[1] + 0.01, held[2]), abs=1e-6)
+
+
 def test_the_predicted_robot_is_where_the_robot_will_be():
     def hand(t):
         return 0.03 * math.sin(max(t - 2.0, 0.0)), 0.0, 0.05

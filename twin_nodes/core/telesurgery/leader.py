@@ -67,6 +67,15 @@ class Leader:
         """
         self._goal = self._inside(position)
 
+    def release(self) -> None:
+        """Let go of the hand (a clutch): wherever it speaks again, it holds the place that the commands have now.
+
+        For a hand that was silent: what it did meanwhile was not commanded, and a console that begins anew begins
+        elsewhere.
+        """
+        self._hand = None
+        self._goal, self._velocity = self._position, (0.0, 0.0, 0.0)
+
     def apart(self) -> float:
         """Return how far the robot is from where the commands that it has reached would have it [m]; 0 if not known."""
         if self.state is None or not self.state.played_ns:
