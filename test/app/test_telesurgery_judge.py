@@ -8,7 +8,7 @@ import pytest
 
 from twin_nodes.app.bench import telesurgery_kills
 from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figures_of, plan
-from twin_nodes.app.bench.telesurgery_live import crept
+from twin_nodes.app.bench.telesurgery_live import crept, followed
 from twin_nodes.app.bench.telesurgery_soak import Sample, memory_curve, memory_slope
 from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
 from twin_nodes.app.telesurgery_judge import holds, last_motion, path_error, residual_loss, returns
@@ -161,3 +161,22 @@ def test_the_curve_of_memory_names_the_minutes_that_were_reached():
     samples = [Sample(1000.0 + 5.0 * i, 0.0, 100.0 + i) for i in range(190)]  # 15 min 45 s
     assert memory_curve(samples) == [(5.0, 160.0 + 1.0), (15.0, 280.0 + 1.0)]
     assert memory_curve([]) == []
+
+
+def test_a_standing_resume_is_judged_by_the_returns_that_one_request_gave():
+    watch = made(stops=2000, resumes=2400)
+    watch.asked = [(START_NS + 1500 * TICK_NS, 'follow')]
+    figures = {one.figure: one for one in followed(watch)}
+    assert (figures['live_follow_returns_per_request'].value, figures['live_follow_returns_per_request'].ok) == (
+        1.0,
+        False,
+    )
+    watch.modes += [(START_NS + tick * TICK_NS, mode) for tick in (2600, 2800) for mode in ('outage', 'catch-up')]
+    figures = {one.figure: one for one in followed(watch)}
+    assert (figures['live_follow_returns_per_request'].value, figures['live_follow_returns_per_request'].ok) == (
+        3.0,
+        True,
+    )
+    assert figures['live_follow_hold_worst_ms'].value == pytest.approx(80.0, abs=6.0)
+    watch.asked = []
+    assert next(followed(watch)).value == 0.0
