@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 
 from twin_nodes.core.anatomy.surface import Surface, make_surface
-from twin_nodes.core.anatomy.surface_pieces import orient_pieces, weld
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.mesh_formats import (
     MAX_BYTES,
@@ -45,6 +44,8 @@ def read_surface(
             large, has NaN, indices out of range, no area, a size that no anatomy has ("millimetres?"), or says itself
             that its axes are others.
     """
+    from twin_nodes.core.anatomy.surface_pieces import orient_pieces, weld  # with scipy, which the ending needs not
+
     path = Path(path)
     if unit not in UNITS or space not in SPACES:
         raise ConfigError(f'{path}: unit={unit!r} must be m or mm, space={space!r} must be LPS or RAS')
