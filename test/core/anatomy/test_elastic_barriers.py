@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from elastic_bodies import lobe
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twin_nodes.core.anatomy.elastic.barriers import Barriers, pushes
@@ -16,6 +16,7 @@ STEADY = LiveConfig(refactor_lag=4)  # the same on a busy machine
 
 
 @settings(deadline=None)
+@example(seed=160, count=25, rank=15)  # blocks of places come and go for ever
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 30), rank=st.integers(1, 30))
 def test_each_pushes_or_stands_off_and_none_pulls(seed, count, rank):
     rng = np.random.default_rng(seed)

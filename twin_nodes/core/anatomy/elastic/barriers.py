@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from twin_nodes.core.geometry.se3 import Array
 
@@ -84,4 +85,14 @@ def pushes(compliance: Array, gaps: Array) -> Array:
             wrong = np.zeros(len(gaps), bool)
             wrong[last] = True
         on = on ^ wrong
+    else:
+        return _least(compliance, gaps)
     return np.maximum(push, 0.0)
+
+
+def _least(compliance: Array, gaps: Array) -> Array:
+    """Return the same by least squares without negative unknowns, which end in any case (Lawson and Hanson 1974)."""
+    from scipy.optimize import nnls  # seldom needed, and slow to load
+
+    root = np.linalg.cholesky(compliance)
+    return np.asarray(nnls(root.T, solve_triangular(root, -gaps, lower=True))[0])
