@@ -41,3 +41,10 @@ def test_a_push_comes_to_rest_where_the_exact_solver_says():
     found = run_push(800, every=10, rate_hz=0.0)
     assert len(found.times) == len(found.cpu) and found.converged > 0.9 * len(found.times)
     assert len(found.errors) >= 5 and max(found.errors) < 0.5
+
+
+def test_a_push_with_a_budget_ends_late_frames_and_says_what_remains():
+    found = run_push(800, every=10, rate_hz=0.0, budget_ms=1e-3)  # time is up at once
+    assert found.converged < 0.9 * len(found.times)
+    assert len(found.errors) >= 5
+    assert np.isfinite(found.residuals).all() and max(found.residuals) > 1e-3
