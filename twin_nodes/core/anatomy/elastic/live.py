@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +15,7 @@ from twin_nodes.core.anatomy.elastic.model import ElasticModel, Solution
 from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.preconditioner import Preconditioner
 from twin_nodes.core.anatomy.elastic.quasi_newton import History
+from twin_nodes.core.anatomy.elastic.refactoring import Refactoring
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -53,6 +53,10 @@ class LiveConfig:
         'movement since the last factor, as a share of the edge of a tetrahedron, that asks for a new one',
         0.02, minimum=0.0, maximum=100.0,
     )  # fmt: skip
+    refactor_ahead: float = setting(
+        'how far ahead of the moving body its stiffness is factored, in times that a factor takes: it serves from one '
+        'such time on to two; 0 for where the body is', 1.5, minimum=0.0, maximum=2.0,
+    )  # fmt: skip
 
 
 class LiveSolver:
@@ -73,10 +77,7 @@ class LiveSolver:
         self._history = History(3 * len(model.pattern.points), self.config.history)
         self._foresight = Foresight(self.config.foresight)
         self._edge = float(np.cbrt(6.0 * model.volume.mean()))
-        self._thread: ThreadPoolExecutor | None = None
-        self._pending: Future[Preconditioner] | None = None
-        self._pending_model = model
-        self._age = 0
+        self._refactoring = Refactoring(self.config.refactor_lag, self.config.refactor_ahead)
         self._stale = False
 
     @property
@@ -88,6 +89,7 @@ class LiveSolver:
     def x(self, x: Array) -> None:
         self._good = self._at = x
         self._failures = 0
+        self._refactoring.forget()
 
     @property
     def at(self) -> Array:
@@ -96,9 +98,7 @@ class LiveSolver:
 
     def close(self) -> None:
         """End the background thread; the next frame starts a new one."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
-        self._thread = self._pending = None
+        self._refactoring.close()
 
     def __enter__(self) -> LiveSolver:
         """Return itself."""
@@ -110,7 +110,7 @@ class LiveSolver:
 
     def reset(self, x: Array | None = None) -> None:
         """Start again from rest or a given state, as when time jumps back."""
-        self._drop_pending()
+        self._refactoring.drop()
         self.x = self.model.rest.copy() if x is None else np.array(x, np.float64)
         self.preconditioner = None
         self._history.clear()
@@ -170,6 +170,7 @@ class LiveSolver:
         self._failures += 1
         self._history.clear()
         self._foresight.clear()
+        self._refactoring.forget()
         is_on_its_way = tried.status in ('not_converged', 'out_of_time') and self._failures < PATIENCE
         self._at = tried.positions if is_on_its_way and np.isfinite(tried.energy) else self._good
         energy, gradient = objective(self._good)
@@ -279,36 +280,31 @@ class LiveSolver:
 
     def _swap(self) -> None:
         """Take the new factor when it is there, or when it is due."""
-        self._age += 1
-        pending, lag = self._pending, self.config.refactor_lag
-        if pending is None or not (self._age >= lag if lag else pending.done()):
-            return
-        self._pending = None
         try:
-            self.preconditioner = pending.result()
+            found = self._refactoring.take()
         except (DegenerateGeometryError, InputError):
             self.refused += 1  # never an indefinite factor: the old one stays
             return
+        if found is None:
+            return
+        self.preconditioner, asked = found
         self.factors += 1
-        self._stale = self._pending_model is not self.model
+        self._stale = asked.model is not self.model
         self._history.clear()
 
     def _refactor(self, objective: Objective) -> None:
         """Ask for a new factor when the body has moved on from the old one."""
-        if not self.config.refactor or self._pending is not None or self.preconditioner is None:
+        self._refactoring.see(self._at)
+        if not self.config.refactor or self._refactoring.is_pending or self.preconditioner is None:
             return
         moved = float(np.abs(self._at - self.preconditioner.at).max())
         is_new = self.preconditioner.now is not self.preconditioner.made_for
-        if not (self._stale or is_new or moved > self.config.refactor_motion * self._edge):
-            return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, 'refactor')
-        self._age, self._pending_model = 0, self.model
-        self._pending = self._thread.submit(Preconditioner, objective, self._at)
+        if self._stale or is_new or moved > self.config.refactor_motion * self._edge:
+            self._refactoring.ask(objective, self._at)
 
     def _renew(self, objective: Objective, x: Array) -> bool:
         """Factor at this state and wait for it: the frame is late, but the body is not lost."""
-        self._drop_pending()
+        self._refactoring.drop()
         try:
             self.preconditioner = Preconditioner(objective, x)
         except (DegenerateGeometryError, InputError):
@@ -317,8 +313,3 @@ class LiveSolver:
         self.factors += 1
         self._stale = False
         return True
-
-    def _drop_pending(self) -> None:
-        if self._pending is not None and not self._pending.cancel():
-            self._pending.exception()
-        self._pending = None
