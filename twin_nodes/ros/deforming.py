@@ -12,10 +12,11 @@ from visualization_msgs.msg import Marker
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume
 from twin_nodes.core.anatomy.learning import StiffnessNews
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
-from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.anatomy.session import AnatomySession
 from twin_nodes.core.anatomy.session_body import Body
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
 from twin_nodes.core.anatomy.session_feed import Outcome, Refused, Resected, SessionFeed, Turn
+from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS

@@ -7,9 +7,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
-from twin_nodes.core.anatomy.session import Frame
 from twin_nodes.core.anatomy.session_body import Body
 from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
+from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.stamps import NANOSECONDS

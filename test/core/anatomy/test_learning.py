@@ -14,9 +14,10 @@ from twin_nodes.core.anatomy.learning import LearnWork, judge_estimate
 from twin_nodes.core.anatomy.learning_config import LearningConfig
 from twin_nodes.core.anatomy.material.bodies import scaled
 from twin_nodes.core.anatomy.nonrigid.compliance import ComplianceConfig
-from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.anatomy.session import AnatomySession
 from twin_nodes.core.anatomy.session_body import make_body
 from twin_nodes.core.anatomy.session_feed import Cloud, Felt, Grip, SessionFeed, Tip
+from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.session_grasp import take
 from twin_nodes.core.errors import InputError
 

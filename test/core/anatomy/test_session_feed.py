@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from live_bodies import MS, TARGETS, front_of, organ_body, scan, session_of, tip
 
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
-from twin_nodes.core.anatomy.session import Frame
 from twin_nodes.core.anatomy.session_feed import Cloud, Grip, Lost, Place, Refused, SessionFeed, Tip
+from twin_nodes.core.anatomy.session_frame import Frame
 
 STEPS = 14
 PERIOD = 20 * MS

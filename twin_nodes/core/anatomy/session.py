@@ -10,27 +10,28 @@ told by the stamps alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from twin_nodes.core.anatomy.elastic.laws import Material
 from twin_nodes.core.anatomy.elastic.live import LiveSolver
-from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure, Springs, make_springs
+from twin_nodes.core.anatomy.elastic.loads import Loads, Pressure
 from twin_nodes.core.anatomy.elastic.model import Solution
 from twin_nodes.core.anatomy.learning_config import LearningConfig
-from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked, make_tracked
+from twin_nodes.core.anatomy.nonrigid.observations import Tracked, make_tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
 from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
-from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts, ContactState
+from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts
+from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.session_learning import LearningContext, SessionLearning
-from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare
-from twin_nodes.core.anatomy.session_pull import Pull, pulls
+from twin_nodes.core.anatomy.session_observed import check_fit, check_sides, prepare, without_tools
+from twin_nodes.core.anatomy.session_pull import pulls
 from twin_nodes.core.anatomy.session_remaining import Loose, Remaining
 from twin_nodes.core.anatomy.session_rest import at_rest
+from twin_nodes.core.anatomy.session_sensors import Sensors
 from twin_nodes.core.anatomy.session_tools import Tools
 from twin_nodes.core.anatomy.session_uncertainty import ErrorModel, Uncertainty
 from twin_nodes.core.anatomy.targets import MaterialPoints, at_nodes, attach
@@ -41,45 +42,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 _TIE = 100.0  # stiffness by which tissue follows a sensor in it, over that of the tissue about it
 _MOST_HELD = 60  # nodes of held regions that a fit is told of; more say the same again
 _REPLAY_LAG = 8  # frames after which a replay takes a new factor, so that it is the same in each
-_LEAST_AWAY = 1e-4
 MOST_PRESSURE = 20_000.0  # [Pa]; a pneumoperitoneum has 1600 … 2700
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The body at one instant.
-
-    Args:
-        stamp_ns: The newest measurement that went into it.
-        solution: Positions in the anatomy [m], and how the solver fared.
-        sigma: Of each node, root of the trace of its covariance [m], shape (n,).
-        targets: Where the targets are [m], shape (t, 3).
-        covariances: Of the targets [m²], shape (t, 3, 3).
-        held: Number of nodes that tools hold.
-        seen_ns: Stamp of the last cloud that was used; 0 for none.
-        pushed: What tools do that push, by tool.
-        left: Which targets are in tissue that is left, shape (t,).
-        loose: What cuts and the drill left hanging on the rest by no face, held by its surroundings alone.
-        pulled: What tools feel that hold tissue, by tool.
-    """
-
-    stamp_ns: int
-    solution: Solution
-    sigma: Array
-    targets: Array
-    covariances: Array
-    held: int
-    seen_ns: int
-    pushed: Mapping[str, ContactState]
-    left: NDArray[np.bool_]
-    loose: Loose
-    pulled: Mapping[str, Pull] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sensed:
-    place: Array
-    covariance: Array
 
 
 class AnatomySession:
@@ -116,11 +79,10 @@ class AnatomySession:
         self.body, self.config, self._pushers = body, config, frozenset(pushers)
         model = body.model
         self.targets: MaterialPoints = attach(model.mesh, np.asarray(targets_anatomy, float).reshape(-1, 3))
-        self._sensors = {name: attach(model.mesh, [place], name=f'sensor {name}') for name, place in sensors.items()}
+        self._sensors = Sensors(model.mesh, sensors, _TIE * float(model.shear.mean()) * edge_of(model))
         self._solver = LiveSolver(model, replace(config.solver, refactor_lag=_REPLAY_LAG) if replay else config.solver)
         self._tracker = DeformationTracker(body.compliance, targets_anatomy, config.fit)
         self._errors = ErrorModel(body.compliance, config.fit, self.targets)
-        self._tie = _TIE * float(model.shear.mean()) * edge_of(model)
         gravity = config.tissue.gravity
         self._gravity = np.array(gravity, float) if gravity else np.zeros(3)
         self._carved = np.ones(len(model.tets))
@@ -139,7 +101,7 @@ class AnatomySession:
         if not keep_cuts:
             self._resected = np.ones(len(model.tets))
         self._pressure = self._pressure_seen = 0.0
-        self._sensed: dict[str, _Sensed] = {}
+        self._sensors.clear()
         self._shape = self.body.model  # as last seen, without what tools do to it
         if self.learning is not None:
             self.learning.clear()
@@ -221,7 +183,7 @@ class AnatomySession:
 
     def lose(self, name: str) -> None:
         """Hear that a tool or sensor is not seen any more: what the tool held is nobody knows where, so it lets go."""
-        self._sensed.pop(name, None)
+        self._sensors.lose(name)
         self._tools.lose(name)
 
     def add_sensor(self, name: str, stamp_ns: int, place: Array, covariance: Array) -> None:
@@ -231,7 +193,7 @@ class AnatomySession:
             InputError: NOT_FINITE.
         """
         _check_finite(name, place, covariance)
-        self._sensed[name] = _Sensed(place, covariance)
+        self._sensors.see(name, place, covariance)
         self.stamp_ns = max(self.stamp_ns, stamp_ns)
 
     @property
@@ -309,7 +271,8 @@ class AnatomySession:
         model = self.body.model
         raw = prepare(points_anatomy, sigma, self.positions[model.mesh.outer_nodes], self.config.observed)
         try:
-            seen = self._without_tools(raw)
+            outer = self.body.model.mesh.outer_nodes
+            seen = without_tools(raw, outer, self.positions, self.positions - self._shape.rest, self.held)
             found = self._tracker.update(np.eye(4), seen, self._tracked(by_tools=False), explain=explain)
         except DegenerateGeometryError as error:
             raise InputError(str(error), code='OBSERVED_REFUSED') from None
@@ -322,22 +285,10 @@ class AnatomySession:
             self._tracker.reset()  # the next fit does not start from this one
             raise
         if self.learning is not None:
-            self.learning.take(stamp_ns, raw, found, self._tools.held_by(), self._marks(), self._context())
+            self.learning.take(stamp_ns, raw, found, self._tools.held_by(), self._sensors.observed(), self._context())
         self.seen_ns, self.stamp_ns = stamp_ns, max(self.stamp_ns, stamp_ns)
         self._go_on_from(positions, found)
         return found
-
-    def _marks(self) -> Springs:
-        """Return the sensors in the tissue as observations: where they are, with inverse covariances [1/m²]."""
-        names = sorted(self._sensed)
-        if not names:
-            return Springs()
-        return make_springs(
-            np.concatenate([self._sensors[name].nodes for name in names]),
-            [self._sensed[name].place for name in names],
-            [np.linalg.inv(self._sensed[name].covariance) for name in names],
-            weights=np.concatenate([self._sensors[name].weights for name in names]),
-        )
 
     def _context(self) -> LearningContext:
         pushed = any(state.places for state in self._contacts.states.values())
@@ -351,7 +302,7 @@ class AnatomySession:
         """
         held, places = self._tools.places()
         gravity = np.zeros(3) if self.seen_ns else self._gravity  # a shape that was seen hangs already
-        loads = Loads(held, places, self._springs(), gravity, self._pressing())
+        loads = Loads(held, places, self._sensors.pulling(), gravity, self._pressing())
         solution = at_rest(self._solver, self._contacts, self._tools.advance(), loads, out_of_time)
         solution = self._since_scan(solution)
         known = self._known()
@@ -382,16 +333,6 @@ class AnatomySession:
             min_volume_ratio=float(ratios.min()) if len(ratios) else 1.0,
         )
 
-    def _springs(self) -> Springs:
-        names = sorted(self._sensed)
-        if not names:
-            return Springs()
-        points = [self._sensors[name] for name in names]
-        return make_springs(
-            np.concatenate([point.nodes for point in points]), [self._sensed[name].place for name in names], self._tie,
-            weights=np.concatenate([point.weights for point in points]),
-        )  # fmt: skip
-
     def _tracked(self, *, by_tools: bool) -> Tracked:
         """Return what is known by correspondence: held regions at rest, sensors, and patches in jaws.
 
@@ -400,10 +341,9 @@ class AnatomySession:
         """
         config, rest = self.config, self.body.model.rest
         fixed = self.body.held[:: max(1, -(-len(self.body.held) // _MOST_HELD))]
-        names = sorted(self._sensed)
-        sensors = [self._sensors[name] for name in names]
+        sensors = self._sensors.points
         moved = np.zeros_like(rest) if by_tools else self.positions - self._shape.rest
-        at = [self._sensed[name].place[None] - points.at(moved) for name, points in zip(names, sensors, strict=True)]
+        at = [place[None] - points.at(moved) for place, points in zip(self._sensors.places, sensors, strict=True)]
         patches = self._tools.patches() if by_tools else []
         parts = [at_nodes(fixed), *(at_nodes(nodes) for nodes, _ in patches), *sensors]
         spread = np.full(len(fixed), config.tissue.fixed_sigma**2)
@@ -414,22 +354,9 @@ class AnatomySession:
             ),
             np.concatenate([rest[fixed], *(self.positions[nodes] for nodes, _ in patches), *at]),
             np.concatenate(
-                [spread[:, None, None] * np.eye(3), *(self._sensed[name].covariance[None] for name in names)]
+                [spread[:, None, None] * np.eye(3), *(covariance[None] for covariance in self._sensors.covariances)]
             ),
         )
-
-    def _without_tools(self, seen: SurfacePoints) -> SurfacePoints:
-        """Take off the points what tools and sensors do to the tissue there; leave out what lies in jaws."""
-        by_tools = self.positions - self._shape.rest
-        if not np.any(by_tools):
-            return seen
-        outer = self.body.model.mesh.outer_nodes
-        found = cKDTree(self.positions[outer]).query(seen.points_patient, k=3)
-        near, shares = np.asarray(found[1]), 1.0 / (np.asarray(found[0]) + _LEAST_AWAY)
-        shares /= shares.sum(axis=1, keepdims=True)
-        free = ~np.isin(outer[near[:, 0]], self.held)
-        points = seen.points_patient - np.einsum('pk,pki->pi', shares, by_tools[outer[near]])
-        return SurfacePoints(np.ascontiguousarray(points[free]), seen.sigma[free])
 
     def _go_on_from(self, positions: Array, found: Deformation) -> None:
         """Take the shape that was seen as the one from which tools move the tissue."""
@@ -443,7 +370,7 @@ class AnatomySession:
 
     def _known(self) -> Uncertainty:
         """Before the first cloud, what held and tracked places say of all others; learned anew when they change."""
-        by = (tuple(sorted(self._sensed)), tuple(self.held.tolist()))
+        by = (tuple(self._sensors.seen), tuple(self.held.tolist()))
         if self._uncertainty is None or (not self.seen_ns and by != self._known_by):
             self._uncertainty, self._known_by = self._errors.known_by(self._tracked(by_tools=True), self.positions), by
         return self._uncertainty

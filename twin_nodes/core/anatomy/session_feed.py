@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation
-from twin_nodes.core.anatomy.session import AnatomySession, Frame
+from twin_nodes.core.anatomy.session import AnatomySession
+from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.session_remaining import Loose
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
@@ -20,6 +21,7 @@ _SIDES = (
     ('x and y turned round (RAS in place of LPS)', (-1.0, -1.0, 1.0)),
 )
 _CUT = 16.0
+_LEAST_AWAY = 1e-4  # [m]: a point nearer than this to a node goes with that node
 _LEAST_RATIO = 0.1  # of the volume of a tetrahedron to that at rest
 _MILLIMETRES = 20.0  # times the size of the organ: no cloud in metres reaches so far from it
 
@@ -56,6 +58,28 @@ def prepare(points_anatomy: Array, sigma: Array | float, surface: Array, config:
             code='OBSERVED_REFUSED',
         )
     return seen
+
+
+def without_tools(
+    seen: SurfacePoints, outer: NDArray[np.int32], positions: Array, by_tools: Array, held: NDArray[np.int64]
+) -> SurfacePoints:
+    """Take off the points what tools and sensors do to the tissue there; leave out what lies in jaws.
+
+    Args:
+        seen: The points.
+        outer: Nodes on the outside, shape (b,).
+        positions: Where the nodes are now [m], shape (n, 3).
+        by_tools: How far tools and sensors have moved them [m], shape (n, 3).
+        held: Nodes in jaws, shape (h,).
+    """
+    if not np.any(by_tools):
+        return seen
+    found = cKDTree(positions[outer]).query(seen.points_patient, k=3)
+    near, shares = np.asarray(found[1]), 1.0 / (np.asarray(found[0]) + _LEAST_AWAY)
+    shares /= shares.sum(axis=1, keepdims=True)
+    free = ~np.isin(outer[near[:, 0]], held)
+    points = seen.points_patient - np.einsum('pk,pki->pi', shares, by_tools[outer[near]])
+    return SurfacePoints(np.ascontiguousarray(points[free]), seen.sigma[free])
 
 
 def thinned(seen: SurfacePoints, count: int) -> SurfacePoints:
