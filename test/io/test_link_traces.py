@@ -1,5 +1,7 @@
 """Measured links as people have them: other names, units, separators, orders; what they cannot be is told."""
 
+import time
+
 import pytest
 
 from twin_nodes.core.errors import ConfigError, InputError
@@ -122,6 +124,19 @@ def test_what_never_arrived_is_lost_in_the_link_too(mark, tmp_path):
     fates = link.forward.fates([t * 1_000_000 for t in range(0, 40, 5)])
     assert fates.arrival_ns.tolist() == [-1, -1, 30_000_000, 35_000_000, -1, -1, 55_000_000, 60_000_000]
     assert (link.forward.counts['loss'], link.backward.counts['loss']) == (4, 0)
+
+
+def test_dates_without_a_zone_do_not_jump_with_summer_time(tmp_path, monkeypatch):
+    monkeypatch.setenv('TZ', 'Europe/Berlin')
+    time.tzset()
+    path = tmp_path / 'trace.csv'
+    path.write_text('timestamp,delay(ms)\n2026-03-29 01:59:59,20\n2026-03-29 03:00:00,30\n')
+    try:
+        assert read_delay_trace(path).at(3600.5) == pytest.approx(0.02)
+        assert read_delay_trace(path).at(3601.5) == pytest.approx(0.03)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_packet_without_a_time_of_receiving_is_lost(tmp_path):

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +109,8 @@ def _time(word: str, unit: float, where: str) -> float | None:
     found = number(word)
     if found is None:
         try:
-            return datetime.fromisoformat(word).timestamp()
+            date = datetime.fromisoformat(word)
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()  # no jump where summer time begins
         except (ValueError, OverflowError):
             return None
     if not math.isfinite(found):
