@@ -14,6 +14,7 @@ from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
 from twin_nodes.app.telesurgery_judge import holds, last_motion, path_error, residual_loss, returns
 from twin_nodes.app.telesurgery_sites import PROCESSES
 from twin_nodes.app.telesurgery_watch import Track
+from twin_nodes.core.errors import ConfigError
 
 START_NS, TICK_NS = 10**18, 5_000_000
 
@@ -155,6 +156,42 @@ def test_a_series_that_is_stopped_keeps_what_it_found(monkeypatch, capsys):
     assert figures['kills'].value == 3.0
     assert not figures['kills'].ok
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_series_goes_on_with_fresh_nodes_after_a_fault_without_return(monkeypatch, capsys):
+    starts, tried = [], []
+
+    class Sites:
+        def __init__(self, *args, **kwargs):
+            said = SimpleNamespace(name='relay: link', code='LINK_CUT', message='cut')
+            self.watch = SimpleNamespace(modes=[(0, 'outage')], asked=[], checks={'relay: link': said})
+            self.lines = ['[relay] a line']
+
+        def __enter__(self):
+            starts.append(self)
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def connect(self):
+            if len(starts) == 2:  # a start that fails is tried again
+                raise ConfigError('the robot did not follow')
+
+    def inflict(sites, fault, before):
+        tried.append(fault)
+        return Outcome(fault, 0.07, recovered=len(tried) % 10 != 4)
+
+    monkeypatch.setattr(telesurgery_kills, 'TelesurgerySites', Sites)
+    monkeypatch.setattr(telesurgery_kills, '_inflict', inflict)
+    series = telesurgery_kills.kill_series(40)
+    assert tried == plan(40)
+    assert len(starts) == 1 + 4 + 1
+    figures = {figure.figure: figure for figure in figures_of(series, 40)}
+    assert figures['kills'].value == 40.0
+    assert figures['kill_not_recovered'].value == 4.0
+    assert not figures['kill_not_recovered'].ok
+    assert 'LINK_CUT' in capsys.readouterr().err
 
 
 def test_the_curve_of_memory_names_the_minutes_that_were_reached():

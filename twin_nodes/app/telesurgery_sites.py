@@ -16,7 +16,7 @@ from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool, String
 
-from twin_nodes.app.launch.environment import child_environment
+from twin_nodes.app.launch.environment import child_environment, complete_environment
 from twin_nodes.app.launch.packages import find_share
 from twin_nodes.app.launch.session import LaunchedProcess, LaunchSession
 from twin_nodes.app.scenes import TELESURGERY, files_of
@@ -95,6 +95,7 @@ class TelesurgerySites:
         self._keep = keep
 
     def __enter__(self) -> 'TelesurgerySites':
+        complete_environment()  # DDS as at the sites: by itself it asks for what was lost after 3 s, not 0.05
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.watch = TelesurgeryWatch(keep=self._keep)
         self._cut = self.watch.create_publisher(Bool, '/relay/cut', LATCHED)

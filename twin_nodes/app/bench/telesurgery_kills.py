@@ -21,6 +21,7 @@ import numpy as np
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.telesurgery_judge import fastest, last_motion
 from twin_nodes.app.telesurgery_sites import PROCESSES, WITHOUT_ANATOMY, TelesurgerySites
+from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
 
 LINK = 'metro-vpn'
@@ -35,11 +36,12 @@ SETTINGS = {
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 AT_FOLLOWER = ('follower_compensation', 'robot')  # what hits these leaves the commands as they are
 MOVES = 0.005  # the robot must move before it can stop [m/s]
-SPREAD_S, FAULT_S, RECOVER_S = 0.15, 0.35, 90.0
+SPREAD_S, FAULT_S, RECOVER_S = 0.15, 0.35, 60.0
 MOVES_WITHIN_S = 1.0
 TRIES = 10
 HEARD_NS = 100_000_000
-GIVEN_UP = 3  # faults that the sites did not recover from
+GIVEN_UP = 20  # faults that the sites did not recover from; each costs RECOVER_S and a start of all nodes
+STARTS = 3  # that may fail one after the other
 SAID_LATE_S = 0.02  # a mode is said in its tick, whose set point has the stamp of the tick
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
 TELL_EVERY = 10
@@ -145,11 +147,19 @@ def kill_series(
     series = Series()
     rates: dict[str, dict[str, Any]] = {'console': {'rate': rate}, 'compensation': {'rate': rate}}
     settings = {name: {**values, **rates.get(name, {})} for name, values in SETTINGS.items()}
-    faults, begin = iter(plan(count, seed)), time.monotonic()
+    faults, begin, failed = iter(plan(count, seed)), time.monotonic(), 0
     with _interruptible():
         while sum(not outcome.recovered for outcome in series.outcomes) < GIVEN_UP and len(series.outcomes) < count:
             with TelesurgerySites(LINK, settings, ARGUMENTS, keep=20_000) as sites:
-                sites.connect()
+                try:
+                    sites.connect()
+                except ConfigError as error:
+                    failed += 1
+                    if failed == STARTS:
+                        raise
+                    print(f'began anew: {error}', file=sys.stderr, flush=True)
+                    continue
+                failed = 0
                 for fault in faults:
                     outcome = _until_moved(sites, fault, rng, series)
                     series.seconds = time.monotonic() - begin
@@ -157,8 +167,17 @@ def kill_series(
                     if tell is not None:
                         tell(series, count)
                     if not outcome.recovered:  # begin anew: the faults to come must not suffer from this one
+                        print(_standing(sites), file=sys.stderr, flush=True)
                         break
     return series
+
+
+def _standing(sites: TelesurgerySites) -> str:
+    """Return how the sites stand that did not come back: the last modes, what is not well, what was said last."""
+    watch = sites.watch
+    modes = ', '.join(name for _, name in watch.modes[-6:])
+    ill = [f'  {said.name}: {said.code}: {said.message}' for said in watch.checks.values() if said.code != 'OK']
+    return '\n'.join([f'  modes: {modes}; asked last: {watch.asked[-1:]}', *ill, *sites.lines[-6:]])
 
 
 @contextlib.contextmanager
