@@ -136,9 +136,11 @@ def columns_of(header: list[str], path: Path) -> Columns:
 
     time, delay, received = find(_TIMES), find(_DELAYS), find(_RECEIVED)
     if time < 0 or (delay < 0 and received < 0):
-        what, wanted = ('times', _TIMES) if time < 0 else ('delays', _DELAYS)
+        what, wanted = 'times', 'time(ms), timestamp(s) or pub_time(ms)'
+        if time >= 0:
+            what, wanted = 'delays', 'delay(ms), latency(us) or rtt(ms), or a time of receiving such as sub_time(ms)'
         there = ', '.join(header)[:80]
-        raise InputError(f'{path}: no column of {what} among {there}; expected a header with {", ".join(wanted)}')
+        raise InputError(f'{path}: no column of {what} among {there}; expected a header with one such as {wanted}')
     value = delay if delay >= 0 else received
     if marked[value] is None and marked[time] is not None and units[time] != 1.0:
         raise InputError(f'{path}: {header[value]} has no unit, while {header[time]} has; name it {header[value]}(ms)')
