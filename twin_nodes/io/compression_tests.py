@@ -10,27 +10,29 @@ import numpy as np
 from twin_nodes.core.anatomy.material.curves import CompressionTest, make_test
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.io.specimen_sizes import AGREE, LENGTHS, specimen_sizes, without_accents
 
 MAX_FILE_BYTES = 64 << 20
 SUFFIXES = ('.csv', '.txt', '.tsv', '.dat')
-AGREE = 0.01  # stated and computed stress or strain
 _STRESS = {'pa': 1.0, 'kpa': 1e3, 'mpa': 1e6, 'gpa': 1e9, 'n/mm^2': 1e6, 'n/mm2': 1e6, 'n/m^2': 1.0, 'psi': 6894.757}
-_LENGTH = {'m': 1.0, 'cm': 1e-2, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254}
 _FORCE = {'n': 1.0, 'kn': 1e3, 'mn': 1e-3, 'gf': 9.80665e-3, 'kgf': 9.80665, 'lbf': 4.448222}
 _STRAIN = {'': 1.0, '-': 1.0, '1': 1.0, 'mm/mm': 1.0, 'm/m': 1.0, '%': 1e-2, 'percent': 1e-2}
-_COLUMNS = {  # kind: a word of each group must be in the title, none of the last
-    'strain': (('strain',), ('true', 'log', 'hencky'), _STRAIN),
-    'stress': (('stress',), ('true', 'cauchy'), _STRESS),
-    'true_strain': (('true strain', 'log strain', 'hencky'), (), _STRAIN),
-    'true_stress': (('true stress', 'cauchy'), (), _STRESS),
-    'load': (('load', 'force'), ('cell',), _FORCE),
-    'path': (('compression', 'displacement', 'extension', 'travel', 'crosshead'), ('strain', 'stress'), _LENGTH),
-}
-_SIZE = re.compile(
-    r'(diameter|radius|height|thickness|length|width|depth|area)\s*(?:\(([^)]*)\)|\[([^\]]*)\])?\s*[:=,;\t ]\s*'
-    r'([-+0-9.,eE]+)\s*([a-zµ]+[²^2]*)?',
-    re.IGNORECASE,
-)
+_STRAINS = ('strain', 'dehnung', 'stauchung', 'deformation', 'deformacion', 'deformazione')
+_COLUMNS = {  # kind: a word of the first group must be in the title, none of the second; then the units
+    'strain': ((*_STRAINS, 'compression ratio'), ('true', 'log', 'hencky', 'wahr'), _STRAIN),
+    'stress': (('stress', 'spannung', 'contrainte', 'esfuerzo', 'sforzo'), ('true', 'cauchy', 'wahr'), _STRESS),
+    'stretch': (('stretch',), ('stress',), _STRAIN),
+    'true_strain': (('true strain', 'log strain', 'logarithmic strain', 'hencky', 'wahre dehnung'), (), _STRAIN),
+    'true_stress': (('true stress', 'cauchy', 'wahre spannung'), (), _STRESS),
+    'load': (('load', 'force', 'kraft', 'fuerza', 'forza', 'carga', 'charge', 'carico'), ('cell', 'dose'), _FORCE),
+    'path': (
+        ('compression', 'disp', 'extension', 'travel', 'crosshead', 'weg', 'verschiebung', 'deplacement', 'desplaz',
+         'spostamento', 'traverse', 'corsa'),
+        ('strain', 'stress', 'speed', 'rate', 'velocity', 'geschwindigkeit'), LENGTHS,
+    ),
+}  # fmt: skip
+_PULLED = re.compile(r'tensile|tension test|zugversuch|\bextension\b(?<!compressive extension)', re.IGNORECASE)
+_SIGNED = ('strain', 'stress', 'load', 'path', 'true_strain', 'true_stress')
 _NAME = re.compile(r'^(?P<material>.+?)[_ -](?:sample[_ -])?(?P<piece>[A-Za-z]{1,2})[_ -]?(?:sample[_ -])?\d{1,3}$')
 
 
@@ -129,15 +131,26 @@ def _read(path: Path) -> _Table:
                 notes.append(f'column {title!r} states no unit: left out')
                 continue
             columns[kind] = rows[:, number] * _unit(path, title, known)
-    area, height = _specimen(lines[:at])
+    area, height = specimen_sizes(path, lines[:at])
+    _check_pushed(path, [*lines[:at], *titles], columns)
     return _Table(columns, area, height, notes)
+
+
+def _check_pushed(path: Path, said: list[str], columns: dict[str, Array]) -> None:
+    """Refuse a test in which the piece was pulled: it says so, and its travel, strain and force are positive."""
+    word = next((match[0] for line in said if (match := _PULLED.search(line))), '')
+    away = [values[np.argmax(np.abs(values))] for kind, values in columns.items() if kind in _SIGNED]
+    if word and away and min(away) > 0.0:
+        raise _refusal(path, f'{word!r} with positive numbers: the piece was pulled; tests in compression are read')
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, str]:
     """Return the line of the titles and what divides its columns."""
     for number, line in enumerate(lines[:200]):
-        for divider in (';', '\t', ','):
+        for divider in (';', '\t', ',', ' '):
             parts = _split(line, divider)
+            if divider == ' ' and (number + 1 >= len(lines) or len(_split(lines[number + 1], ' ')) != len(parts)):
+                continue
             kinds = {_kind(part) for part in parts} - {''}
             if len(parts) >= 2 and len(kinds) >= 2:
                 return number, divider
@@ -145,7 +158,7 @@ def _header(path: Path, lines: list[str]) -> tuple[int, str]:
 
 
 def _split(line: str, divider: str) -> list[str]:
-    parts = [part.strip().strip('"\'').strip() for part in line.split(divider)]
+    parts = [part.strip().strip('"\'').strip() for part in line.split(divider if divider != ' ' else None)]
     while parts and not parts[-1]:
         parts.pop()
     return parts
@@ -179,19 +192,27 @@ def _rows(path: Path, lines: list[str], first: int, width: int, divider: str, no
 
 
 def _kind(title: str) -> str:
-    plain = re.sub(r'[_\s]+', ' ', re.sub(r'[\[(].*', '', title)).strip().lower()
-    for kind in ('true_strain', 'true_stress', 'strain', 'stress', 'load', 'path'):
+    """Return what a column holds; where a word may mean a strain or a travel, its unit decides."""
+    plain = re.sub(r'[_\s]+', ' ', re.sub(r'[\[(].*', '', without_accents(title))).strip().lower()
+    for kind in ('true_strain', 'true_stress', 'strain', 'stress', 'stretch', 'load', 'path'):
         words, without, _ = _COLUMNS[kind]
         if any(word in plain for word in words) and not any(word in plain for word in without):
-            return kind
+            unit = _bracketed(title).lower()
+            if kind == 'strain' and unit in LENGTHS:
+                return 'path'
+            return 'strain' if kind == 'path' and unit in ('%', 'percent', 'mm/mm', 'm/m') else kind
     return ''
+
+
+def _bracketed(title: str) -> str:
+    match = re.search(r'[\[(]\s*([^\])]*?)\s*[\])]', title)
+    return match.group(1).replace('µ', 'u') if match else ''
 
 
 def _stated(title: str, known: dict[str, float]) -> str:
     """Return the unit in a title: 'Stress (kPa)', 'stress [kPa]', 'stress_kPa', 'Load N'; '-' for a bare strain."""
-    match = re.search(r'[\[(]\s*([^\])]*?)\s*[\])]', title)
-    if match:
-        return match.group(1) or '-'
+    if re.search(r'[\[(][^\])]*[\])]', title):
+        return _bracketed(title) or '-'
     last = re.split(r'[_,\s]+', title.strip())[-1]
     if known is _STRAIN:
         return '%' if last in ('%', 'percent') else '-'
@@ -209,33 +230,12 @@ def _unit(path: Path, title: str, known: dict[str, float]) -> float:
     return known[plain]
 
 
-def _specimen(lines: list[str]) -> tuple[float | None, float | None]:
-    """Return area [m²] and height [m] at rest, where they are stated."""
-    sizes: dict[str, float] = {}
-    for line in lines:
-        for match in _SIZE.finditer(line):
-            what, unit = match[1].lower(), (match[5] or match[2] or match[3] or '').lower()
-            unit = unit.replace('²', '').replace('^2', '').rstrip('2')
-            try:
-                value = float(match[4].rstrip('.,').replace(',', '.'))
-            except ValueError:
-                continue
-            if unit in _LENGTH and value > 0.0:
-                sizes[what] = value * _LENGTH[unit] ** (2 if what == 'area' else 1)
-    area = sizes.get('area')
-    if area is None and 'diameter' in sizes:
-        area = np.pi / 4.0 * sizes['diameter'] ** 2
-    if area is None and 'radius' in sizes:
-        area = np.pi * sizes['radius'] ** 2
-    if area is None and 'width' in sizes and 'depth' in sizes:
-        area = sizes['width'] * sizes['depth']
-    return area, next((sizes[key] for key in ('height', 'thickness', 'length') if key in sizes), None)
-
-
 def _choose(path: Path, table: _Table) -> tuple[Array, Array]:
     columns = table.columns
     strain = _agreed(path, table, 'strain', 'path', table.height)
     stress = _agreed(path, table, 'stress', 'load', table.area)
+    if strain is None and 'stretch' in columns:
+        strain = columns['stretch'] - 1.0
     if strain is None and 'true_strain' in columns:
         strain = np.expm1(-np.abs(columns['true_strain']))
     if stress is None and 'true_stress' in columns and strain is not None:

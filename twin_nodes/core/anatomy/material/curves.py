@@ -15,6 +15,7 @@ MEASURES = ('engineering', 'true')
 POINTS = 1000  # of the pooled curve
 MIN_SAMPLES, MIN_STRAIN = 20, 0.02
 START = 0.02  # the first strains, in which preload and slack show
+_FAR = 5.0  # steps between samples
 PRELOAD, SLACK = 0.01, 0.01  # of the greatest stress; of strain: below them nothing is changed
 
 
@@ -106,7 +107,7 @@ def zeroed(test: CompressionTest) -> CompressionTest:
         return test
     slope, start = np.polyfit(strain[first] - strain[0], stress[first], 2 if first.sum() > 10 else 1)[-2:]
     if start <= noise:
-        return test
+        return _from_rest(test)
     before = _strain_before(start / slope) if slope > 0.0 else None
     if before is None:
         note = f'stress of {start:.4g} Pa at the first sample is more than a preload: left in'
@@ -114,6 +115,15 @@ def zeroed(test: CompressionTest) -> CompressionTest:
     shift = before - float(strain[0])
     note = f'preload of {start:.4g} Pa: strain starts at {shift:.3g}'
     return replace(test, strain=test.strain - shift, notes=(*test.notes, note))
+
+
+def _from_rest(test: CompressionTest) -> CompressionTest:
+    """Let strain start at 0 where its first sample bears nothing and lies far from 0: nobody set the travel to zero."""
+    strain = -test.strain
+    if strain[0] <= max(SLACK, _FAR * float(np.median(np.diff(strain)))):
+        return test
+    note = f'travel began at {strain[0]:.3g} of the height without force: counted from there'
+    return replace(test, strain=test.strain - test.strain[0], notes=(*test.notes, note))
 
 
 def _strain_before(ratio: float) -> float | None:
