@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from twin_nodes.app.offline import calibrate_pivot, register_landmarks
+from twin_nodes.app.offline_pivot import calibrate_pivot
+from twin_nodes.app.offline_points import register_landmarks
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import exp, inverse, make_transform, random_transform, rotation_exp, transform_points
 from twin_nodes.io.results import StoredResult, read_result

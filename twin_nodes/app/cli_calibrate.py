@@ -26,7 +26,7 @@ def calibrate_pivot(
     output: Output = None,
 ) -> None:
     """Find the tip of a tool, with its error."""
-    from twin_nodes.app.offline import calibrate_pivot as run
+    from twin_nodes.app.offline_pivot import calibrate_pivot as run
 
     report = run(recording, device=device, reference=reference, robust=robust, output=output)
     end(report.text, report.stored.verdict)

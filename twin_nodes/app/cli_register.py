@@ -25,7 +25,7 @@ def register_points(
     output: Output = None,
 ) -> None:
     """Find the landmarks that were touched and register to them."""
-    from twin_nodes.app.offline import register_landmarks as run
+    from twin_nodes.app.offline_points import register_landmarks as run
     from twin_nodes.io.results import read_result
 
     known = read_result(tip, kind='tool_tip', usable=True) if tip is not None else None

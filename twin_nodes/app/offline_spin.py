@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.offline import choose_device, poses_in
+from twin_nodes.app.offline_recordings import choose_device, poses_in
 from twin_nodes.core.calibration.spin import SpinConfig, SpinResult, solve_spin
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.io.recordings.opening import open_recording

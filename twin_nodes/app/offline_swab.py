@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.offline import find_dwells, poses_in, rotations_at
+from twin_nodes.app.offline_recordings import find_dwells, poses_in, rotations_at
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.covariance import square_root
 from twin_nodes.core.geometry.se3 import Array

@@ -1,18 +1,17 @@
-"""Calibration and registration from files: what `twin calibrate` and `twin register` do, and the text they print."""
+"""`twin register points`: a phantom registered by its landmarks from a recording."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.offline_text import pivot_text, registration_text
-from twin_nodes.core.calibration.dwell import Dwell, DwellConfig, DwellDetector
-from twin_nodes.core.calibration.pivot import PivotConfig, PivotResult, solve_pivot
+from twin_nodes.app.offline_recordings import find_dwells, poses_in, rotations_at
+from twin_nodes.app.offline_text import registration_text
+from twin_nodes.core.calibration.dwell import Dwell, DwellConfig
 from twin_nodes.core.calibration.verdict import Verdict
-from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error, square_root
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
+from twin_nodes.core.geometry.se3 import Array, transform_points
 from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.registration.fiducial_exclusion import ExclusionConfig, register_excluding
 from twin_nodes.core.registration.landmark_faults import explain_mismatch
@@ -26,25 +25,6 @@ from twin_nodes.io.recordings.plus_config import PlusConfig, read_plus_config
 from twin_nodes.io.recordings.plus_neighbours import find_plus_config, find_truth
 from twin_nodes.io.recordings.recording import Recording
 from twin_nodes.io.results import StoredResult, utc_date, write_result
-
-
-@dataclass(frozen=True)
-class PivotReport:
-    """A pivot calibration from a file.
-
-    Args:
-        result: The tip and its errors.
-        recording: What it was computed from.
-        stamps_ns: Of the poses used, outliers too.
-        stored: What was written, or would be.
-        text: For a terminal.
-    """
-
-    result: PivotResult
-    recording: Recording
-    stamps_ns: tuple[int, ...]
-    stored: StoredResult
-    text: str
 
 
 @dataclass(frozen=True)
@@ -68,68 +48,6 @@ class RegistrationReport:
     truth_landmarks_rms: float | None
     stored: StoredResult
     text: str
-
-
-def calibrate_pivot(
-    path: Path | str,
-    *,
-    device: str = '',
-    reference: str = '',
-    robust: bool = True,
-    config: PivotConfig | None = None,
-    output: Path | str | None = None,
-    date: str = '',
-) -> PivotReport:
-    """Find the tip of a tool from a recording, or a folder of matrices, in which it pivots.
-
-    Args:
-        path: The recording or folder.
-        device: The tool in it; may be left out when there is only one.
-        reference: A device in whose frame the dimple is fixed; the tracker itself when left out.
-        robust: Whether to leave out and name poses that do not fit.
-        config: Limits.
-        output: Result file to write, or None.
-        date: When it was measured, ISO 8601; now when left out.
-
-    Raises:
-        InputError: No such file or device, or too little of it is readable.
-        DegenerateGeometryError: The motion does not carry a tip.
-        ConfigError: The result cannot be written.
-    """
-    recording = open_recording(path)
-    device = choose_device(recording, device, reference)
-    stamps_ns, poses = poses_in(recording, device, reference)
-    result = solve_pivot(poses, config, robust=robust)
-    covariance = np.zeros((6, 6))
-    covariance[:3, :3] = result.tip_covariance
-    marker = device.split('To')[0] if 'To' in device else device
-    stored = StoredResult(
-        kind='tool_tip',
-        parent_frame=marker.lower(),
-        child_frame=f'{marker.lower()}_tip',
-        parent_T_child=make_transform(np.eye(3), result.tip_tool),
-        covariance=covariance,
-        errors={
-            'rms_m': result.rms,
-            'rms_per_axis_m': result.component_rms,
-            'max_residual_m': result.max_residual,
-            'tip_sigma_m': result.tip_sigma,
-            'tilt_rad': result.coverage.tilt,
-            'roll_rad': result.coverage.roll,
-            'poses_count': float(len(poses)),
-            'outliers_count': float(len(result.outliers)),
-            'condition_ratio': result.condition,
-        },
-        verdict=result.verdict,
-        date=date or utc_date(),
-        tool=marker,
-        reasons=result.reasons,
-        data_sha256=recording.sha256,
-        data_file=recording.path.name,
-    )
-    if output is not None:
-        write_result(output, stored)
-    return PivotReport(result, recording, stamps_ns, stored, pivot_text(result, recording, device, stamps_ns))
 
 
 def register_landmarks(
@@ -205,71 +123,6 @@ def register_landmarks(
     error, rms = _against_truth(result, recording, plus)
     text = registration_text(result, expected, match, recording, plus, error, rms)
     return RegistrationReport(result, match, tuple(dwells), error, rms, stored, text)
-
-
-def find_dwells(stamps_ns: tuple[int, ...], tips_patient: Array, config: DwellConfig | None = None) -> list[Dwell]:
-    """Return all dwells of a recorded tip [m], shape (n, 3), the one at the end of the recording too."""
-    detector = DwellDetector(config)
-    found = [detector.add(stamp, tip) for stamp, tip in zip(stamps_ns, tips_patient, strict=True)]
-    found.append(detector.finish())
-    return [dwell for dwell in found if dwell is not None]
-
-
-def rotations_at(stamps_ns: tuple[int, ...], poses: Array, dwells: list[Dwell]) -> Array:
-    """Return the rotation (n, 3, 3) of the tool in the middle of each dwell."""
-    stamps = np.array(stamps_ns)
-    middle = [int(np.abs(stamps - (dwell.start_ns + dwell.end_ns) // 2).argmin()) for dwell in dwells]
-    return np.asarray(poses[middle, :3, :3])
-
-
-def choose_device(recording: Recording, device: str, reference: str) -> str:
-    """Return the tool meant: the one named, or the only one that is no reference.
-
-    Raises:
-        InputError: No such device, or several.
-    """
-    for name in (device, reference):
-        if name and name not in recording.devices:
-            names = ', '.join(recording.devices)
-            raise InputError(
-                f'{recording.path.name}: no device {name!r}; it has {names}{nearest(name, recording.devices)}'
-            )
-    if device:
-        return device
-    rest = [name for name in recording.devices if name != reference]
-    if len(rest) != 1:
-        raise InputError(f'{recording.path.name}: name the tool that pivots, one of {", ".join(rest)}')
-    return rest[0]
-
-
-def poses_in(recording: Recording, device: str, reference: str) -> tuple[tuple[int, ...], Array]:
-    """Return stamps and poses (n, 4, 4) of a device in the frame of a reference, where both were seen.
-
-    Raises:
-        InputError: No such device, or never seen.
-    """
-    choose_device(recording, device, reference)
-    stamps, poses = [], []
-    for frame in recording.frames:
-        tracker_T_tool = frame.poses[device].tracker_T_tool
-        if tracker_T_tool is None:
-            continue
-        if reference:
-            tracker_T_reference = frame.poses[reference].tracker_T_tool
-            if tracker_T_reference is None:
-                continue
-            tracker_T_tool = inverse(tracker_T_reference) @ tracker_T_tool
-        stamps.append(frame.stamp_ns)
-        poses.append(tracker_T_tool)
-    if not poses:
-        reasons = sorted({frame.poses[device].reason for frame in recording.frames} - {''})
-        together = f' together with {reference}' if reference else ''
-        raise InputError(
-            f'{recording.path.name}: {device} was never seen{together} in {len(recording.frames)} frames '
-            f'({", ".join(reasons) or "reference lost"})',
-            code='TOOL_LOST',
-        )
-    return tuple(stamps), np.array(poses)
 
 
 def _find_config(recording: Recording, config_path: Path | str | None) -> PlusConfig:
