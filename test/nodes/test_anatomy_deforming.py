@@ -36,7 +36,8 @@ from twin_nodes.ros.anatomy_clouds import targets_from
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.deformed_surfaces import DEFORMED
-from twin_nodes.ros.qos import LATCHED, REPLAY_LATCHED, REPLAY_MEASUREMENT
+from twin_nodes.ros.moved_surface import moved_from
+from twin_nodes.ros.qos import LATCHED, REPLAY_LATCHED, REPLAY_MEASUREMENT, SNAPSHOT
 
 LESION = np.array([0.02, -0.02, 0.01])
 RECIPE = """
@@ -357,6 +358,7 @@ def test_pressure_presses(start, probe, case):
 
 def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
     deformed = Deformed(start, probe, case)
+    moved = probe.listen(PointCloud2, 'anatomy/surface/moved', SNAPSHOT)
     middle, whole = float(LESION[0]) - 0.02, len(deformed.surfaces[-1].markers[0].points)
     plane = Plane(coef=[1.0, 0.0, 0.0, -middle])
 
@@ -379,6 +381,14 @@ def test_a_plane_takes_away_what_lies_beyond(start, probe, case):
         return corners[:, 0].max() < middle + 0.03  # by one tetrahedron at most
 
     probe.until(settled, deformed.node, what='the shape of what is left')
+
+    def said():  # what the guidance goes by
+        parts = {part.structure: part for part in moved_from(moved[-1], frame='anatomy')} if moved else {}
+        return parts if parts and all(part.beyond is not None for part in parts.values()) else {}
+
+    probe.until(lambda: bool(said()), deformed.node, what='what was cut off')
+    liver, lesion = (said()[number].beyond for number in (0, 1))
+    assert (liver > 0.0).any() and (liver < 0.0).any() and (lesion > 0.0).all()
     probe.until(
         lambda: probe.code('anatomy: resection') == 'RESECTION_REFUSED' or probe.say('anatomy/resect', plane, 10),
         deformed.node, what='nothing left to cut',

@@ -381,12 +381,13 @@ def test_the_error_of_the_tip_counts_once_where_the_registration_was_touched_wit
     assert np.trace(after[:3, :3]) == pytest.approx(expected, rel=0.03)
 
 
-def ball_at(shift, sigma, *, stamp_ns):
+def ball_at(shift, sigma, *, stamp_ns, beyond=None):
     """What `anatomy/surface/moved` says of the nerve when it has gone that way."""
     vertices, triangles = superellipsoid(BALLS['nerve'], np.full(3, RADIUS), exponent=1.0)
     surface = make_surface('nerve', vertices, triangles)
     places = surface.vertices[numbering(surface)] + shift
-    return moved_clouds(stamp_ns, 'anatomy', [(0, places, np.full(len(places), sigma))])
+    said = [(0, places, np.full(len(places), sigma))]
+    return moved_clouds(stamp_ns, 'anatomy', said, {} if beyond is None else {0: beyond(places)})
 
 
 def test_distances_follow_a_structure_that_deforms_with_the_error_of_its_place(start, probe, cache):
@@ -448,6 +449,31 @@ def test_what_is_carved_of_a_structure_that_deforms_is_left_out_where_it_is_now(
     sender.restart()
     probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
     guided.until(lambda: guided.rows()['nerve']['distance'] < -0.0025, there, 'the ball as it was')
+
+
+def test_what_a_plane_cut_off_is_guarded_no_more(start, probe, cache):
+    guided = Guided(start, probe, cache)
+    outside = tip_at(0.0, 0.03, 0.0)
+    guided.ready(outside)
+    probe.say_latched('anatomy/surface/original', anatomy())
+    for cloud in ball_at(0.0, 0.0, stamp_ns=0):
+        probe.say('anatomy/surface/moved', cloud, SNAPSHOT)
+    guided.until(lambda: guided.node._guarded.moved.is_alive, outside, 'the body at rest')
+    assert guided.steer(outside)['nerve']['distance'] == pytest.approx(0.01, abs=1e-4)
+
+    def said(beyond):
+        for cloud in ball_at(0.0, 0.0, stamp_ns=guided.streams.stamp_ns, beyond=beyond):
+            probe.say('anatomy/surface/moved', cloud, SNAPSHOT)
+
+    said(lambda places: places[:, 1] - 0.005)
+    guided.until(lambda: guided.rows()['nerve']['distance'] > 0.02, outside, 'the cut face')
+    row = guided.steer(outside)['nerve']
+    assert row['distance'] == pytest.approx(0.025, abs=5e-4) and row['y'] == pytest.approx(0.005, abs=5e-4)
+    said(lambda places: places[:, 1] + 1.0)
+    guided.until(lambda: guided.rows()['nerve']['distance'] > 1.0, outside, 'nothing left to guard')
+    assert 'cut off' in guided.node.health._checks['moved nerve'].message
+    said(None)
+    guided.until(lambda: guided.rows()['nerve']['distance'] < 0.011, outside, 'all of it again')
 
 
 def test_a_deforming_surface_that_is_only_shown_is_followed_too(start, probe, cache):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from twin_nodes.core.anatomy.distance_grid import exact_distances
+from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.anatomy.tet_mesher import mesh_surface
 from twin_nodes.core.errors import InputError
@@ -94,3 +96,49 @@ def test_the_vertices_of_what_rides_on_a_body_go_with_it_and_guidance_reads_them
         np.testing.assert_allclose(sigma, 3e-3 / np.sqrt(3.0), rtol=1e-5)
         heard.move(places, sigma)
     assert riding.moved(mesh.nodes + shift) == 0.0 and riding.moved(mesh.nodes) > 0.004
+
+
+def gathered(clouds):
+    """Places, sigma and what lay beyond a cut, of the one structure that the clouds tell of."""
+    (table,) = [np.concatenate([array_from_cloud(cloud) for cloud in clouds])]
+    parts = [part for cloud in clouds for part in moved_from(cloud, frame='anatomy')]
+    places, sigma, beyond = np.empty((len(table), 3)), np.empty(len(table)), np.empty(len(table))
+    for part in parts:
+        places[part.vertices], sigma[part.vertices] = part.places, part.sigma
+        beyond[part.vertices] = np.nan if part.beyond is None else part.beyond
+    return places, sigma, None if np.isnan(beyond).all() else beyond
+
+
+def test_what_a_plane_took_is_said_and_measured_to_no_more_wherever_the_rest_goes():
+    liver = make_surface('liver', *organ(1200))
+    mesh, _ = mesh_surface(liver, tets=1500)
+    marker = surface_marker(0, 'anatomy', 'liver', 1, liver.vertices, liver.triangles, (1.0, 1.0, 1.0, 1.0))
+    riding, heard = MovedVertices(mesh, [liver], [marker]), MovingSurface(liver)
+    order = np.argsort(numbering(liver))
+    calm = np.zeros(len(mesh.nodes))
+    shift = np.array([0.0, 0.02, 0.0])
+    middle = float(np.median(liver.vertices[:, 0])) + 0.02
+    left = Remaining(mesh).beyond(np.array([2.0, 0.0, 0.0]), -2.0 * middle, mesh.nodes)  # of any length
+    riding.cut(left, np.array([2.0, 0.0, 0.0]), -2.0 * middle, mesh.nodes)
+    assert riding.moved(mesh.nodes) > 1.0  # to be said at once
+    dead = ~np.isin(np.arange(len(mesh.nodes)), mesh.tets[left.alive])
+    now = np.where(dead[:, None], mesh.nodes, mesh.nodes + shift)  # what is gone stays where it was
+    places, sigma, beyond = gathered(riding.clouds(9, 'anatomy', now, calm))
+    heard.move(places[order], sigma[order], beyond=beyond[order])
+    inner = liver.vertices.mean(axis=0) * [0.0, 1.0, 1.0]
+    asked = np.array([[middle + away, *(inner[1:] + shift[1:])] for away in (0.005, 0.002, -0.002)])
+    np.testing.assert_allclose(heard.query(asked).distances, [0.005, 0.002, -0.002], atol=3e-4)
+    rest = make_surface('rest', liver.vertices + shift, liver.triangles)
+    deep = exact_distances(rest, asked[:1])[0]
+    assert deep < -0.01  # where the whole liver would be
+    second = left.beyond(np.array([-1.0, 0.0, 0.0]), middle - 0.03, now)
+    riding.cut(second, np.array([-1.0, 0.0, 0.0]), middle - 0.03, now)
+    places, sigma, beyond = gathered(riding.clouds(10, 'anatomy', now, calm))
+    heard.move(places[order], sigma[order], beyond=beyond[order])
+    slab = np.array([[middle - 0.03 - 0.004, *asked[0, 1:]], [middle + 0.004, *asked[0, 1:]]])
+    np.testing.assert_allclose(heard.query(slab).distances, 0.004, atol=5e-4)
+    riding.restore()
+    places, sigma, beyond = gathered(riding.clouds(0, 'anatomy', mesh.nodes, calm))
+    assert beyond is None
+    heard.move(places[order], sigma[order])
+    np.testing.assert_allclose(heard.query(asked).distances, exact_distances(liver, asked), atol=1e-6)

@@ -129,7 +129,7 @@ class LiveDeforming:
             elif isinstance(item, Deformation):
                 self._say_observed(item)
             elif isinstance(item, Resected):
-                self.output.leave(self.session.left)
+                self.output.cut(self.session.left, item.plane.normal, item.plane.offset, item.positions)
                 self._say_resected(item)
             else:
                 self._say_refused(item)
@@ -192,6 +192,8 @@ class LiveDeforming:
         for check in (*(f'grasp {tool}' for tool in self._config.tools), 'pressure', 'resection'):
             self._health.clear(check)
         self.output.leave(self.session.left)
+        if not keep_cuts:
+            self.output.heal()
         self.output.first(self.feed.frame())
 
     def _on_registered(self, reason: str) -> None:

@@ -12,6 +12,7 @@ from twin_nodes.core.anatomy.session_config import LiveDeformingConfig
 from twin_nodes.core.anatomy.session_frame import Frame
 from twin_nodes.core.anatomy.session_remaining import Remaining
 from twin_nodes.core.anatomy.surface import Surface
+from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import MAX_BYTES, NODES_DTYPE, nodes_clouds, targets_cloud
 from twin_nodes.ros.conversions import wrench_stamped
@@ -127,6 +128,15 @@ class DeformingOutput:
     def leave(self, left: Remaining) -> None:
         """Show what is left of the body from the next frame on."""
         self.surfaces.leave(left)
+
+    def cut(self, left: Remaining, normal: Array, offset: float, positions: Array) -> None:
+        """Show it, and say what of the structures lay beyond a plane n · x + d > 0, for nodes at positions (n, 3)."""
+        self.leave(left)
+        self._vertices.cut(left, normal, offset, positions)
+
+    def heal(self) -> None:
+        """Say no more that anything was cut off."""
+        self._vertices.restore()
 
     def _send_vertices(self, stamp_ns: int, frame: Frame) -> None:
         for cloud in self._vertices.clouds(stamp_ns, self._frame, frame.solution.positions, frame.sigma):

@@ -34,6 +34,7 @@ class _Gathered:
     stamp_ns: int
     places: Array
     sigma: Array
+    beyond: Array | None = None
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +44,10 @@ class _Gathered:
         """Take a part; True when all are here."""
         new = np.isnan(self.places[part.vertices, 0])
         self.places[part.vertices], self.sigma[part.vertices] = part.places, part.sigma
+        if part.beyond is not None:
+            if self.beyond is None:
+                self.beyond = np.zeros(len(self.places))
+            self.beyond[part.vertices] = part.beyond
         self.left -= int(new.sum())
         return self.left == 0
 
@@ -89,7 +94,7 @@ class MovedStructures:
         """
         surface = MovingSurface(rest)
         newest = self._newest[number]
-        surface.move(newest.places, newest.sigma)
+        surface.move(newest.places, newest.sigma, beyond=newest.beyond)
         self._surfaces[number] = surface
         return surface
 
@@ -127,10 +132,11 @@ class MovedStructures:
             return
         check = f'moved {surface.name}'
         try:
-            surface.move(gathered.places, gathered.sigma)
+            surface.move(gathered.places, gathered.sigma, beyond=gathered.beyond)
         except InputError as error:
             self._health.count(error.code or 'ANATOMY_REFUSED')
             self._health.set(check, ERROR, error.code or 'ANATOMY_REFUSED', str(error))
             return
         sigma = 1e3 * float(gathered.sigma.max())
-        self._health.set(check, OK, 'OK', 'where the anatomy has it', {'sigma_max_mm': sigma})
+        text = 'all of it was cut off' if surface.is_gone else 'where the anatomy has it'
+        self._health.set(check, OK, 'OK', text, {'sigma_max_mm': sigma})

@@ -4,9 +4,12 @@ Fields x y z sigma (float32), structure vertex count (uint32). The vertices of a
 the distinct corners of its marker in `anatomy/surface/original`, sorted by x, then y, then z; `count` is their number.
 `sigma` is the standard deviation of the place along any one axis [m], 0 where it is not known. One instant may come in
 several messages of the same stamp.
+
+Once a plane has cut the body (`anatomy/resect`) there is a field `beyond` (float32): how far the vertex lay beyond the
+cut when it was made, negative where it is left [m]; of several cuts the greatest. What is beyond is not there any more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +24,14 @@ from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array
 from twin_nodes.ros.conversions import check_header
 
 MOVED = 'anatomy/surface/moved'
+NOTHING: Mapping[int, Array] = {}
+_LEFT = -1.0  # m, of a vertex that no cut came near
 MOVED_DTYPE = np.dtype(
     [(name, np.float32) for name in ('x', 'y', 'z', 'sigma')]
     + [(name, np.uint32) for name in ('structure', 'vertex', 'count')]
 )
-MAX_ROWS = MAX_BYTES // MOVED_DTYPE.itemsize
+CUT_DTYPE = np.dtype([*MOVED_DTYPE.descr, ('beyond', np.float32)])
+MAX_ROWS = MAX_BYTES // CUT_DTYPE.itemsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,7 @@ class MovedPart:
         vertices: Which of them these are, shape (k,).
         places: Where they are [m], shape (k, 3).
         sigma: Standard deviation of each place along any one axis [m], shape (k,).
+        beyond: How far each lay beyond what was cut off, negative where it is left [m], shape (k,); None: whole.
     """
 
     stamp_ns: int
@@ -47,6 +54,7 @@ class MovedPart:
     vertices: NDArray[np.int64]
     places: Array
     sigma: Array
+    beyond: Array | None = None
 
 
 def numbering(surface: Surface) -> NDArray[np.int64]:
@@ -56,21 +64,28 @@ def numbering(surface: Surface) -> NDArray[np.int64]:
     return np.asarray(used[first])
 
 
-def moved_clouds(stamp_ns: int, frame: str, structures: list[tuple[int, Array, Array]]) -> list[PointCloud2]:
+def moved_clouds(
+    stamp_ns: int, frame: str, structures: list[tuple[int, Array, Array]], beyond: Mapping[int, Array] = NOTHING
+) -> list[PointCloud2]:
     """Make the messages of one instant, each below 0.5 MB.
 
     Args:
         stamp_ns: Of the newest measurement behind it; 0 at rest.
         frame: Of the anatomy.
         structures: For each its number, places [m] (n, 3) in the order of `numbering`, and sigma [m] (n,).
+        beyond: Of structures that were cut, by number, how far each vertex lay beyond [m], shape (n,); once there is
+            one, the others count as left.
     """
     rows = []
+    dtype = CUT_DTYPE if beyond else MOVED_DTYPE
     for number, places, sigma in structures:
-        part = np.empty(len(places), MOVED_DTYPE)
+        part = np.empty(len(places), dtype)
+        if beyond:
+            part['beyond'] = beyond.get(number, _LEFT)
         part['x'], part['y'], part['z'], part['sigma'] = *places.T, sigma
         part['structure'], part['vertex'], part['count'] = number, np.arange(len(places)), len(places)
         rows.append(part)
-    table = np.concatenate(rows) if rows else np.empty(0, MOVED_DTYPE)
+    table = np.concatenate(rows) if rows else np.empty(0, dtype)
     return [cloud_from_array(stamp_ns, frame, table[at : at + MAX_ROWS]) for at in range(0, len(table), MAX_ROWS)]
 
 
@@ -91,7 +106,10 @@ def moved_from(cloud: PointCloud2, *, frame: str) -> Iterator[MovedPart]:
         sigma = part['sigma'].astype(np.float64)
         if not (np.isfinite(places).all() and np.isfinite(sigma).all()):
             raise InputError(f'{MOVED}: NaN or Inf in structure {number}', code='NOT_FINITE')
+        beyond = part['beyond'].astype(np.float64) if 'beyond' in (table.dtype.names or ()) else None
+        if beyond is not None and not np.isfinite(beyond).all():
+            raise InputError(f'{MOVED}: NaN or Inf in what was cut off of structure {number}', code='NOT_FINITE')
         vertices, count = part['vertex'].astype(np.int64), int(part['count'][0])
         if (part['count'] != count).any() or (vertices >= count).any() or (sigma < 0.0).any():
             raise InputError(f'{MOVED}: the numbers of structure {number} do not agree', code='ANATOMY_REFUSED')
-        yield MovedPart(stamp_ns, number, count, vertices, places, sigma)
+        yield MovedPart(stamp_ns, number, count, vertices, places, sigma, beyond)

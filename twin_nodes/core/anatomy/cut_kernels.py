@@ -64,4 +64,4 @@ def _is_ear(polygon: Any, a: int, b: int, c: int, after: Any, strict: bool) -> b
 
 @njit(cache=True)
 def _twice(a: Any, b: Any, c: Any) -> float:
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))

@@ -101,7 +101,8 @@ def _faces(rim: NDArray[np.int64], places: Array, towards: Array, first: int) ->
         towards: From what is left to what is gone at each vertex of the rims [m], shape (n - first, 3).
         first: The first vertex of a rim.
     """
-    outer, holes = [], []
+    outer: list[tuple[NDArray[np.int64], Array]] = []
+    holes: list[tuple[NDArray[np.int64], Array]] = []
     for loop in _loops(rim):
         ring = places[loop]
         area = 0.5 * np.cross(ring - ring[0], np.roll(ring, -1, axis=0) - ring[0]).sum(axis=0)

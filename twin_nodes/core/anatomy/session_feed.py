@@ -106,11 +106,21 @@ class Cut:
 
 @dataclass(frozen=True)
 class Resected:
-    """What a plane took away: stamp, its volume at rest [m³], and loose pieces among it (`Remaining.crumbs`)."""
+    """What a plane took away.
+
+    Args:
+        stamp_ns: When.
+        volume: Of it, at rest [m³].
+        crumbs: Loose pieces among it, see `Remaining.crumbs`.
+        plane: The plane.
+        positions: Where the nodes were [m], shape (n, 3).
+    """
 
     stamp_ns: int
     volume: float
     crumbs: Loose
+    plane: Cut
+    positions: Array
 
 
 Sample = Tip | Place | Felt | Lost | Turn
@@ -223,7 +233,7 @@ class SessionFeed:
                 session.set_pressure(stamp_ns, item.pascal)
             elif isinstance(item, Cut):
                 volume = session.resect(item.normal, item.offset)
-                return [Resected(stamp_ns, volume, session.crumbs)]
+                return [Resected(stamp_ns, volume, session.crumbs, item, session.positions.copy())]
             else:
                 return [self._observe(stamp_ns, item)]
         except InputError as error:

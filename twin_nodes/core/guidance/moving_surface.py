@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twin_nodes.core.anatomy.cut_kernels import ears
 from twin_nodes.core.anatomy.cut_surface import CutSurface, cut_surface
 from twin_nodes.core.anatomy.distance_grid import DistanceSamples
 from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, Surface
@@ -18,6 +19,7 @@ _LEAF = 3.0  # triangles of a leaf, at most
 _BLOCK = 6  # levels of the tree inside a block
 _UNCHECKED = 0.2  # of volume over area
 _AWAY = 10.0  # m
+_CORNER = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 _TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.int32)
 
 
@@ -48,6 +50,7 @@ class MovingSurface:
         self._carved: tuple[NDArray[np.uint8], Array, Array, Array] | None = None
         self._plant(surface)
         self.move(surface.vertices)
+        ears(_CORNER)  # the kernel is loaded here and not at the first cut
 
     @property
     def is_gone(self) -> bool:
@@ -99,8 +102,7 @@ class MovingSurface:
             raise InputError(f'{self.name}: expected sigma of shape {whole[:1]}, got {spread.shape}')
         before = dict(vars(self))
         try:
-            if not np.array_equal(self._beyond, None if beyond is None else np.asarray(beyond)):
-                self._leave(vertices, None if beyond is None else np.array(beyond, np.float64))
+            self._leave(vertices, None if beyond is None else np.array(beyond, np.float64))
             self._follow(vertices, spread)
         except InputError:
             vars(self).update(before)
@@ -110,6 +112,9 @@ class MovingSurface:
 
     def _leave(self, vertices: Array, beyond: Array | None) -> None:
         """Go on with what another cut leaves, in a tree of its own."""
+        known = self._beyond
+        if beyond is known or (beyond is not None and known is not None and np.array_equal(beyond, known)):
+            return
         if not np.isfinite(vertices).all():
             raise InputError(f'{self.name}: NaN or Inf in where it is', code='NOT_FINITE')
         whole, self._beyond, self._cavity = self._whole, beyond, None
