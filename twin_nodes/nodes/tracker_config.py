@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from twin_nodes.core.config import group, nearest, setting
 from twin_nodes.core.errors import ConfigError
-from twin_nodes.core.tracking.pipeline import PoseCorrection, TrackingConfig
+from twin_nodes.core.tracking.tool_tracker import PoseCorrection
+from twin_nodes.core.tracking.tracking_config import TrackingConfig
 from twin_nodes.core.tracking.visual.config import VisualConfig
 from twin_nodes.io.openigtlink.client import OpenIGTLinkSourceConfig
 

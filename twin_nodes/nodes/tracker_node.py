@@ -17,13 +17,9 @@ from tf_transformations import euler_matrix
 
 from twin_nodes.core.codes import CODES
 from twin_nodes.core.geometry.se3 import make_transform
-from twin_nodes.core.tracking.pipeline import (
-    ToolLost,
-    ToolState,
-    TrackedPose,
-    TrackingPipeline,
-)
+from twin_nodes.core.tracking.pipeline import TrackingPipeline
 from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame
+from twin_nodes.core.tracking.results import ToolLost, ToolState, TrackedPose
 from twin_nodes.nodes.tracker_config import TrackerNodeConfig, read_corrections, read_shift
 from twin_nodes.nodes.tracker_sources import make_source, source_name
 from twin_nodes.ros.conversions import transform_stamped

@@ -11,15 +11,10 @@ from twin_nodes.core.codes import CODES
 from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
-from twin_nodes.core.tracking.pipeline import (
-    SampleDropped,
-    ToolLost,
-    ToolState,
-    TrackedPose,
-    TrackingConfig,
-    TrackingPipeline,
-)
+from twin_nodes.core.tracking.pipeline import TrackingPipeline
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus, TrackerFrame
+from twin_nodes.core.tracking.results import SampleDropped, ToolLost, ToolState, TrackedPose
+from twin_nodes.core.tracking.tracking_config import TrackingConfig
 
 SECOND = 1_000_000_000
 MS = 1_000_000

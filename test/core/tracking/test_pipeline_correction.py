@@ -6,8 +6,10 @@ from twin_nodes.core.calibration.distortion import CorrectedPose
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.tracking.clock import ClockConfig
-from twin_nodes.core.tracking.pipeline import SampleDropped, TrackedPose, TrackingConfig, TrackingPipeline
+from twin_nodes.core.tracking.pipeline import TrackingPipeline
 from twin_nodes.core.tracking.reading import ToolReading, ToolStatus, TrackerFrame
+from twin_nodes.core.tracking.results import SampleDropped, TrackedPose
+from twin_nodes.core.tracking.tracking_config import TrackingConfig
 
 ADDED = np.diag([1e-6] * 3 + [1e-4] * 3)
 CONFIG = TrackingConfig(tools=('probe', 'stylus'), clock=ClockConfig(mode='device'))
