@@ -2,6 +2,7 @@ import json
 import sys
 
 import dicom_files
+import nrrd
 import numpy as np
 import pytest
 import yaml
@@ -258,3 +259,34 @@ def test_a_mesh_of_bricks_gives_its_outside_and_its_elements(tmp_path, capsys):
     case = read_case(tmp_path / 'out')
     assert len(case.tets.tets) == 12 and case.tets.volume == pytest.approx(12e-6)
     assert case.surface('block').volume == pytest.approx(12e-6)
+
+
+def test_a_folder_with_a_segmentation_beside_its_images_gives_the_segments(tmp_path, capsys):
+    stored = np.zeros((8, 9, 10), np.int16)
+    dicom_files.write_series(tmp_path / 'study', stored)
+    mask = np.zeros((8, 9, 10), bool)
+    mask[2:6, 2:7, 2:8] = True
+    dicom_files.write_segmentation(tmp_path / 'study' / 'seg.dcm', {(4, 'Left Kidney'): mask})
+    assert build(tmp_path / 'study', output=tmp_path / 'case', options=SMALL) == 0
+    out = capsys.readouterr().out
+    assert 'labels: 10 × 9 × 4 voxels of 1 × 2 × 3 mm, 1 of 9 files' in out and 'left_kidney_volume_ml' in out
+
+
+def test_labels_of_one_volume_go_with_an_image_over_time(tmp_path, capsys):
+    place = {'space': 'left-posterior-superior', 'space origin': np.zeros(3)}
+    labels = np.zeros((12, 10, 8), np.uint8)
+    labels[3:9, 3:7, 2:6] = 2
+    nrrd.write(str(tmp_path / 'l.nrrd'), labels, {**place, 'space directions': np.eye(3) * 2.0})
+    times = np.stack([labels * 10, labels * 50], axis=-1)
+    directions = np.vstack([np.eye(3) * 2.0, [np.nan] * 3])
+    nrrd.write(str(tmp_path / 't.nrrd'), times, {**place, 'space directions': directions})
+    recipe = tmp_path / 'case.yaml'
+    recipe.write_text(
+        'image: t.nrrd\nlabels: l.nrrd\nstructures:\n- {name: organ, labels: [2]}\n- {name: bright, above: 100.0}\n'
+    )
+    with pytest.raises(InputError, match='2 volumes in one file'):
+        build(recipe, output=tmp_path / 'case', options=SMALL)
+    assert build(recipe, output=tmp_path / 'case', options={**SMALL, 'frame': 2}) == 0
+    assert 'bright_volume_ml' in capsys.readouterr().out
+    with pytest.raises(ConfigError, match='slices and series are for DICOM'):
+        build(recipe, output=tmp_path / 'other', options={**SMALL, 'frame': 2, 'slices': '1-3'})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.build_inputs import Inputs, read_inputs
+from twin_nodes.app.build_inputs import Inputs, read_inputs, segmentations_in
 from twin_nodes.app.build_steps import Built, build_structures, build_tets, structures_of
 from twin_nodes.app.figures import Figure, print_figures
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid
@@ -33,6 +33,7 @@ from twin_nodes.io.yaml_files import read_mapping
 
 RECIPES = ('case.yaml', 'recipe.yaml', 'case.yml', 'recipe.yml')
 NOTED_PERCENT = 2.0
+HUGE_ML = 2e5  # more than most whole patients have
 _OF_PATIENT = ('labels', 'names', 'series', 'file', 'slices')  # paths and numbers that may name a person
 
 
@@ -74,6 +75,8 @@ def _say_next(output: Path, figures: list[Figure]) -> None:
             f'note: the tetrahedra fill the largest part only; {parts:.0f} others, {dropped:.1f} % of the volume, do '
             'not hang together with it: name what belongs together in tets.structures'
         )
+    for name in (name for name, value in values.items() if name.endswith('_volume_ml') and value > HUGE_ML):
+        print(f'note: {name} is {values[name]:.3g}: if the file is in millimetres, say so (--unit mm)')
     if abs(values.get('tets_volume_error_percent', 0.0) + dropped) > NOTED_PERCENT:
         print('note: the tetrahedra miss details of the surface: ask for more of them (--tets)')
     print(f'case: {output}')
@@ -84,6 +87,8 @@ def build_into(folder: Path, recipe: Recipe, say: Callable[[str], None]) -> list
     """Build a case into an empty folder and return its figures."""
     say('reading')
     inputs = read_inputs(recipe)
+    for note in inputs.notes:
+        say(note)
     _, recipe = structures_of(recipe, inputs)
     say(f'surfaces of {len(recipe.structures)} structures')
     built, labels = build_structures(recipe, inputs)
@@ -141,7 +146,9 @@ def recipe_for(source: Path, options: dict[str, Any]) -> Recipe:
         document = {'image': absolute, 'structures': [{'name': name, **structure}]}
     else:
         document = {'labels': absolute}
-        if source.is_dir() or _is_dicom_image(source):
+        if source.is_dir() and len(segmentations_in(source)) == 1:
+            pass  # its segments, whatever images lie beside it
+        elif source.is_dir() or _is_dicom_image(source):
             document = {'image': absolute}  # images without a threshold are refused with the mend, after their checks
     return parse_recipe(_merged(document, rest), Path.cwd(), str(source))
 
