@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +10,21 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import square_root
-from twin_nodes.core.geometry.pairing import REPLAY_CAPACITY, PairingConfig, Unpaired
+from twin_nodes.core.geometry.pairing import REPLAY_CAPACITY, Unpaired
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 from twin_nodes.core.geometry.synchroniser import Together
 from twin_nodes.core.geometry.ties import Tie, TieStream, TipShare
 from twin_nodes.core.registration.combined import SwabResult
-from twin_nodes.core.registration.drift import DriftConfig, DriftFinding, DriftState, Watched
+from twin_nodes.core.registration.drift import DriftFinding, DriftState, Watched
 from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.procedure import Procedure, SwabUpdate, Update
-from twin_nodes.core.registration.session import LandmarkSession, LandmarkSessionConfig, SessionUpdate
-from twin_nodes.core.registration.swab_config import SwabSessionConfig
+from twin_nodes.core.registration.session import LandmarkSession, SessionUpdate
 from twin_nodes.core.registration.tip_share import share_of_tip
 from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
+from twin_nodes.nodes.registration_config import RegistrationNodeConfig
 from twin_nodes.nodes.swab_input import SwabInput
 from twin_nodes.ros.checked import checked_tie
 from twin_nodes.ros.health import OK, WARN, Health
@@ -38,41 +36,6 @@ from twin_nodes.ros.registration_output import DRIFT_LEVELS, RegistrationOutput,
 from twin_nodes.ros.registration_values import landmark_values, standing_of, swab_standing_of, swab_values
 from twin_nodes.ros.run import run_node
 from twin_nodes.ros.synchroniser import Synchroniser
-
-
-@dataclass(frozen=True)
-class RegistrationNodeConfig:
-    """Settings of registration_node."""
-
-    tool: str = setting('The calibrated tool that touches the landmarks and swabs the surface.')
-    patient: str = setting('Reference body on the patient.', 'patient')
-    tracker_frame: str = setting('Frame of the poses.', 'tracker')
-    anatomy_frame: str = setting('Frame of the landmarks.', 'anatomy')
-    landmarks_file: str = setting(
-        'Landmarks: YAML (name: [x, y, z] in metres), a PLUS configuration, or `room` for the simulated room.', ''
-    )
-    structure: str = setting('Structure of anatomy/surface that is swabbed; empty for landmarks alone.', '')
-    cloud_topic: str = setting(
-        'Surface points of another sensor (PointCloud2 in the frame of the patient or the tracker); empty for none.', ''
-    )
-    targets_file: str = setting(
-        'Targets whose expected error (TRE) is told: YAML as the landmarks; empty for none.', ''
-    )
-    registration_file: str = setting('A result of `twin register`, published instead of collecting, and watched.', '')
-    result_file: str = setting('Where a complete live result is written; empty for nowhere.', '')
-    session: LandmarkSessionConfig = group(LandmarkSessionConfig)
-    swab: SwabSessionConfig = group(SwabSessionConfig)
-    drift: DriftConfig = group(DriftConfig)
-    pairing: PairingConfig = group(PairingConfig)
-
-    def __post_init__(self) -> None:
-        """Check the relations between the settings."""
-        if not (self.landmarks_file or self.registration_file or self.structure):
-            raise ConfigError(
-                'give landmarks_file to register live, or registration_file to use a result, or structure to swab'
-            )
-        if self.cloud_topic and not self.structure:
-            raise ConfigError(f'cloud_topic={self.cloud_topic!r} needs the structure whose surface its points lie on')
 
 
 class RegistrationNode(Node):

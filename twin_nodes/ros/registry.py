@@ -6,7 +6,7 @@ from typing import Any
 CONFIGS: dict[str, str] = {
     'tracker_node': 'twin_nodes.nodes.tracker_config:TrackerNodeConfig',
     'calibration_node': 'twin_nodes.nodes.calibration_node:CalibrationNodeConfig',
-    'registration_node': 'twin_nodes.nodes.registration_node:RegistrationNodeConfig',
+    'registration_node': 'twin_nodes.nodes.registration_config:RegistrationNodeConfig',
     'anatomy_node': 'twin_nodes.nodes.anatomy_node:AnatomyNodeConfig',
     'haptics_node': 'twin_nodes.nodes.haptics_node:HapticsNodeConfig',
     'guidance_node': 'twin_nodes.nodes.guidance_node:GuidanceNodeConfig',
