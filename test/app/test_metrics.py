@@ -7,6 +7,7 @@ import pytest
 from rclpy.serialization import serialize_message
 
 from twin_nodes.app.bench.replay_room import write_room_bag
+from twin_nodes.app.check import inspect
 from twin_nodes.app.metrics import measure_bag, print_metrics
 from twin_nodes.app.metrics_joints import models_of
 from twin_nodes.core.errors import InputError
@@ -82,3 +83,25 @@ def test_parts_arms_from_models_with_arguments():
         'PSM1': 'psm.xacro tool:=420006',
         '': 'ecm.xacro side:=left',
     }
+
+
+def test_measures_each_tool_of_a_table_of_poses(tmp_path):
+    times = np.arange(200) / 50.0
+    rows = [f'{t!r},{0.05 * t!r},0.0,0.1,0,0,0,1,{0.1 * t!r},0.0,0.1,0,0,0,1' for t in times.tolist()]
+    names = [f'{arm}_{name}' for arm in ('left', 'right') for name in ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')]
+    file = tmp_path / 'trial.csv'
+    file.write_text('\n'.join([','.join(['t', *names]), *rows]))
+    trial = measure_bag(file)
+    assert trial.motions['left'].path_length == pytest.approx(0.05 * times[-1], rel=0.01)
+    assert trial.motions['right'].path_length == pytest.approx(0.1 * times[-1], rel=0.01)
+    assert set(measure_bag(file, topics=('right',)).motions) == {'right'}
+    with pytest.raises(InputError, match="no tool 'rigth'; did you mean 'right'"):
+        measure_bag(file, topics=('rigth',))
+
+
+@pytest.mark.parametrize(('name', 'start'), [('old.bag', b'#ROSBAG V2.0'), ('a.db3', b'SQLite format 3')])
+def test_bags_of_other_forms_are_refused_with_what_to_type(tmp_path, name, start):
+    (tmp_path / name).write_bytes(start + bytes(200))
+    for look in (measure_bag, inspect):
+        with pytest.raises(InputError, match='rosbags-convert --src'):
+            look(tmp_path / name)

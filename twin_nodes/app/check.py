@@ -15,7 +15,8 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.video.frames import IMAGES, VIDEOS
 
-RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv')
+RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv', '.txt', '.dat')
+BAGS = ('.mcap', '.bag', '.db3')  # the last two are refused with what to type
 POSE_TABLES = ('.zip', '.tum')
 ROBOTS = ('.urdf', '.xacro')
 
@@ -52,7 +53,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (('.launch.xml', '.launch'), _launch),
         (RECORDINGS, inspect_recording),
         (POSE_TABLES, inspect_pose_table),
-        (('.mcap',), inspect_bag),
+        (BAGS, inspect_bag),
         (('.dcm',), inspect_dicom),
         (tuple(MESHES), inspect_mesh),
         (VOLUMES, inspect_volume),

@@ -1,4 +1,4 @@
-"""Measures of motion and force from bags: `twin metrics BAG [BAG …]`."""
+"""Measures of motion and force from bags and recordings: `twin metrics BAG [BAG …]`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ _POSES = {
     'geometry_msgs/msg/PoseWithCovarianceStamped': lambda message: message.pose.pose.position,
     'geometry_msgs/msg/TransformStamped': lambda message: message.transform.translation,
 }
+BAG_FILES = ('.mcap', '.bag', '.db3')
 _FORCES = {'geometry_msgs/msg/WrenchStamped': lambda message: message.wrench.force}
 # what enters the score: measure, whether more is better
 _SCORED = {'time': False, 'path_length': False, 'smoothness': True, 'idle_share': False}
@@ -39,11 +40,11 @@ class Trial:
 def measure_bag(
     path: Path, *, topics: tuple[str, ...] = (), models: tuple[str, ...] = (), config: SkillConfig | None = None
 ) -> Trial:
-    """Measure all poses and wrenches of a bag, and the tips of arms that tell their joints.
+    """Measure all poses and wrenches of a bag and the tips of arms that tell their joints, or a recording's tools.
 
     Args:
-        path: The bag.
-        topics: The topics; all with a pose, a wrench or the joints of an arm when empty.
+        path: The bag, or a recording of another kind.
+        topics: The topics, or the tools of a recording; all with a pose, a wrench or the joints of an arm when empty.
         models: ARM=MODEL, or MODEL for all arms: published ones, or URDF or xacro files.
         config: How motion is measured.
 
@@ -51,6 +52,8 @@ def measure_bag(
         InputError: when the bag has no such topic.
     """
     config = config or SkillConfig()
+    if path.is_file() and path.suffix.lower() not in BAG_FILES:
+        return _measure_recording(path, topics, config)
     reader = BagReader(path)
     types = {name: topic.type_name for name, topic in reader.topics.items()}
     arms = joint_topics(types)
@@ -80,6 +83,28 @@ def measure_bag(
                 trial.motions[name] = measure_motion(stamps_ns, values, config)
         except InputError as error:
             trial.left_out[name] = str(error)
+    return trial
+
+
+def _measure_recording(path: Path, tools: tuple[str, ...], config: SkillConfig) -> Trial:
+    """Measure each tool of a recording that is no bag, such as a table of poses, or some by name."""
+    from twin_nodes.io.recordings import open_recording
+
+    recording = open_recording(path)
+    unknown = sorted(set(tools) - set(recording.devices))
+    if unknown:
+        raise InputError(
+            f'{path.name}: no tool {unknown[0]!r}{nearest(unknown[0], recording.devices)}; it has '
+            f'{", ".join(recording.devices)}'
+        )
+    trial = Trial(str(path), {}, {}, {})
+    for tool in tools or recording.devices:
+        found, poses = recording.tracked(tool)
+        stamps, at = np.unique(np.array(found, dtype=np.int64), return_index=True)
+        try:
+            trial.motions[tool] = measure_motion(stamps, poses[at, :3, 3], config)
+        except InputError as error:
+            trial.left_out[tool] = str(error)
     return trial
 
 

@@ -101,13 +101,15 @@ def read_metadata(directory: Path) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
         return None
     if storage != 'mcap':
-        raise InputError(
-            f'{directory.name} is stored as {storage}, not mcap: '
-            f'convert it with `rosbags-convert --src {directory.name} --dst <new> --dst-storage mcap`'
-        )
+        raise InputError(f'{directory.name} is stored as {storage}, not mcap: {converted(directory)}')
     if mode.lower() not in ('', 'none'):
-        raise InputError(f'{directory.name} is compressed as a {mode.lower()}: convert it with `ros2 bag convert`')
+        raise InputError(f'{directory.name} is compressed as a {mode.lower()}: {converted(directory)}')
     return entries
+
+
+def converted(bag: Path) -> str:
+    """Return what to type for a bag that is stored in another form."""
+    return f'convert it with `rosbags-convert --src {bag} --dst <new> --dst-storage mcap`'
 
 
 def topics_of(entries: dict[str, Any] | None) -> dict[str, Topic]:

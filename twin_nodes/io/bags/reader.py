@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.bags.mcap_records import MAGIC, Channel, MessageRecord
-from twin_nodes.io.bags.metadata import Topic, read_metadata, topics_of
+from twin_nodes.io.bags.metadata import Topic, converted, read_metadata, topics_of
 from twin_nodes.io.bags.qos import parse_qos
 from twin_nodes.io.bags.scan import Block, Scan, messages_of, scan
 
@@ -205,6 +205,12 @@ def _open_part(path: Path, known: dict[str, Topic]) -> _Part:
         view.release()
         mapped.close()
         file.close()
+        with path.open('rb') as stream:
+            start = stream.read(16)
+        if start.startswith(b'#ROSBAG'):
+            raise InputError(f"'{path.name}' is a bag of ROS 1: {converted(path)}")
+        if start.startswith(b'SQLite'):
+            raise InputError(f"'{path.name}' is stored as sqlite3, not mcap: {converted(path.parent)}")
         raise InputError(f"'{path.name}' does not begin like an MCAP file and no chunk was found in it")
     topics = {
         channel_id: topic for channel_id, channel in found.channels.items() if (topic := _topic(channel, found, known))
