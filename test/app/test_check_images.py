@@ -60,3 +60,14 @@ def test_dicom_is_known_by_its_content(tmp_path):
         inspect(lone)
     write_segmentation(tmp_path / 'seg.dcm', {(4, 'liver'): stored > 20})
     assert 'segmentation, good' in inspect(tmp_path / 'seg.dcm') and '4 liver' in inspect(tmp_path / 'seg.dcm')
+
+
+def test_a_compression_test_is_told_from_recordings(tmp_path):
+    strain = np.linspace(0.0, 0.4, 60)
+    rows = ''.join(f'{100.0 * value:.6f};{-30.0 * (1.0 - value - (1.0 - value) ** -2):.6f}\n' for value in strain)
+    (tmp_path / 'gel_A1.csv').write_text('Stauchung [%];Druckspannung [kPa]\n' + rows.replace('.', ','))
+    text = inspect(tmp_path / 'gel_A1.csv')
+    assert 'compression test, good: gel, piece A, 60 samples to 40.0 % and 65.33 kPa' in text
+    (tmp_path / 'other.csv').write_text('colour;weight\nred;3\n')
+    with pytest.raises(InputError, match='no recording that is known'):
+        inspect(tmp_path / 'other.csv')

@@ -15,7 +15,7 @@ _ROTATIONS = (b'qx', b'rx', b'roll', b'rot', b'quat', b'orient', b'r11')  # in t
 
 
 def inspect_recording(file: Path) -> str:
-    """Say what a recording, or the trace of one marker, holds."""
+    """Say what a recording, the trace of one marker, or a test of a material holds."""
     from twin_nodes.io.recordings import open_recording
 
     try:
@@ -23,10 +23,12 @@ def inspect_recording(file: Path) -> str:
     except InputError as refusal:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
-        try:
-            return _marker(file)
-        except InputError:
-            raise refusal from None
+        for look in (_marker, _compression):
+            try:
+                return look(file)
+            except InputError:
+                continue
+        raise refusal from None
     if recording.kind == 'pose_table':
         return inspect_pose_table(file)
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
@@ -35,6 +37,21 @@ def inspect_recording(file: Path) -> str:
     return (
         f'recording ({recording.kind}), {verdict}: {len(recording.frames)} frames over {recording.duration_s:.1f} s, '
         f'{devices}{notes}'
+    )
+
+
+def _compression(file: Path) -> str:
+    """Read a compression test of a material."""
+    from twin_nodes.io.compression_tests import read_test
+
+    if not file.is_file():
+        raise InputError(f'{file}: no table')
+    test = read_test(file)
+    notes = f'; {"; ".join(test.notes)}' if test.notes else ''
+    return (
+        f'compression test, good: {test.material}, piece {test.specimen}, {len(test.strain)} samples to '
+        f'{100.0 * test.greatest:.1f} % and {1e-3 * abs(float(test.stress[-1])):.4g} kPa{notes}; type '
+        f'`twin calibrate material {file.parent}`'
     )
 
 
