@@ -7,7 +7,8 @@ the tool touches lags by a frame: planes are laid where the tissue was when the 
 
 …_push_ms and its p99 are of frames that go on until they are at rest, without a budget. …_push_budget_… are of the same
 push with the step budget of anatomy_node, where a late frame ends with its best answer and the next goes on from it:
-with the residual that remains, and the error against the same contacts at rest.
+with the residual that remains, and the error against the same contacts at rest; the goal is that a frame ends before
+the next.
 """
 
 import time
@@ -110,8 +111,8 @@ def rows(name: str, tets: int, *, quick: bool) -> Iterator[dict[str, object]]:
         ('push_cpu_ms', float(np.median(found.cpu)), 'ms', None),
         ('push_error_percent', max(found.errors), '%', 0.1),
         ('push_at_rest_percent', _share(found), '%', None),
-        ('push_budget_ms', float(np.median(late.times)), 'ms', GOAL_MS),
-        ('push_budget_p99_ms', float(np.percentile(late.times, 99)), 'ms', None),
+        ('push_budget_ms', float(np.median(late.times)), 'ms', None),
+        ('push_budget_p99_ms', float(np.percentile(late.times, 99)), 'ms', 1e3 / RATE_HZ),
         ('push_budget_residual_p99', float(np.percentile(late.residuals, 99)), '', None),
         ('push_budget_error_percent', max(late.errors), '%', None),
         ('push_budget_at_rest_percent', _share(late), '%', None),
