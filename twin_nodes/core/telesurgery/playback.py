@@ -52,6 +52,7 @@ class CommandPath:
             if stamp - stamps[self._at] > self._keep_ns:
                 self.overflowed = True
                 self._at = bisect_left(stamps, stamp - self._keep_ns)
+                self._forget()  # nobody seeks while nothing was ever played
             return
         index = bisect_left(stamps, stamp)
         if stamps[index] != stamp and index > self._at:
@@ -64,10 +65,14 @@ class CommandPath:
         while at + 1 < len(stamps) and stamps[at + 1] <= playhead_ns:
             at += 1
         self._at = at
-        if at > _TRIM:
-            keep_from = at - 16
-            del stamps[:keep_from], self._commands[:keep_from]
-            self._at = at - keep_from
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what is done with, in parts."""
+        if self._at > _TRIM:
+            keep_from = self._at - 16
+            del self._stamps[:keep_from], self._commands[:keep_from]
+            self._at -= keep_from
 
     def at(self, playhead_ns: int) -> tuple[Vector, Quaternion, Command]:
         """Return position [m], orientation and the last command at a playhead not before the one last set."""
