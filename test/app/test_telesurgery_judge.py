@@ -158,6 +158,18 @@ def test_a_series_that_is_stopped_keeps_what_it_found(monkeypatch, capsys):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_fault_that_breaks_a_promise_is_told_at_once(capsys):
+    fault = Fault('SIGSTOP', 'robot')
+    telesurgery_kills._tell(Series([Outcome(fault, 0.07)]), 30)
+    assert not capsys.readouterr().err
+    telesurgery_kills._tell(Series([Outcome(fault, 0.1012, crept=1e-4, step=8e-4, recovered=False)]), 30)
+    told = capsys.readouterr().err
+    assert (
+        told
+        == '1: SIGSTOP of robot: not recovered, held after 101.2 ms, moved 0.100 mm without request, step of 0.80 mm\n'
+    )
+
+
 def test_a_series_goes_on_with_fresh_nodes_after_a_fault_without_return(monkeypatch, capsys):
     starts, tried = [], []
 

@@ -44,6 +44,7 @@ GIVEN_UP = 20  # faults that the sites did not recover from; each costs RECOVER_
 STARTS = 3  # that may fail one after the other
 SAID_LATE_S = 0.02  # a mode is said in its tick, whose set point has the stamp of the tick
 STEP_LIMIT_MM, SPEED_LIMIT_MM_S = 0.5, 20.0
+CREPT = 5e-5  # beyond the noise of where a robot stands [m]
 TELL_EVERY = 10
 
 
@@ -104,14 +105,26 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
 def _tell(series: Series, count: int) -> None:
     """Say how far it is, on stderr."""
     done, last = len(series.outcomes), series.outcomes[-1]
-    if not last.recovered:
-        print(f'{done}: {last.fault.kind} of {last.fault.process}: not recovered', file=sys.stderr, flush=True)
+    if broken := _broken(last):
+        print(f'{done}: {last.fault.kind} of {last.fault.process}: {broken}', file=sys.stderr, flush=True)
     if done % TELL_EVERY and done != count:
         return
     holds = 1e3 * np.array([outcome.hold for outcome in series.outcomes])
     left = series.seconds / done * (count - done) / 60.0
     text = f'{done} of {count}: hold p50 {np.nanmedian(holds):.0f} ms, worst {np.nanmax(holds):.0f} ms, '
     print(f'{text}{int((holds > 100.0).sum())} late; {left:.0f} min left', file=sys.stderr, flush=True)
+
+
+def _broken(outcome: Outcome) -> str:
+    """Return which promises a fault broke, '' for none."""
+    found = {
+        'not recovered': not outcome.recovered,
+        f'held after {1e3 * outcome.hold:.1f} ms': outcome.hold > 0.1,
+        f'moved {1e3 * outcome.crept:.3f} mm without request': outcome.crept > CREPT,
+        f'step of {1e3 * outcome.step:.2f} mm': 1e3 * outcome.step > STEP_LIMIT_MM,
+        f'{1e3 * outcome.speed:.1f} mm/s': 1e3 * outcome.speed > SPEED_LIMIT_MM_S,
+    }
+    return ', '.join(text for text, is_so in found.items() if is_so)
 
 
 def plan(count: int, seed: int = 1) -> list[Fault]:
@@ -313,7 +326,7 @@ def figures_of(series: Series, count: int = 1) -> Iterator[Figure]:
             worst = max(of_process)
             yield judge(f'kill_hold_{process}_worst_ms', worst, 'ms', at_most=100.0, peer=f'{len(of_process)} faults')
     yield judge('kill_returns_measured', float(sum(outcome.seen for outcome in found)), '')
-    crept = [outcome for outcome in found if outcome.crept > 5e-5]
+    crept = [outcome for outcome in found if outcome.crept > CREPT]
     yield judge('kill_moved_without_request', float(len(crept)), '', at_most=0.0)
     yield judge('kill_reconnect_step_mm', 1e3 * max(o.step for o in found), 'mm', at_most=STEP_LIMIT_MM)
     yield judge('kill_reconnect_speed_mm_s', 1e3 * max(o.speed for o in found), 'mm/s', at_most=SPEED_LIMIT_MM_S)
