@@ -79,9 +79,13 @@ class Compliance:
         Args:
             scales: Standard deviation of the load at each place over the expected one, shape (p,).
         """
-        inside = np.ones(len(self.mixture) - 3 * len(scales))
-        weighted = self.mixture * np.concatenate([np.repeat(scales, 3), inside])[:, None]
-        return np.asarray(weighted.T @ weighted)
+        weighted = self.mixture[: 3 * len(scales)] * np.repeat(scales, 3)[:, None]
+        return np.asarray(weighted.T @ weighted + self._inside)
+
+    @cached_property
+    def _inside(self) -> Array:
+        inside = self.mixture[3 * len(self.places) :]
+        return np.asarray(inside.T @ inside)
 
     @cached_property
     def rows_single(self) -> NDArray[np.float32]:

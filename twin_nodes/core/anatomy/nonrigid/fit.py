@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrs
 
 from twin_nodes.core.anatomy.nonrigid import nearest_kernels, row_kernels
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
 from twin_nodes.core.anatomy.nonrigid.config import NonrigidConfig
-from twin_nodes.core.anatomy.nonrigid.load_scales import inverse_of, precision_of, scales_given
+from twin_nodes.core.anatomy.nonrigid.linear import Linear
+from twin_nodes.core.anatomy.nonrigid.load_scales import factor_of, inverse_of, precision_of, scales_given
 from twin_nodes.core.anatomy.nonrigid.observations import SurfacePoints, Tracked
-from twin_nodes.core.anatomy.nonrigid.seen_part import motion_of_part, outer_area
-from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, rotation_log, transform_points
+from twin_nodes.core.anatomy.nonrigid.seen_part import motion_of_part, motions, outer_area
+from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, transform_points
+from twin_nodes.core.geometry.se3_scalars import exp_of, log_of
 
 _EVERY = 2  # steps the scales of the loads are estimated anew
 _TURNED = -0.5  # cosine between steps
-_GROSS = 2.5  # spreads beyond which the spread itself is not asked
 
 
 @dataclass(eq=False)
@@ -75,16 +76,18 @@ class Fitter:
     def __init__(self, compliance: Compliance, config: NonrigidConfig) -> None:
         self.compliance, self.config = compliance, config
         self.rest = np.ascontiguousarray(compliance.model.rest[compliance.outer])
-        self.modes = np.ascontiguousarray(compliance.modes[compliance.outer])
+        modes = compliance.modes[compliance.outer]
+        flat = modes.reshape(-1, compliance.count)
+        self._gram = flat.T @ flat / len(self.rest)
+        self.modes = np.ascontiguousarray(modes, np.float32)  # to 1e-9 m
         self._flat = self.modes.reshape(-1, compliance.count)
-        self._gram = self._flat.T @ self._flat / len(self.rest)
         self._face_of = nearest_kernels.face_of_vertex(compliance.faces, len(self.rest))
         self._normals = np.empty_like(self.rest)
         self._area = outer_area(compliance)
 
     def vertices(self, amounts: Array) -> Array:
         """Return where the outer nodes are in the anatomy [m], shape (b, 3)."""
-        return np.asarray(self.rest + (self._flat @ amounts).reshape(-1, 3))
+        return np.asarray(self.rest + (self._flat @ amounts.astype(np.float32)).reshape(-1, 3))
 
     def fit(self, state: State, start: Array, seen: SurfacePoints, tracked: Tracked) -> State:
         """Bring the organ to what is seen.
@@ -106,24 +109,23 @@ class Fitter:
             self._descend(state, start, few, tracked, config.coarse_steps, 4.0 * config.tolerance)
             state.seeds = np.zeros(0, np.int32)
         steps = config.fine_steps if stride > 1 else config.coarse_steps + config.fine_steps
-        return self._descend(state, start, seen, tracked, steps, config.tolerance)
+        linear = self._descend(state, start, seen, tracked, steps, config.tolerance)
+        # what changes the distances is as it was where the last step was short
+        self._see(state, seen, linear, anew=state.step > config.tolerance)
+        state.information = self._normal(state, start, linear, tracked)[0]
+        state.residuals, state.weights = linear.residuals, linear.weights * linear.variance
+        return state
 
     def _descend(
         self, state: State, start: Array, seen: SurfacePoints, tracked: Tracked, steps: int, tolerance: float
-    ) -> State:
-        variance = self._variance(seen)
-        jacobian = np.empty((len(seen), 6 + self.compliance.count))
-        residuals, weights, places = np.empty(len(seen)), np.empty(len(seen)), np.empty((len(seen), 3))
+    ) -> Linear:
+        linear = Linear(self._variance(seen), seen.sigma, self.compliance.count)
         before, share = np.zeros(6 + self.compliance.count), 1.0
         for _ in range(steps):
-            self._rows(state, seen, residuals, jacobian, places)
-            usable = self._usable(state, seen, places)
-            state.sigma = max(_spread(residuals[usable]), float(np.median(seen.sigma)))
-            row_kernels.weigh(residuals, variance, config_cut(self.config, state.sigma), weights)
-            weights[~usable] = 0.0
-            information, right = self._normal(state, start, jacobian, residuals, weights, tracked)
-            factor = cho_factor(information, lower=True, check_finite=False)
-            step = cho_solve(factor, right, check_finite=False)
+            self._see(state, seen, linear, anew=True)
+            information, right = self._normal(state, start, linear, tracked)
+            factor = factor_of(information)
+            step = dpotrs(factor, right, lower=1)[0]
             self._amplitude(state, step, factor)
             state.step = float(np.sqrt(self._product(step, step)))
             if self._product(step, before) < _TURNED * state.step * np.sqrt(self._product(before, before)):
@@ -133,14 +135,15 @@ class Fitter:
             state.steps += 1
             if state.step <= tolerance:
                 break
-        self._rows(state, seen, residuals, jacobian, places)
-        usable = self._usable(state, seen, places)
-        state.sigma = max(_spread(residuals[usable]), float(np.median(seen.sigma)))
-        row_kernels.weigh(residuals, variance, config_cut(self.config, state.sigma), weights)
-        weights[~usable] = 0.0
-        state.information = self._normal(state, start, jacobian, residuals, weights, tracked)[0]
-        state.residuals, state.weights = residuals, weights * variance
-        return state
+        return linear
+
+    def _see(self, state: State, seen: SurfacePoints, linear: Linear, *, anew: bool) -> None:
+        """Find what each point misses and deserves at a state, and where that is asked, what changes it."""
+        places = np.empty((len(seen), 3))
+        self._rows(state, seen, linear.residuals, linear.jacobian[: len(seen) if anew else 0], places)
+        state.sigma = linear.weigh(self._usable(state, seen, places), self.config.tuning)
+        if anew:
+            linear.inform()
 
     def _look(self, state: State, seen: SurfacePoints, tracked: Tracked) -> None:
         """Find which part of the outside is seen, and what that says beforehand of pose and amounts.
@@ -185,7 +188,9 @@ class Fitter:
             nearest_kernels.crowd(seen.points_patient, self.config.discrepancy_reach, crowds)
         return np.asarray(seen.sigma**2 + self.config.discrepancy**2 * crowds)
 
-    def _rows(self, state: State, seen: SurfacePoints, residuals: Array, jacobian: Array, places: Array) -> None:
+    def _rows(
+        self, state: State, seen: SurfacePoints, residuals: Array, jacobian: NDArray[np.float32], places: Array
+    ) -> None:
         compliance = self.compliance
         vertices = self.vertices(state.amounts)
         points = np.ascontiguousarray(transform_points(inverse(state.patient_T_anatomy), seen.points_patient))
@@ -210,12 +215,8 @@ class Fitter:
         seen_normals = seen.normals_patient @ state.patient_T_anatomy[:3, :3]
         return np.asarray(np.sum(normals * seen_normals, axis=1) > np.cos(self.config.normal_limit))
 
-    def _normal(
-        self, state: State, start: Array, jacobian: Array, residuals: Array, weights: Array, tracked: Tracked
-    ) -> tuple[Array, Array]:
-        weighted = jacobian * np.sqrt(weights)[:, None]
-        information = weighted.T @ weighted
-        right = weighted.T @ (np.sqrt(weights) * residuals)
+    def _normal(self, state: State, start: Array, linear: Linear, tracked: Tracked) -> tuple[Array, Array]:
+        information, right = linear.information.copy(), linear.pull()
         if len(tracked):
             rows, misses = self._tracked_rows(state, tracked)
             information += rows.T @ rows
@@ -241,15 +242,15 @@ class Fitter:
         compliance = self.compliance
         moved = inverse(start) @ state.patient_T_anatomy
         shift = transform_points(moved, compliance.centre[None])[0] - compliance.centre
-        turn = rotation_log(moved[:3, :3]) * compliance.radius
+        turn = log_of(moved[:3, :3]) * compliance.radius
         prior = state.held.copy()
         prior[6:, 6:] += state.precision / state.amplitude**2
         return prior, -prior @ np.concatenate([shift, turn, state.amounts])
 
-    def _amplitude(self, state: State, step: Array, factor: tuple[Array, bool]) -> None:
+    def _amplitude(self, state: State, step: Array, factor: Array) -> None:
         """Estimate the loads' scales, and the amplitude: τ² = (ν + |z|²)/(ν + γ), γ the modes that are determined."""
         config, count = self.config, self.compliance.count
-        inverted = inverse_of(factor[0])[6:, 6:]
+        inverted = inverse_of(factor[6:, 6:])  # that of the whole, below the pose: the factor is lower
         determined = count - float(np.vdot(inverted, state.precision)) / state.amplitude**2
         amounts = state.amounts + step[6:]
         size = float(amounts @ state.precision @ amounts)
@@ -264,7 +265,7 @@ class Fitter:
 
     def _move(self, state: State, step: Array) -> None:
         compliance = self.compliance
-        turn = rotation_exp(step[3:6] / compliance.radius)
+        turn = exp_of(step[3:6] / compliance.radius)
         moved = make_transform(turn, compliance.centre + step[:3] - turn @ compliance.centre)
         state.patient_T_anatomy = state.patient_T_anatomy @ moved
         state.amounts = state.amounts + step[6:]
@@ -276,23 +277,4 @@ class Fitter:
 
 def rigid_rows(places: Array, compliance: Compliance) -> Array:
     """Return by how much places (p, 3) move by shifts and scaled turns about the centre, shape (p, 3, 6)."""
-    arms = (places - compliance.centre) / compliance.radius
-    rows = np.zeros((len(places), 3, 6))
-    rows[:, :, :3] = np.eye(3)
-    for axis in range(3):
-        rows[:, :, 3 + axis] = np.cross(np.eye(3)[axis], arms)
-    return rows
-
-
-def config_cut(config: NonrigidConfig, sigma: float) -> float:
-    """Return the residual [m] at which a weight falls to a quarter."""
-    return config.tuning * sigma
-
-
-def _spread(residuals: Array) -> float:
-    """Return the robust standard deviation of residuals about zero [m]; infinite for none."""
-    if not len(residuals):
-        return np.inf
-    first = 1.4826 * float(np.median(np.abs(residuals)))
-    core = residuals[np.abs(residuals) <= _GROSS * first]
-    return float(np.sqrt(np.mean(core**2))) * 1.05 if len(core) else first
+    return motions((places - compliance.centre) / compliance.radius)

@@ -10,7 +10,7 @@ s² = (ν b² + |m|² + tr V)/(ν + 3).
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from twin_nodes.core.anatomy.nonrigid import row_kernels
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance
@@ -24,7 +24,19 @@ def precision_of(compliance: Compliance, scales: Array) -> Array:
     """Return the precision (r, r) of the modes' amounts where places bear loads of such scales (p,)."""
     spread = compliance.spread(scales)
     spread.flat[:: compliance.count + 1] += _TIE
-    return inverse_of(np.asarray(np.linalg.cholesky(spread), np.float64))
+    return inverse_of(factor_of(spread))
+
+
+def factor_of(matrix: Array) -> Array:
+    """Return the Cholesky factor of a matrix, lower; what lies above it is not cleared.
+
+    Raises:
+        LinAlgError: where the matrix is not positive definite.
+    """
+    factor, failed = dpotrf(matrix.T, lower=1, clean=0)
+    if failed:
+        raise np.linalg.LinAlgError(f'not positive definite at {failed} of {len(matrix)}')
+    return np.asarray(factor)
 
 
 def inverse_of(lower: Array) -> Array:

@@ -11,6 +11,7 @@ from twin_nodes.core.anatomy.triangle_kernels import closest_on_triangle
 
 _WALK = 40
 _FAN = 32
+_BLOCK = 128
 
 
 @njit(cache=True)
@@ -173,15 +174,26 @@ def crowd(points: Any, reach: float, crowds: Any) -> None:
         crowds[p] = max(sum_, 1.0)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={'reassoc', 'nnan', 'nsz'})
 def covered(vertices: Any, points: Any, reach: float) -> Any:
     """Return which vertices (b, 3) have a point (n, 3) within reach [m], shape (b,)."""
     found = np.zeros(len(vertices), np.bool_)
-    limit = reach * reach
+    if not len(points):
+        return found
+    limit, low, high = reach * reach, np.empty(3), np.empty(3)
+    for axis in range(3):
+        low[axis], high[axis] = points[:, axis].min() - reach, points[:, axis].max() + reach
+    columns = np.ascontiguousarray(points.T)
     for v in range(len(vertices)):
-        for p in range(len(points)):
-            dx, dy, dz = vertices[v, 0] - points[p, 0], vertices[v, 1] - points[p, 1], vertices[v, 2] - points[p, 2]
-            if dx * dx + dy * dy + dz * dz <= limit:
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        if not (low[0] <= x <= high[0] and low[1] <= y <= high[1] and low[2] <= z <= high[2]):
+            continue
+        for begin in range(0, len(points), _BLOCK):
+            nearest = np.inf
+            for p in range(begin, min(begin + _BLOCK, len(points))):  # no way out of it: many are taken at once
+                dx, dy, dz = columns[0, p] - x, columns[1, p] - y, columns[2, p] - z
+                nearest = min(nearest, dx * dx + dy * dy + dz * dz)
+            if nearest <= limit:
                 found[v] = True
                 break
     return found

@@ -21,6 +21,8 @@ from twin_nodes.core.anatomy.nonrigid.fit import State, rigid_rows
 from twin_nodes.core.anatomy.targets import MaterialPoints
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp, transform_points
 
+_BLOCK = 1024  # rows that stay near the processor
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -76,8 +78,12 @@ class Posterior:
         compliance, moved = self.compliance, self.deformed
         rows = compliance.rows_single
         rows[:, :6] = rigid_rows(compliance.model.rest + moved, compliance).reshape(-1, 6)
-        half = strmm(1.0, self.root.T.astype(np.float32), rows.T, lower=1)  # R is a triangle: half a product's work
-        variance = np.asarray(np.einsum('ij,ij->j', half, half), np.float64).reshape(-1, 3).sum(axis=1)
+        root, squared = np.asfortranarray(self.root.T, np.float32), np.empty(len(rows))
+        for begin in range(0, len(rows), _BLOCK):
+            part = rows[begin : begin + _BLOCK]
+            half = strmm(1.0, root, part.T, lower=1)  # R is a triangle: half a product's work
+            squared[begin : begin + _BLOCK] = np.einsum('ij,ij->j', half, half)
+        variance = squared.reshape(-1, 3).sum(axis=1)
         variance += compliance.rest_variance.sum(axis=1) * self.state.amplitude**2
         variance *= self.scale
         variance += 3.0 * self._model_error(moved)

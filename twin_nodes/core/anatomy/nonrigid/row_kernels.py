@@ -8,7 +8,7 @@ from typing import Any
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def rows(
     points: Any, vertices: Any, normals: Any, faces: Any, modes: Any, seeds: Any, places: Any, centre: Any,
     radius: float, residuals: Any, jacobian: Any,
@@ -20,13 +20,14 @@ def rows(
         vertices: Deformed vertices [m], shape (b, 3).
         normals: Their unit normals, shape (b, 3).
         faces: Shape (k, 3).
-        modes: Displacement of the vertices by each mode [m], shape (b, 3, r).
+        modes: Displacement of the vertices by each mode [m], float32, shape (b, 3, r).
         seeds: Triangle of each point, shape (n,).
         places: Barycentric coordinates there, shape (n, 3).
         centre: About which the organ turns [m], shape (3,).
         radius: That scales turns [m].
         residuals: Filled: n·(point - place) [m], shape (n,).
-        jacobian: Filled: by how much the place moves along n, by shifts, scaled turns and modes, shape (n, 6 + r).
+        jacobian: Filled: by how much the place moves along n, by shifts, scaled turns and modes, shape (n, 6 + r); of
+            no rows where that is not asked.
     """
     count = modes.shape[2]
     for p in range(len(points)):
@@ -43,6 +44,8 @@ def rows(
         if size > 0.0:
             nx, ny, nz = nx / size, ny / size, nz / size
         residuals[p] = nx * (points[p, 0] - x) + ny * (points[p, 1] - y) + nz * (points[p, 2] - z)
+        if p >= len(jacobian):
+            continue
         x, y, z = (x - centre[0]) / radius, (y - centre[1]) / radius, (z - centre[2]) / radius
         row = jacobian[p]
         row[0], row[1], row[2] = nx, ny, nz
@@ -50,11 +53,10 @@ def rows(
         for r in range(count):
             row[6 + r] = 0.0
         for k in range(3):
-            v, share = faces[seeds[p], k], places[p, k]
-            for axis, part in enumerate((share * nx, share * ny, share * nz)):
-                mode = modes[v, axis]
-                for r in range(count):
-                    row[6 + r] += part * mode[r]
+            mode, share = modes[faces[seeds[p], k]], places[p, k]
+            a, b, c = share * nx, share * ny, share * nz
+            for r in range(count):
+                row[6 + r] += a * mode[0, r] + b * mode[1, r] + c * mode[2, r]
 
 
 @njit(cache=True)

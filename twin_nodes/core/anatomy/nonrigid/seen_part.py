@@ -44,21 +44,23 @@ def motion_of_part(compliance: Compliance, area: Array, seen: NDArray[np.bool_])
     weights = weights / weights.sum()
     rest = compliance.model.rest[nodes]
     middle = weights @ rest
-    motions = _motions((rest - middle) / compliance.radius)
-    weighted = (motions * weights[:, None, None]).reshape(-1, 6)
-    gram = weighted.T @ motions.reshape(-1, 6)
+    moved = motions((rest - middle) / compliance.radius)
+    weighted = (moved * weights[:, None, None]).reshape(-1, 6)
+    gram = weighted.T @ moved.reshape(-1, 6)
     if np.linalg.eigvalsh(gram)[0] < _THIN:
         return none
     bent = np.linalg.solve(gram, weighted.T @ compliance.modes[nodes].reshape(-1, compliance.count))
     carried = np.eye(6)
-    carried[:3, 3:] = _motions((middle - compliance.centre)[None] / compliance.radius)[0, :, 3:]
+    carried[:3, 3:] = motions((middle - compliance.centre)[None] / compliance.radius)[0, :, 3:]
     return np.concatenate([carried, bent], axis=1)
 
 
-def _motions(arms: Array) -> Array:
+def motions(arms: Array) -> Array:
     """Return by how much places at arms (p, 3) move by shifts and turns, shape (p, 3, 6)."""
     rows = np.zeros((len(arms), 3, 6))
     rows[:, :, :3] = np.eye(3)
-    for axis in range(3):
-        rows[:, :, 3 + axis] = np.cross(np.eye(3)[axis], arms)
+    x, y, z = arms.T
+    rows[:, 1, 3], rows[:, 2, 3] = -z, y
+    rows[:, 0, 4], rows[:, 2, 4] = z, -x
+    rows[:, 0, 5], rows[:, 1, 5] = -y, x
     return rows
