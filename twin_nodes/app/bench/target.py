@@ -8,10 +8,12 @@ predicted error against that of the true error, both over the organ. `target_eac
 targets of all cases. Beside it stands what errors drawn from the predicted covariances themselves would reach.
 
 500 cases take some 20 minutes of one core that is free, and a minute once they are kept (`target_cases`).
+The goals are for 500 cases. 32 tell a coverage to some 0.05 and a correlation to some 0.2, so `--quick` calls these two
+broken only where the whole 95 % interval, printed beside each, is outside the goal; the value is the same.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -77,15 +79,19 @@ class Run:
         tracker.update(case.start, seen)
         self.warm.append(time.perf_counter() - began)
 
-    def figures(self) -> list[Figure]:
-        """Return the figures of all cases; those that were refused count like all others."""
+    def figures(self, *, by_interval: bool = False) -> list[Figure]:
+        """Return the figures of all cases; those that were refused count like all others.
+
+        Args:
+            by_interval: Whether coverage and correlation are broken only where their 95 % interval excludes the goal.
+        """
         errors, predicted, organ = np.array(self.errors), np.array(self.predicted), np.array(self.organ)
         inside = np.array(self.distances) <= CHI2_95
         share, half = float(inside.mean()), 1.96 * float(inside.mean(axis=1).std(ddof=1) / np.sqrt(len(inside)))
         low, high = _fisher(_correlation(organ[:, 0], organ[:, 1]), len(organ))
         mean, error = errors.mean(), 1.96 * errors.mean(axis=1).std(ddof=1) / np.sqrt(len(errors))
         scale = organ[:, 0].mean() / organ[:, 1].mean()  # a root mean square is above a mean
-        return [
+        figures = [
             judge('target_cases', float(len(errors)), ''),
             judge('target_rigid_error_mean_mm', 1e3 * float(np.mean(self.starts)), 'mm'),
             judge('target_error_mean_mm', 1e3 * float(errors.mean()), 'mm', at_most=2.5, peer='published: 3.1 and 3.3'),
@@ -109,6 +115,13 @@ class Run:
             judge('target_first_ms', 1e3 * float(np.median(self.cold)), 'ms'),
             judge('target_update_ms', 1e3 * float(np.median(self.warm)), 'ms'),
         ]  # fmt: skip
+        if not by_interval:
+            return figures
+        reached = {
+            'target_coverage95': share - half <= 0.97 and share + half >= 0.93,
+            'target_error_correlation': high >= 0.78,
+        }
+        return [replace(figure, ok=reached.get(figure.figure, figure.ok)) for figure in figures]
 
 
 def liver() -> Surface:
@@ -143,7 +156,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         cases.add(kept.case(seed), compliance)
     few = map(kept.case, range(QUICK_WRONG_CASES if quick else WRONG_CASES))
     figures = [
-        *cases.figures(),
+        *cases.figures(by_interval=quick),
         *target_wrong.run(few, compliance),
         judge('target_prepare_s', prepared, 's'),
         *target_peers.run(truth, compliance, quick),
