@@ -13,7 +13,17 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.mesh_cells import Grid
 from twin_nodes.io.mesh_limits import check_bytes, check_count
 
-LABEL_NAMES = (b'label', b'labels', b'mat_id', b'material', b'medit:ref', b'gmsh:physical', b'nastran:ref', b'region', b'ids')
+LABEL_NAMES = (
+    b'label',
+    b'labels',
+    b'mat_id',
+    b'material',
+    b'medit:ref',
+    b'gmsh:physical',
+    b'nastran:ref',
+    b'region',
+    b'ids',
+)
 _HEADER = re.compile(rb'# vtk DataFile[^\n]*\n[^\n]*\n\s*(ASCII|BINARY)\s*\r?\n\s*DATASET\s+(\w+)', re.IGNORECASE)
 _TYPES = {
     'float': '>f4', 'double': '>f8', 'char': '>i1', 'unsigned_char': '>u1', 'short': '>i2', 'unsigned_short': '>u2',
