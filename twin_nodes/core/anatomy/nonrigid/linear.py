@@ -12,7 +12,10 @@ _GROSS = 2.5  # spreads beyond which the spread itself is not asked
 
 
 class Linear:
-    """The normal equations of points; their products are in single precision, the prior added to them is not.
+    """The normal equations of points.
+
+    What changes a point is kept in single precision, which halves what is moved; the products are not: where a cloud
+    says little, they would not be positive definite.
 
     Args:
         variance: Of each point with its part of the error that its neighbours share [m²], shape (n,).
@@ -31,7 +34,7 @@ class Linear:
         self.residuals, self.weights = np.empty(len(variance)), np.empty(len(variance))
         self.jacobian: NDArray[np.float32] = np.empty((len(variance), 6 + count), np.float32)
         self.information: Array = np.zeros((6 + count, 6 + count))
-        self._weighted = np.empty_like(self.jacobian)
+        self._weighted: Array = np.empty(self.jacobian.shape)
         self._noise = float(np.median(sigma)) if len(sigma) else np.inf
 
     def weigh(self, usable: NDArray[np.bool_], tuning: float) -> float:
@@ -48,7 +51,7 @@ class Linear:
 
     def inform(self) -> None:
         """Find the information by jacobian and weights."""
-        np.multiply(self.jacobian, np.sqrt(self.weights).astype(np.float32)[:, None], out=self._weighted)
+        np.multiply(self.jacobian, np.sqrt(self.weights)[:, None], out=self._weighted)
         self.information[:] = self._weighted.T @ self._weighted
 
     def pull(self) -> Array:
