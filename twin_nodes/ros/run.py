@@ -19,6 +19,7 @@ from rclpy.node import Node
 
 from twin_nodes.core.errors import ConfigError, TwinError
 from twin_nodes.ros.event_loop import EventLoop, WaitSet
+from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.prompt_process import favour_process
 
 
@@ -27,7 +28,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     An exception from a callback is logged, counted as CALLBACK_FAILED, and the node lives on.
 
-    A node whose config has `realtime` set runs with SCHED_FIFO where that is allowed.
+    A node whose config has `realtime` set runs with SCHED_FIFO where that is allowed, but not in a replay: nobody waits
+    there, and the nodes that feed it must have their turn.
 
     Args:
         factory: Makes the node after rclpy has been initialised.
@@ -46,7 +48,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     executor = SingleThreadedExecutor()  # before a signal may come: without a context none can be made
     try:
         node = factory()
-        prompt = getattr(getattr(node, 'config', None), 'realtime', False)
+        prompt = getattr(getattr(node, 'config', None), 'realtime', False) and not is_replay(node)
         on_error = partial(_tell, node)
         loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node, executor)
         if isinstance(loop, EventLoop):
