@@ -34,6 +34,7 @@ from twin_nodes.io.bags.fields import message_class
 from twin_nodes.io.bags.mcap_file import BagWriteError
 from twin_nodes.io.bags.qos import INFINITE_NS, OfferedQos
 from twin_nodes.io.bags.writer import BagWriter
+from twin_nodes.ros.progress import is_replay
 
 DEPTH = 10_000  # of a stall of the recorder nothing may be lost
 DISCOVERY_PERIOD_S = 0.1
@@ -74,7 +75,7 @@ class RecorderNode(Node):
         self._writer = writer
         self._wanted = None if topics is None else {self.resolve_topic_name(topic) for topic in topics}
         self._exclude = _pattern(exclude)
-        self._sim_time = bool(self.get_parameter('use_sim_time').value)
+        self._sim_time = is_replay(self)
         self._recorded: dict[str, tuple[Subscription, QoSProfile]] = {}
         self._handles: dict[str, int] = {}
         self._newest_ns: dict[int, int] = {}

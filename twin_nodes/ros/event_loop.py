@@ -15,6 +15,8 @@ from typing import Any
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from twin_nodes.ros.progress import is_replay
+
 try:
     from rclpy.experimental.events_executor import EventsExecutor
 except ImportError:  # ROS 2 before Kilted
@@ -49,7 +51,7 @@ class EventLoop:
         """Whether there is this loop, the node lives in real time, and nobody asks for the wait set."""
         if EventsExecutor is None or os.environ.get('TWIN_EXECUTOR') == 'wait_set':
             return False
-        return not node.get_parameter('use_sim_time').value
+        return not is_replay(node)
 
     def _guard(self, entity: Any) -> None:
         callback = entity.callback
