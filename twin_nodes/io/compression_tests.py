@@ -13,7 +13,6 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.specimen_sizes import AGREE, LENGTHS, specimen_sizes, without_accents
 
 MAX_FILE_BYTES = 64 << 20
-SUFFIXES = ('.csv', '.txt', '.tsv', '.dat')
 _STRESS = {'pa': 1.0, 'kpa': 1e3, 'mpa': 1e6, 'gpa': 1e9, 'n/mm^2': 1e6, 'n/mm2': 1e6, 'n/m^2': 1.0, 'psi': 6894.757}
 _FORCE = {'n': 1.0, 'kn': 1e3, 'mn': 1e-3, 'gf': 9.80665e-3, 'kgf': 9.80665, 'lbf': 4.448222}
 _STRAIN = {'': 1.0, '-': 1.0, '1': 1.0, 'mm/mm': 1.0, 'm/m': 1.0, '%': 1e-2, 'percent': 1e-2}

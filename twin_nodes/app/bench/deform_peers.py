@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.bench.deform_scene import Scene, exact, timed
-from twin_nodes.core.anatomy.elastic.exact import factor_at
 from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.geometry.se3 import Array
 
@@ -193,28 +192,6 @@ def pardiso_newton(scene: Scene) -> Follower:
         solver.set_phase(33)
         move = np.zeros_like(x)
         move[body.free] = solver._call_pardiso(upper, right.reshape(-1, 1)).reshape(-1, 3)
-        x = x + move
-        x[loads.held] = loads.held_at
-        return x.copy()
-
-    return follow
-
-
-def own_newton(scene: Scene) -> Follower:
-    """One Newton step each frame with our own f64 factor, for comparison."""
-    body = scene.model
-    x = body.rest.copy()
-
-    def follow(frame: int) -> Array:
-        nonlocal x
-        loads = scene.loads(frame)
-        objective = Objective(body, loads, x)
-        _, gradient = objective(x)
-        factor, stiff = factor_at(objective, x)
-        right = -gradient[body.free]
-        right[body.number[loads.held]] = stiff[:, None] * (loads.held_at - x[loads.held])
-        move = np.zeros_like(x)
-        move[body.free] = factor.solve(right.ravel()).reshape(-1, 3)
         x = x + move
         x[loads.held] = loads.held_at
         return x.copy()

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from twin_nodes.core.calibration.temporal_stream import Mask
+from twin_nodes.core.geometry.covariance import TO_SIGMA
 from twin_nodes.core.geometry.se3 import Array
 
 _FLOOR = 1e-9
@@ -106,11 +107,11 @@ def chi2_quantile(probability: float, freedom: int) -> float:
 def _rough(errors: Array, velocities: Array | None) -> Noise:
     """Begin with the slower half of the pairs for the noise, and with all for the jitter."""
     if velocities is None:
-        scale = np.median(np.abs(errors), axis=0) * 1.4826
+        scale = np.median(np.abs(errors), axis=0) * TO_SIGMA
         return Noise(np.diag(scale**2 + _FLOOR**2), 0.0)
     speeds = np.linalg.norm(velocities, axis=1)
     slow = speeds <= np.median(speeds)
-    variances = (np.median(np.abs(errors[slow]), axis=0) * 1.4826) ** 2 + _FLOOR**2
+    variances = (np.median(np.abs(errors[slow]), axis=0) * TO_SIGMA) ** 2 + _FLOOR**2
     weighted = velocities / variances
     along = (weighted * errors).sum(axis=1) / np.maximum((weighted * velocities).sum(axis=1), 1e-30)
     return Noise(np.diag(variances), float(np.median(np.abs(along[~slow]))) if (~slow).any() else 0.0)

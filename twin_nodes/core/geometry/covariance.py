@@ -9,6 +9,8 @@ import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array, rotation_log, skew
 
+TO_SIGMA = 1.4826  # of a normal distribution over the median of its absolute values
+
 
 def compose_covariance(a_T_b: Array, covariance_ab: Array, b_T_c: Array, covariance_bc: Array) -> Array:
     """Return the covariance (6, 6) of a_T_b @ b_T_c from those of its independent factors."""

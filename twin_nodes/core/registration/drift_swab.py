@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.covariance import TO_SIGMA
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 from twin_nodes.core.registration.motion_of_cloud import CloudMotion
 from twin_nodes.core.registration.surface_target import SurfaceTarget
@@ -91,6 +92,6 @@ def _robust(rows: Array, distances: Array) -> tuple[Array, float]:
     for _ in range(_STEPS):
         motion = np.linalg.lstsq(rows * weights[:, None], distances * weights, rcond=1e-6)[0]
         residuals = distances - rows @ motion
-        sigma = max(1.4826 * float(np.median(np.abs(residuals))), _FLOOR)
+        sigma = max(TO_SIGMA * float(np.median(np.abs(residuals))), _FLOOR)
         weights = (np.abs(residuals) < _TUNING * sigma).astype(float)
     return weights, sigma

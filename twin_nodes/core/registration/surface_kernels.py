@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from twin_nodes.core.anatomy.distance_kernels import look_up
+from twin_nodes.core.geometry.covariance import TO_SIGMA
 
-TO_SIGMA = 1.4826  # of a normal distribution over the median of its absolute values
 DAMPING = 1e-9
 BLOCK = 128
 THREE, SIX, SEVEN = np.uint64(3), np.uint64(6), np.uint64(7)  # unsigned: no check of negative places

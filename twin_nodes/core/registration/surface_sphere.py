@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.geometry.covariance import TO_SIGMA
 from twin_nodes.core.geometry.se3 import Array
 
 REFUSED = 'REGISTRATION_REFUSED'
@@ -91,7 +92,7 @@ def _algebraic(points: Array) -> Array:
         distance = np.linalg.norm(points - centre, axis=1)
         radius = float(np.median(distance))
         misses = np.abs(distance - radius)
-        chosen = misses <= max(3.0 * 1.4826 * float(np.median(misses)), 1e-12)
+        chosen = misses <= max(3.0 * TO_SIGMA * float(np.median(misses)), 1e-12)
         if chosen.sum() < 4:
             break
     return np.append(centre, radius)
@@ -111,7 +112,7 @@ def _agreeing(points: Array) -> NDArray[np.bool_]:
     spread = np.where(flat, np.inf, np.median(np.abs(distance - radii[:, None]), axis=1))
     best = int(np.argmin(spread))
     misses = np.abs(np.linalg.norm(points - centres[best], axis=1) - radii[best])
-    chosen = np.asarray(misses <= max(4.0 * 1.4826 * float(spread[best]), 1e-12))
+    chosen = np.asarray(misses <= max(4.0 * TO_SIGMA * float(spread[best]), 1e-12))
     return chosen if np.isfinite(spread[best]) and chosen.sum() >= 4 else np.ones(len(points), bool)
 
 
@@ -119,7 +120,7 @@ def _geometric(points: Array, solution: Array, *, fixed: bool) -> tuple[Array, f
     unknowns = 3 if fixed else 4
     for _ in range(_STEPS):
         residuals, rows = _residuals(points, solution)
-        sigma = 1.4826 * float(np.median(np.abs(residuals)))
+        sigma = TO_SIGMA * float(np.median(np.abs(residuals)))
         root = np.sqrt(_weights(residuals, sigma))
         step = np.linalg.lstsq(rows[:, :unknowns] * root[:, None], -root * residuals, rcond=None)[0]
         solution = solution.copy()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin_nodes.core.calibration.verdict import Verdict
-from twin_nodes.core.geometry.covariance import pose_error
+from twin_nodes.core.geometry.covariance import TO_SIGMA, pose_error
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, rotation_exp, transform_points
 from twin_nodes.core.registration.motion_of_cloud import CloudMotion
 from twin_nodes.core.registration.surface import SurfaceConfig, SurfaceResult, checked_cloud
@@ -19,7 +19,6 @@ from twin_nodes.core.registration.surface_target import SurfaceTarget
 
 _STEPS = 40
 _SHORT = 1e-6
-_SCALE = 1.4826
 _CUT = 3.0
 
 
@@ -95,7 +94,7 @@ def _look(points: Array, target: SurfaceTarget, pose: Array, motion: CloudMotion
     length = np.linalg.norm(samples.gradients, axis=1, keepdims=True)
     normals = samples.gradients / np.where(length > 0.0, length, 1.0) @ pose[:3, :3].T
     distances = np.asarray(samples.distances, float)
-    sigma = max(_SCALE * float(np.median(np.abs(distances))), 1e-6)
+    sigma = max(TO_SIGMA * float(np.median(np.abs(distances))), 1e-6)
     return distances, motion.rows(normals, points), sigma, (np.abs(distances) < _CUT * sigma).astype(float)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.geometry.covariance import TO_SIGMA
+
 MOST_POINTS = 24  # on one edge
 LINE = 10  # origin, along, normal (two each), sigma, spread, common, width
 _MARGIN = 0.12  # of the edge left out at both corners
@@ -89,7 +91,7 @@ def fit_line(points: Any, count: int, line: Any) -> int:
             if keep[i]:
                 inner[at] = abs(off[i])
                 at += 1
-        limit = max(3.5 * 1.4826 * _middle(inner), 0.1)
+        limit = max(3.5 * TO_SIGMA * _middle(inner), 0.1)
         for i in range(count):
             keep[i] = abs(off[i]) <= limit
     at = 0
@@ -160,7 +162,7 @@ def _fit_edge(image: Any, corners: Any, k: int, cells: int, narrow: float, point
         return 0
     # an error of the levels moves all points of the edge alike, so their scatter does not show it; over the ends of
     # the profiles, from which the levels come, it cancels (1.25 px, for a median with a correlation of 0.8)
-    grain = 1.4826 * _middle(np.abs(profiles[:, -3:] - white).ravel())
+    grain = TO_SIGMA * _middle(np.abs(profiles[:, -3:] - white).ravel())
     level = 1.25 * grain / np.sqrt(2.0 * count) / contrast
     kept = fit_line(points, inside, line)
     blur = _width(step, half)
