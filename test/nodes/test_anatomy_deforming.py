@@ -26,6 +26,7 @@ from twin_nodes.core.anatomy.elastic.loads import Loads
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import inverse, make_transform, transform_points
+from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.simulate.organ import organ
 from twin_nodes.core.simulate.shapes import superellipsoid
 from twin_nodes.io.case import read_case
@@ -38,6 +39,7 @@ from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_
 from twin_nodes.ros.deformed_surfaces import DEFORMED
 from twin_nodes.ros.moved_surface import moved_from
 from twin_nodes.ros.qos import LATCHED, REPLAY_LATCHED, REPLAY_MEASUREMENT, SNAPSHOT
+from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_cloud
 
 LESION = np.array([0.02, -0.02, 0.01])
 RECIPE = """
@@ -186,6 +188,27 @@ def test_a_grasp_moves_the_tissue_the_lesion_and_the_surfaces(start, probe, case
     probe.say('drill/grasp', Bool(data=False), 1)
     deformed.until(lambda: np.abs(deformed.displacement()).max() < 1e-4, end, 'the return')
     deformed.until(lambda: not deformed.felt().any(), end, 'no force')
+
+
+def test_the_error_of_the_tip_counts_once_in_what_a_tool_holds(start, probe, case):
+    still = {'deforming__pairing__acceleration': 0.0, 'deforming__pairing__angular_acceleration': 0.0}
+    deformed = Deformed(start, probe, case, **still)
+    deformed.streams.say_ties()
+
+    def variance():
+        tool = deformed.node.deforming.session._tools._tools.get('drill')
+        return tool.variance if tool is not None else 0.0
+
+    deformed.until(variance, deformed.front, 'the tip')
+    alone = variance()
+    effect = np.vstack([(PATIENT_T_ANATOMY @ inverse(TOOL_T_TIP))[:3, :3], np.zeros((3, 3))])
+    share = tip_share_cloud(TipShare(1, TOOL_T_TIP[:3, 3], effect), 'drill')
+    probe.say_latched(TIP_SHARE, share)
+    deformed.until(lambda: variance() < 0.6 * alone, deformed.front, 'the error that counts once')
+    assert variance() == pytest.approx(alone - 2 * TIE_COVARIANCE[0, 0], rel=0.05)
+    share.header.frame_id = 'stylus'  # touched with another tool: it is in both again, as two errors
+    probe.say_latched(TIP_SHARE, share)
+    deformed.until(lambda: variance() == pytest.approx(alone, rel=0.05), deformed.front, 'independent errors')
 
 
 @pytest.mark.parametrize('frame', ['anatomy', 'patient', 'tracker'])

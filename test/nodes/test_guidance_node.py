@@ -369,12 +369,12 @@ def test_the_error_of_the_tip_counts_once_where_the_registration_was_touched_wit
     effect = np.vstack([patient_R_tool, np.zeros((3, 3))])
     other = TipShare(1, TOOL_T_TIP[:3, 3] + 1e-4, effect)
     probe.say_latched(TIP_SHARE, tip_share_cloud(other, 'drill'))  # of a tip that was calibrated anew since
-    guided.until(lambda: 1 in guided.node._advisor._shares, tip, 'a share')
+    guided.until(lambda: 1 in guided.node._advisor.shares._shares, tip, 'a share')
     guided.steer(tip)
     np.testing.assert_allclose(pose_from(guided.tips[-1], frame='anatomy').covariance, before, rtol=0.02, atol=1e-10)
     share = TipShare(1, TOOL_T_TIP[:3, 3], effect)
     probe.say_latched(TIP_SHARE, tip_share_cloud(share, 'drill'))
-    guided.until(lambda: guided.node._advisor._shares[1].tip[0] == TOOL_T_TIP[0, 3], tip, 'the share')
+    guided.until(lambda: guided.node._advisor.shares._shares[1].tip[0] == TOOL_T_TIP[0, 3], tip, 'the share')
     guided.steer(tip)
     after = pose_from(guided.tips[-1], frame='anatomy').covariance
     expected = np.trace(before[:3, :3]) - 2 * 3 * TIE_COVARIANCE[0, 0]  # neither here nor there

@@ -4,10 +4,8 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
@@ -21,7 +19,7 @@ from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
-from twin_nodes.core.geometry.ties import Tie, TipShare
+from twin_nodes.core.geometry.ties import Tie
 from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import Field, Structure
@@ -47,7 +45,7 @@ from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.prompt_process import unhurried
 from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
-from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_from
+from twin_nodes.ros.tip_share import follow_tip_share
 
 _WATCH_S = 0.05
 _LATENCY_EVERY = 8  # poses between two looks at the latency
@@ -104,7 +102,7 @@ class GuidanceNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._advisor = Advisor(self.config.advisor, ordered=replay, steered=bool(self.config.setpoint_topic))
-        self._advisor.changes.listen(lambda: self._publish(self._advisor.drain()))
+        self._advisor.changes.listen(self._drain)
         self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
@@ -144,12 +142,11 @@ class GuidanceNode(Node):
             self, self.config.plan, self.config.anatomy_frame, radius, self._guarded.carved, self._events
         )
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
-        subscribe(PointCloud2, TIP_SHARE, self._on_tip_share, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
         follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         follow_progress(self, 'registration', self._on_registration_progress)
-        follow_progress(self, TIP_SHARE, partial(self._advisor.changes.progress, TIP_SHARE))
+        follow_tip_share(self, self.health, {tool: self._advisor.shares}, self._drain)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         if self.config.setpoint_topic:
@@ -201,6 +198,9 @@ class GuidanceNode(Node):
         except InputError as error:
             self.health.warn(error.code or 'NOT_FINITE', f'{self.config.setpoint_topic}: {error}')
             return
+        self._drain()
+
+    def _drain(self) -> None:
         self._publish(self._advisor.drain())
 
     def _note_time(self, stamp_ns: int) -> None:
@@ -213,26 +213,16 @@ class GuidanceNode(Node):
 
     def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._advisor.tip.progress(done_ns, newest_ns)
-        self._publish(self._advisor.drain())
+        self._drain()
 
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._advisor.registration.progress(done_ns, newest_ns)
-        self._publish(self._advisor.drain())
+        self._drain()
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
         tie = self._checked_tie(message, self.config.patient)
         if tie is not None:
             self._publish(self._advisor.set_registration(tie))
-
-    def _on_tip_share(self, message: PointCloud2) -> None:
-        try:
-            share = tip_share_from(message)
-        except InputError as error:
-            self.health.warn(error.code or 'PROTOCOL', str(error))
-            return
-        if message.header.frame_id != self.config.tool:  # touched with another tool: the errors are independent
-            share = TipShare(share.stamp_ns, share.tip, np.zeros((6, 3)))
-        self._advisor.changes.add(TIP_SHARE, share.stamp_ns, partial(self._advisor.set_tip_share, share))
 
     def _on_registration_event(self, message: DiagnosticArray) -> None:
         """Say in the guidance's own name that the registration has drifted; the advice goes on, as it is."""

@@ -37,6 +37,7 @@ from twin_nodes.ros.progress import ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT, latched, measurement
 from twin_nodes.ros.removed import removed_cloud
 from twin_nodes.ros.ties import tie_from
+from twin_nodes.ros.tip_share import follow_tip_share
 
 SURFACE_DELTA_DTYPE = np.dtype(
     [(name, np.float32) for name in 'xyz'] + [(name, np.uint32) for name in ('structure', 'brick')]
@@ -121,6 +122,7 @@ class LiveCarving:
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         follow_progress(self._node, f'calibration/{config.tool}', self._on_calibration_progress)
         follow_progress(self._node, 'registration', self._on_registration_progress)
+        follow_tip_share(self._node, self._health, {config.tool: self._tips.shares}, self._drain)
         subscribe(PoseWithCovarianceStamped, f'{config.patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{config.tool}/filtered_cp', self._on_tool, qos)
         if config.drill_switch and config.switch_stamped:
@@ -166,14 +168,17 @@ class LiveCarving:
         ties.add(tie)  # type: ignore[attr-defined]
         if not self._replay:
             self.carver.stop('calibration or registration are new')  # the anatomy moved, not the drill
-        self._carve(self._tips.drain())
+        self._drain()
 
     def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._tips.tip.progress(done_ns, newest_ns)
-        self._carve(self._tips.drain())
+        self._drain()
 
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._tips.registration.progress(done_ns, newest_ns)
+        self._drain()
+
+    def _drain(self) -> None:
         self._carve(self._tips.drain())
 
     def _on_switch(self, message: Bool) -> None:

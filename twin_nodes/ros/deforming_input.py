@@ -37,6 +37,7 @@ from twin_nodes.ros.conversions import MAX_AHEAD_NS, check_header
 from twin_nodes.ros.health import WARN, Health
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import REPLAY_SUBSCRIPTION, latched, measurement_subscription
+from twin_nodes.ros.tip_share import follow_tip_share
 
 _CLOUD = '\0cloud'  # no tool can have this name
 _EXACT = np.eye(6) * 1e-16
@@ -94,6 +95,8 @@ class DeformingInput:
         qos, state = measurement_subscription(replay=self._replay), latched(replay=self._replay)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         follow_progress(self._node, 'registration', self._on_registration_progress)
+        shares = {tool: self._streams[tool].shares for tool in config.tools}
+        follow_tip_share(self._node, self._health, shares, self._drain)
         subscribe(PoseWithCovarianceStamped, f'{config.patient}/filtered_cp', self._on_patient, qos)
         for name in (*config.tools, *config.sensors):
             subscribe(PoseWithCovarianceStamped, f'{name}/filtered_cp', partial(self._on_pose, name), qos)
@@ -181,11 +184,14 @@ class DeformingInput:
         if tie is not None:
             for ties in (self._registration, *(stream.registration for stream in self._streams.values())):
                 ties.add(tie)
-            self._settle({name: stream.drain() for name, stream in reversed(self._streams.items())})
+            self._drain()
 
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         for ties in (self._registration, *(stream.registration for stream in self._streams.values())):
             ties.progress(done_ns, newest_ns)
+        self._drain()
+
+    def _drain(self) -> None:
         self._settle({name: stream.drain() for name, stream in reversed(self._streams.items())})
 
     def _settle(self, settled: dict[str, list[TipPose | NoTip]]) -> None:

@@ -6,13 +6,20 @@ the frame is the tool: for another tool, or a tip that was calibrated anew since
 is that of a registration from a file; six points of zeros say that nothing is known of it.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import numpy as np
+from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.ties import TipShare
+from twin_nodes.core.geometry.ties import ShareStream, TipShare
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array
 from twin_nodes.ros.conversions import check_header
+from twin_nodes.ros.health import Health
+from twin_nodes.ros.progress import follow_progress, is_replay
+from twin_nodes.ros.qos import latched
 
 TIP_SHARE = 'registration/tip_share'
 _FIELDS = ('x', 'y', 'z', 'tip_x', 'tip_y', 'tip_z')
@@ -41,3 +48,35 @@ def tip_share_from(message: PointCloud2) -> TipShare:
     if not np.isfinite(values).all():
         raise InputError(f'{TIP_SHARE} has NaN or Inf', code='NOT_FINITE')
     return TipShare(stamp_ns, values[0, 3:], values[:, :3])
+
+
+def follow_tip_share(
+    node: Node, health: Health, tools: Mapping[str, ShareStream], on_change: Callable[[], None]
+) -> None:
+    """Subscribe to the share, and in a replay to how far its maker has come.
+
+    Args:
+        node: The node.
+        health: Its health.
+        tools: By tool, what takes the shares of its tip; what was touched with another tool is independent of it.
+        on_change: Called when more may be settled than before.
+    """
+
+    def take(message: PointCloud2) -> None:
+        try:
+            share = tip_share_from(message)
+        except InputError as error:
+            health.warn(error.code or 'PROTOCOL', str(error))
+            return
+        independent = replace(share, effect=np.zeros((6, 3)))
+        for tool, shares in tools.items():
+            shares.add(share if message.header.frame_id == tool else independent)
+        on_change()
+
+    def come(done_ns: int, newest_ns: int) -> None:
+        for shares in tools.values():
+            shares.progress(done_ns, newest_ns)
+        on_change()
+
+    node.create_subscription(PointCloud2, TIP_SHARE, take, latched(replay=is_replay(node)))
+    follow_progress(node, TIP_SHARE, come)

@@ -47,8 +47,8 @@ class TipShare:
         return bool(np.abs(tip.pose[:3, 3] - self.tip).max() < _SAME_TIP)
 
 
-class TieStream:
-    """The ties of one maker, such as the calibration of one tool.
+class _Made:
+    """What another node makes while the streams run, and how far it has come.
 
     Args:
         ordered: Whether stamps decide (replay) and not the order of arrival.
@@ -56,11 +56,41 @@ class TieStream:
 
     def __init__(self, *, ordered: bool) -> None:
         self._ordered = ordered
-        self._timeless: Tie | None = None
-        self._ties: list[Tie] = []
         self._made = False
         self._done_ns = 0
         self._needed_ns = 0
+
+    def progress(self, done_ns: int, newest_ns: int) -> None:
+        """Hear how far the maker has come.
+
+        Args:
+            done_ns: Nothing up to this stamp is still to come.
+            newest_ns: Stamp of the newest that it has sent; 0 for none.
+        """
+        self._made = True
+        self._done_ns, self._needed_ns = done_ns, newest_ns
+
+    def settled(self, stamp_ns: int) -> bool:
+        """Whether what holds at this stamp can no longer change."""
+        if not (self._ordered and self._made):
+            return True
+        return stamp_ns <= self._done_ns and (not self._needed_ns or self._holds(self._needed_ns))
+
+    def _holds(self, stamp_ns: int) -> bool:
+        raise NotImplementedError
+
+
+class TieStream(_Made):
+    """The ties of one maker, such as the calibration of one tool.
+
+    Args:
+        ordered: Whether stamps decide (replay) and not the order of arrival.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        super().__init__(ordered=ordered)
+        self._timeless: Tie | None = None
+        self._ties: list[Tie] = []
 
     def add(self, tie: Tie) -> None:
         """Take a tie; one of an older stamp than the last takes its place in the past."""
@@ -75,22 +105,6 @@ class TieStream:
             del self._ties[:-TIES_KEPT]
         else:
             self._ties = [tie]
-
-    def progress(self, done_ns: int, newest_ns: int) -> None:
-        """Hear how far the maker has come.
-
-        Args:
-            done_ns: No tie up to this stamp is still to come.
-            newest_ns: Stamp of the newest tie that it has sent; 0 for none.
-        """
-        self._made = True
-        self._done_ns, self._needed_ns = done_ns, newest_ns
-
-    def settled(self, stamp_ns: int) -> bool:
-        """Whether what `at` says for this stamp can no longer change."""
-        if not (self._ordered and self._made):
-            return True
-        return stamp_ns <= self._done_ns and (not self._needed_ns or self._holds(self._needed_ns))
 
     def at(self, stamp_ns: int) -> Tie | None:
         """Return the tie to use for a sample of this stamp, or None."""
@@ -108,3 +122,36 @@ class TieStream:
 
     def _holds(self, stamp_ns: int) -> bool:
         return any(tie.stamp_ns == stamp_ns for tie in self._ties)
+
+
+class ShareStream(_Made):
+    """How the error of one tip is in the registrations; a registration and its share have one stamp.
+
+    Args:
+        ordered: Whether stamps decide (replay) and not the order of arrival.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        super().__init__(ordered=ordered)
+        self._shares: dict[int, TipShare] = {}
+
+    def add(self, share: TipShare) -> None:
+        """Take the share of a registration, in place of an earlier one of the same stamp."""
+        self._shares[share.stamp_ns] = share
+        timed = sorted(stamp_ns for stamp_ns in self._shares if stamp_ns)
+        if len(timed) > TIES_KEPT:
+            del self._shares[timed[0]]
+
+    def effect(self, tip: Tie, registration: Tie) -> Array | None:
+        """Return what an error of this tip makes of this registration, (6, 3); None where they are independent."""
+        share = self._shares.get(registration.stamp_ns)
+        return share.effect if share is not None and share.holds_for(tip) else None
+
+    def reset(self) -> None:
+        """Forget what was measured, after a jump of the clock; what is from a file stays, and live the others too."""
+        if self._ordered:
+            self._shares = {stamp_ns: share for stamp_ns, share in self._shares.items() if not stamp_ns}
+            self._done_ns = self._needed_ns = 0
+
+    def _holds(self, stamp_ns: int) -> bool:
+        return stamp_ns in self._shares

@@ -12,7 +12,8 @@ from twin_nodes.core.geometry.pairing import (
     Unpaired,
     stream_pairing,
 )
-from twin_nodes.core.geometry.ties import Tie, TieStream
+from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.ties import ShareStream, Tie, TieStream
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,28 @@ class NoTip:
     reason: str
 
 
+def tracked_tip(pair: Pair, tip: Tie, registration: Tie, tip_share: Array | None) -> Chain:
+    """Return anatomy_T_tip of a tool and a patient that are seen at one instant.
+
+    Args:
+        pair: tracker_T_tool and tracker_T_patient.
+        tip: tool_T_tip.
+        registration: patient_T_anatomy.
+        tip_share: How the tip's error is in the registration, see `tip_in_anatomy`.
+    """
+    return tip_in_anatomy(
+        Link('tool tracking', pair.sample.pose, pair.sample.covariance),
+        Link('tip calibration', tip.pose, tip.covariance),
+        Link('patient tracking', pair.reference.pose, pair.reference.covariance),
+        Link('registration', registration.pose, registration.covariance),
+        tip_share=tip_share,
+    )
+
+
 class TipStream:
     """Composes anatomy_T_tip for each pose of the tool.
+
+    `shares` says how the error of the tip is in the registration; where it says nothing they are independent.
 
     Args:
         config: How the streams are paired.
@@ -41,11 +62,11 @@ class TipStream:
     """
 
     def __init__(self, config: PairingConfig, *, ordered: bool) -> None:
-        self._ordered = ordered
         self._pairing = stream_pairing(config, replay=ordered)
         self._pending: deque[Pair | Unpaired] = deque()
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
+        self.shares = ShareStream(ordered=ordered)
 
     def add_patient(self, pose: StampedCovariance) -> list[TipPose | NoTip]:
         """Take tracker_T_patient and return what it settles."""
@@ -68,26 +89,19 @@ class TipStream:
         """Forget all poses, after a jump of the clock; live the ties stay, in replay those from files."""
         self._pairing.reset()
         self._pending.clear()
-        self.tip.reset()
-        self.registration.reset()
+        for made in (self.tip, self.registration, self.shares):
+            made.reset()
 
     def _settled(self, stamp_ns: int) -> bool:
-        return not self._ordered or (self.tip.settled(stamp_ns) and self.registration.settled(stamp_ns))
+        return all(made.settled(stamp_ns) for made in (self.tip, self.registration, self.shares))
 
     def _compose(self, item: Pair | Unpaired) -> TipPose | NoTip:
         stamp = item.stamp_ns
         if isinstance(item, Unpaired):
             return NoTip(stamp, 'NO_TRANSFORM', f'patient: {item.reason}')
-        tip: Tie | None = self.tip.at(stamp)
-        registration: Tie | None = self.registration.at(stamp)
+        tip, registration = self.tip.at(stamp), self.registration.at(stamp)
         if tip is None:
             return NoTip(stamp, 'NOT_CALIBRATED', 'the tip of the tool is not known yet')
         if registration is None:
             return NoTip(stamp, 'NOT_REGISTERED', 'patient and anatomy are not tied yet')
-        chain = tip_in_anatomy(
-            Link('tool tracking', item.sample.pose, item.sample.covariance),
-            Link('tip calibration', tip.pose, tip.covariance),
-            Link('patient tracking', item.reference.pose, item.reference.covariance),
-            Link('registration', registration.pose, registration.covariance),
-        )
-        return TipPose(stamp, chain)
+        return TipPose(stamp, tracked_tip(item, tip, registration, self.shares.effect(tip, registration)))

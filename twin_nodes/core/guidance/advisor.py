@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from twin_nodes.core.config import group, setting
-from twin_nodes.core.geometry.chain import Chain, Link, tip_in_anatomy
+from twin_nodes.core.geometry.chain import Chain
 from twin_nodes.core.geometry.pairing import (
     JUMP_NS,
     NANOSECONDS,
@@ -21,7 +21,8 @@ from twin_nodes.core.geometry.pairing import (
     stream_pairing,
 )
 from twin_nodes.core.geometry.se3 import Array, inverse
-from twin_nodes.core.geometry.ties import TIES_KEPT, Tie, TieStream, TipShare
+from twin_nodes.core.geometry.ties import ShareStream, Tie, TieStream
+from twin_nodes.core.geometry.tip_stream import tracked_tip
 from twin_nodes.core.guidance.alarms import AlarmEvent, AlarmMonitor
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.clearance import Clearance, ClearanceMonitor, Field, Structure
@@ -114,9 +115,9 @@ class Advisor:
         self._pending: deque[Pair | Unpaired] = deque()
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
+        self.shares = ShareStream(ordered=ordered)
         self.changes = AnatomyChanges(ordered=ordered)
         self._setpoints = SetpointStream(expected=ordered and steered)
-        self._shares: dict[int, TipShare] = {}
         self._streams_ns = 0
         self._waits = True
         self._monitor: ClearanceMonitor | None = None
@@ -136,13 +137,6 @@ class Advisor:
         """Take the registration, patient_T_anatomy, and return what it settles."""
         self.registration.add(tie)
         return self._drain()
-
-    def set_tip_share(self, share: TipShare) -> None:
-        """Take how the error of the tip is in the registration of that stamp; without it they are independent."""
-        self._shares[share.stamp_ns] = share
-        timed = sorted(stamp_ns for stamp_ns in self._shares if stamp_ns)
-        if len(timed) > TIES_KEPT:
-            del self._shares[timed[0]]
 
     def set_structures(self, structures: list[Structure]) -> list[Advice | Withheld]:
         """Take the structures to watch, and return what that settles; zones start anew."""
@@ -207,10 +201,9 @@ class Advisor:
         self._pending.clear()
         self.tip.reset()
         self.registration.reset()
+        self.shares.reset()
         self.changes.reset()
         self._setpoints.reset()
-        if self._ordered:
-            self._shares = {stamp_ns: share for stamp_ns, share in self._shares.items() if not stamp_ns}
         self._streams_ns = 0
         # what it has learned is of the time before; a second pass begins as the first
         self._lookout = Lookout(self._config.prediction, self._config.guidance.alarms)
@@ -281,7 +274,7 @@ class Advisor:
     def _may_advise(self, item: Pair | Unpaired) -> bool:
         if not self._ordered:
             return True
-        ties = self.tip.settled(item.stamp_ns) and self.registration.settled(item.stamp_ns)
+        ties = all(made.settled(item.stamp_ns) for made in (self.tip, self.registration, self.shares))
         told = not self._waits or (
             self.changes.settled(item.stamp_ns, self._streams_ns)
             and self._setpoints.settled(item.stamp_ns, self._streams_ns)
@@ -304,14 +297,7 @@ class Advisor:
         return self._advice(item, tip, registration, self._monitor)
 
     def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor) -> Advice:
-        share = self._shares.get(registration.stamp_ns)
-        tip_now = tip_in_anatomy(
-            Link('tool tracking', pair.sample.pose, pair.sample.covariance),
-            Link('tip calibration', tip.pose, tip.covariance),
-            Link('patient tracking', pair.reference.pose, pair.reference.covariance),
-            Link('registration', registration.pose, registration.covariance),
-            tip_share=share.effect if share is not None and share.holds_for(tip) else None,
-        )
+        tip_now = tracked_tip(pair, tip, registration, self.shares.effect(tip, registration))
         patient_T_tip = inverse(pair.reference.pose) @ pair.sample.pose @ tip.pose
         self._lookout.add(pair.stamp_ns, patient_T_tip, tip.pose)
         self._newest_pair = (pair.reference.pose, tip.pose)
