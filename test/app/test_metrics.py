@@ -99,9 +99,12 @@ def test_measures_each_tool_of_a_table_of_poses(tmp_path):
         measure_bag(file, topics=('rigth',))
 
 
-@pytest.mark.parametrize(('name', 'start'), [('old.bag', b'#ROSBAG V2.0'), ('a.db3', b'SQLite format 3')])
-def test_bags_of_other_forms_are_refused_with_what_to_type(tmp_path, name, start):
+@pytest.mark.parametrize(
+    ('name', 'start', 'reason'),
+    [('old.bag', b'#ROSBAG V2.0', 'rosbags-convert --src'), ('a.db3', b'SQLite format 3\0', 'cannot be read')],
+)
+def test_bags_of_other_forms_are_refused_with_what_to_type(tmp_path, name, start, reason):
     (tmp_path / name).write_bytes(start + bytes(200))
     for look in (measure_bag, inspect):
-        with pytest.raises(InputError, match='rosbags-convert --src'):
+        with pytest.raises(InputError, match=reason):
             look(tmp_path / name)

@@ -12,11 +12,11 @@ from twin_nodes.app.check_recordings import inspect_bag, inspect_pose_table, ins
 from twin_nodes.app.check_yaml import inspect_yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.bags.reader import BAG_FILES, is_bag
 from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.video.frames import IMAGES, VIDEOS
 
 RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv', '.txt', '.dat')
-BAGS = ('.mcap', '.bag', '.db3')  # the last two are refused with what to type
 POSE_TABLES = ('.zip', '.tum')
 ROBOTS = ('.urdf', '.xacro')
 
@@ -53,7 +53,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (('.launch.xml', '.launch'), _launch),
         (RECORDINGS, inspect_recording),
         (POSE_TABLES, inspect_pose_table),
-        (BAGS, inspect_bag),
+        (BAG_FILES, inspect_bag),
         (('.dcm',), inspect_dicom),
         (tuple(MESHES), inspect_mesh),
         (VOLUMES, inspect_volume),
@@ -70,7 +70,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
     if file.is_dir():
         if any(path.suffix.lower() in IMAGES for path in file.iterdir()):
             return inspect_video(file)
-        if any(file.glob('*.mcap')) or (file / 'metadata.yaml').is_file():
+        if is_bag(file) or (file / 'metadata.yaml').is_file():
             return inspect_bag(file)
         return inspect_dicom(file) if holds_dicom(file) else inspect_recording(file)
     for endings, look in inspectors:

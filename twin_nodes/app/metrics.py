@@ -13,14 +13,13 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.skill.motion import ForceMeasures, MotionMeasures, SkillConfig, measure_force, measure_motion
 from twin_nodes.core.skill.score import entropy_score
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.bags.reader import BagReader, is_bag
 
 _POSES = {
     'geometry_msgs/msg/PoseStamped': lambda message: message.pose.position,
     'geometry_msgs/msg/PoseWithCovarianceStamped': lambda message: message.pose.pose.position,
     'geometry_msgs/msg/TransformStamped': lambda message: message.transform.translation,
 }
-BAG_FILES = ('.mcap', '.bag', '.db3')
 _FORCES = {'geometry_msgs/msg/WrenchStamped': lambda message: message.wrench.force}
 # what enters the score: measure, whether more is better
 _SCORED = {'time': False, 'path_length': False, 'smoothness': True, 'idle_share': False}
@@ -52,7 +51,7 @@ def measure_bag(
         InputError: when the bag has no such topic.
     """
     config = config or SkillConfig()
-    if path.is_file() and path.suffix.lower() not in BAG_FILES:
+    if path.is_file() and not is_bag(path):
         return _measure_recording(path, topics, config)
     reader = BagReader(path)
     types = {name: topic.type_name for name, topic in reader.topics.items()}

@@ -18,7 +18,7 @@ from twin_nodes.core.robot.base_registration import BaseRegistration, register_b
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.io.bags.reader import BagReader, files_of
 from twin_nodes.io.base_ties import stored_base
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 from twin_nodes.io.urdf import open_robot
@@ -148,9 +148,8 @@ def _stamp(record: Any) -> int:
 
 def _digest(bag: Path) -> str:
     """Return the fingerprint of the bag."""
-    files = sorted(path for path in (bag.iterdir() if bag.is_dir() else (bag,)) if path.suffix == '.mcap')
     digest = hashlib.sha256()
-    for path in files:
+    for path in files_of(bag):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -31,8 +31,9 @@ from twin_nodes.app.record import ended_by_signals
 from twin_nodes.core.errors import ConfigError, TwinError
 from twin_nodes.io.bags.fields import message_class
 from twin_nodes.io.bags.metadata import Topic
+from twin_nodes.io.bags.part import BagMessage
 from twin_nodes.io.bags.qos import OfferedQos
-from twin_nodes.io.bags.reader import BagMessage, BagReader
+from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.ros.qos import REPLAY_DEPTH
 
 CLOCK_PERIOD_NS = 10_000_000

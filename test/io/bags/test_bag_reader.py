@@ -107,16 +107,19 @@ def test_refuses_what_is_no_bag_or_another_kind(tmp_path: Path):
     with pytest.raises(InputError, match='no bag at'):
         BagReader(tmp_path / 'nothing')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(InputError, match=r'no \.mcap file'):
+    with pytest.raises(InputError, match=r'no \.mcap and no \.db3 file'):
         BagReader(tmp_path / 'empty')
     (tmp_path / 'text.mcap').write_text('this is a text about tracking')
     with pytest.raises(InputError, match='does not begin like'):
         BagReader(tmp_path / 'text.mcap')
-    (tmp_path / 'empty' / 'metadata.yaml').write_text(
-        'rosbag2_bagfile_information: {version: 5, storage_identifier: sqlite3}'
-    )
-    with pytest.raises(InputError, match='rosbags-convert'):
-        BagReader(tmp_path / 'empty')
+    for entry, reason in (
+        ('storage_identifier: plain_cdr', 'rosbags-convert'),
+        ('storage_identifier: mcap, compression_format: lz4', 'rosbags-convert'),
+        ('storage_identifier: sqlite3, relative_file_paths: [a_0.db3]', r'though metadata\.yaml names a_0\.db3'),
+    ):
+        (tmp_path / 'empty' / 'metadata.yaml').write_text(f'rosbag2_bagfile_information: {{version: 5, {entry}}}')
+        with pytest.raises(InputError, match=reason):
+            BagReader(tmp_path / 'empty')
 
 
 def test_wrong_schema_is_an_input_error_on_decoding_and_not_before(tmp_path: Path, truth):

@@ -66,8 +66,7 @@ def _overview(reader: BagReader, path: Path, started: datetime.datetime) -> Sect
             'promised by the file, in no whole chunk',
         ),
     )
-    files = sorted(path.rglob('*.mcap')) if path.is_dir() else [path]
-    rows = tuple((file.name, f'{file.stat().st_size}', file_sha256(file)) for file in files)
+    rows = tuple((file.name, f'{file.stat().st_size}', file_sha256(file)) for file in reader.files)
     return Section('What was recorded', '', facts, (Table(('file', 'bytes', 'SHA-256'), rows),))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.bags.reader import BagMessage, BagReader
+from twin_nodes.io.bags.part import BagMessage
+from twin_nodes.io.bags.reader import BagReader
 
 _STATES = ('calibration', 'registration', 'guidance: chain')
 _CLEARANCE = ('distance', 'sigma', 'probability', 'structure')

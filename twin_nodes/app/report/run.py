@@ -8,6 +8,7 @@ from twin_nodes.app.report.content import Fact, Report, Section, Table
 from twin_nodes.app.report.files import figures_table
 from twin_nodes.app.report.page import as_html
 from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.io.bags.reader import is_bag
 
 _TETS = (
     ('tets', 'tetrahedra', '', 1.0),
@@ -57,7 +58,7 @@ def make_report(source: Path) -> Report:
     if source.is_dir() and (source / 'manifest.json').is_file():
         return _report_of_case(source)
     bag = source / 'bag' if source.is_dir() and (source / 'bag').is_dir() else source
-    if bag.is_dir() or bag.suffix == '.mcap':
+    if bag.is_dir() or is_bag(bag):
         from twin_nodes.app.report.bag import report_of_bag
 
         return report_of_bag(bag)

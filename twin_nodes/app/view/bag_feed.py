@@ -13,7 +13,8 @@ from twin_nodes.app.view.feed import Input, ViewFeed
 from twin_nodes.app.view.picture import Picture
 from twin_nodes.app.view.records import Event, Moment
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.bags.reader import BagMessage, BagReader
+from twin_nodes.io.bags.part import BagMessage
+from twin_nodes.io.bags.reader import BagReader
 
 WARM_NS = 3_000_000_000  # what streams is read from so long before the place: poses, trail, diagnostics
 WARM_STEP_NS = 100_000_000

@@ -13,6 +13,7 @@ from twin_nodes.io.bags.qos import OfferedQos, parse_qos
 
 VERSION = 9
 FILE_NAME = 'metadata.yaml'
+STORAGES = ('mcap', 'sqlite3')
 _Dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)  # ten times faster where libyaml is compiled in
 _NO_MESSAGE_NS = 2**63 - 1
 
@@ -89,7 +90,7 @@ def write_metadata(directory: Path, entries: dict[str, Any]) -> None:
 
 
 def read_metadata(directory: Path) -> dict[str, Any] | None:
-    """Read metadata.yaml, or None when there is none or it is unusable: the MCAP file tells the same.
+    """Read metadata.yaml, or None when there is none or it is unusable: the files of the bag tell the same.
 
     Raises:
         InputError: The bag is stored in a form that is not read here.
@@ -97,19 +98,26 @@ def read_metadata(directory: Path) -> dict[str, Any] | None:
     try:
         loaded = yaml.safe_load((directory / FILE_NAME).read_text(encoding='utf-8'))
         entries = loaded['rosbag2_bagfile_information']
-        storage, mode = entries['storage_identifier'], entries.get('compression_mode') or ''
+        storage, compression = str(entries['storage_identifier']), str(entries.get('compression_format') or '')
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
         return None
-    if storage != 'mcap':
-        raise InputError(f'{directory.name} is stored as {storage}, not mcap: {converted(directory)}')
-    if mode.lower() not in ('', 'none'):
-        raise InputError(f'{directory.name} is compressed as a {mode.lower()}: {converted(directory)}')
+    if storage not in STORAGES:
+        raise InputError(
+            f'{directory.name} is stored as {storage}, read are {" and ".join(STORAGES)}: {converted(directory)}'
+        )
+    if compression.lower() not in ('', 'none', 'zstd'):
+        raise InputError(f'{directory.name} is compressed as {compression}, read is zstd: {converted(directory)}')
     return entries
 
 
 def converted(bag: Path) -> str:
     """Return what to type for a bag that is stored in another form."""
     return f'convert it with `rosbags-convert --src {bag} --dst <new> --dst-storage mcap`'
+
+
+def full_type(name: str) -> str:
+    """Return the name of a type with its folder, `pkg/msg/Type`, of one that was written without."""
+    return name if name.count('/') != 1 else name.replace('/', '/msg/')
 
 
 def topics_of(entries: dict[str, Any] | None) -> dict[str, Topic]:

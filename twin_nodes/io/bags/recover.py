@@ -5,7 +5,8 @@ from pathlib import Path
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.bags.definitions import definition_text
-from twin_nodes.io.bags.reader import BagLoss, BagReader
+from twin_nodes.io.bags.part import BagLoss
+from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.bags.writer import BagWriter
 
 ALL, NOTHING, LOSSY = 0, 1, 3
@@ -46,7 +47,7 @@ def recover(path: Path | str, output: Path | str, *, compression: str = 'zstd') 
     """Write every message that can still be read into a new bag, in the order of log time.
 
     Args:
-        path: The old bag: a directory with or without metadata.yaml, or an MCAP file. It is not changed.
+        path: The old bag: a directory with or without metadata.yaml, or an MCAP or sqlite3 file. It is not changed.
         output: The new bag's directory; made here, and only when there is something to put into it.
         compression: Of the new bag: '' for none, 'zstd' or 'lz4'.
 
