@@ -1,11 +1,13 @@
 """Bench `material` without recordings and without torch: what it says then."""
 
 from twin_nodes.app.bench import material
+from twin_nodes.app.bench.recordings import VARIABLE
 
 
-def test_without_recordings_fits_are_held_against_a_simpler_search(monkeypatch, tmp_path):
-    monkeypatch.setattr(material, 'DATA', tmp_path)
+def test_without_recordings_fits_are_held_against_a_simpler_search(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     figures = {figure.figure: figure for figure in material._fits(True)}
+    assert f'no recordings {tmp_path}' in capsys.readouterr().err
     assert figures['sse_ratio_to_published_worst'].value <= 1.0
     assert 'simulated' in figures['sse_ratio_to_published_worst'].peer
     assert all(figure.ok for figure in figures.values())

@@ -5,10 +5,10 @@ The truth is simulated: a 1920 × 1080 endoscope of 1,400 px focal length, a ste
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.app.bench.recordings import recordings
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.calibration.camera_intrinsics import CameraConfig, calibrate_camera
 from twin_nodes.core.calibration.camera_rig import parameters_of
@@ -120,8 +120,8 @@ def _scope(runs: int) -> list[Figure]:
 
 def _published() -> list[Figure]:
     """Return the chain of the published laparoscope, picture by picture; nothing without the recording."""
-    folder = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'stereo_scope_handeye'
-    if not folder.is_dir():
+    folder = recordings('stereo_scope_handeye')
+    if folder is None:
         return []
     from twin_nodes.app.offline_camera import calibrate_stereo_files
     from twin_nodes.app.offline_scope import calibrate_scope_files

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bench.recordings import recordings
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.anatomy.elastic.laws import Material, MooneyRivlin, NeoHookean, Ogden
 from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
@@ -40,7 +41,7 @@ from twin_nodes.core.simulate.tet_box import tet_box
 from twin_nodes.io.compression_tests import find_tests, read_test
 from twin_nodes.io.published_laws import FILE_NAME, read_published
 
-DATA = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'tissue_phantom_silicone'
+FOLDER = 'tissue_phantom_silicone'
 SIGMA, FORCE_SIGMA, PRIOR = 3e-4, 0.03, 0.5
 ROUNDING = 1e-4  # to which published numbers pin their curve down
 
@@ -56,8 +57,9 @@ def run(quick: bool) -> Iterator[dict[str, Any]]:
 
 
 def _fits(quick: bool) -> Iterator[Figure]:
-    given = (DATA / FILE_NAME).is_file()
-    curves, published = _silicones(quick) if given else _simulated()
+    folder = recordings(FOLDER)
+    given = folder is not None
+    curves, published = _silicones(folder, quick) if folder else _simulated()
     worst: dict[str, tuple[float, float, float]] = dict.fromkeys(LAWS, (0.0, 0.0, 0.0))
     changes = []
     for curve in curves:
@@ -92,13 +94,13 @@ def _fits(quick: bool) -> Iterator[Figure]:
         yield judge('published_curve_from_four_tests_rms_kpa', max(changes), 'kPa')
 
 
-def _silicones(quick: bool) -> tuple[list[PooledCurve], list[PublishedFit]]:
+def _silicones(folder: Path, quick: bool) -> tuple[list[PooledCurve], list[PublishedFit]]:
     groups: dict[str, list[Any]] = {}
-    for file in find_tests([DATA]):
+    for file in find_tests([folder]):
         test = read_test(file)
         groups.setdefault(test.material, []).append(test)
     names = sorted(groups)[:: 3 if quick else 1]
-    return [pool(groups[name], measure) for name in names for measure in MEASURES], read_published(DATA / FILE_NAME)
+    return [pool(groups[name], measure) for name in names for measure in MEASURES], read_published(folder / FILE_NAME)
 
 
 def _simulated() -> tuple[list[PooledCurve], list[PublishedFit]]:
