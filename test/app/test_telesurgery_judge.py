@@ -64,6 +64,19 @@ def test_a_hold_is_timed_from_the_last_command():
     assert len(returns(watch)) == 1
 
 
+def test_the_first_second_after_a_return_counts_in_every_mode_and_a_replay_from_motion_is_no_return():
+    watch = SimpleNamespace(told=Track(), modes=[])
+    watch.modes += [(START_NS, 'hold'), (START_NS + 10**9, 'catch-up'), (START_NS + 11 * 10**8, 'degraded')]
+    watch.modes += [(START_NS + 3 * 10**9, 'catch-up'), (START_NS + 35 * 10**8, 'connected')]
+    x, speeds = 0.0, [(1.0, 0.0), (1.1, 0.01), (1.8, 0.03), (3.0, 0.06), (5.0, 0.1)]
+    for tick in range(1000):
+        x += next(speed for end, speed in speeds if tick * 0.005 < end) * 0.005
+        watch.told.add(START_NS + tick * TICK_NS, (x, 0.0, 0.0))
+    found = returns(watch)
+    assert [one.speed for one in found] == [pytest.approx(0.06, rel=1e-6)]
+    assert found[0].step == pytest.approx(0.0003)
+
+
 def test_what_stands_has_not_moved():
     times = np.arange(10) * 0.005
     assert last_motion(times, np.zeros((10, 3))) == -np.inf

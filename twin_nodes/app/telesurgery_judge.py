@@ -18,8 +18,8 @@ class Return:
     """How a robot came back to its operator.
 
     Args:
-        step: Largest step of the set point on the way to him, in the first second of it [m].
-        speed: Largest speed in the first second of the way to him [m/s].
+        step: Largest step of the set point in the first second [m].
+        speed: Largest speed in the first second [m/s].
     """
 
     step: float
@@ -48,19 +48,17 @@ def fastest(times: Array, points: Array, *, span: float = 0.03) -> float:
 
 
 def returns(watch: TelesurgeryWatch) -> list[Return]:
-    """Judge each time that the robot came back after a request."""
+    """Judge the first second of each time that the robot came back from standing, whatever mode it then is in."""
     found = []
-    for number, (asked_ns, mode) in enumerate(watch.modes):
-        if mode != 'catch-up':
-            continue
-        joined = FIRST_S
-        if number + 1 < len(watch.modes):
-            joined = min((watch.modes[number + 1][0] - asked_ns) * 1e-9, FIRST_S)
-        times, points = watch.told.since(asked_ns - 20_000_000)
-        way = times < 0.02 + joined
-        if way.sum() > 1:
-            steps = np.linalg.norm(np.diff(points[way], axis=0), axis=1)
-            found.append(Return(float(steps.max()), fastest(times[way], points[way])))
+    before = 'hold'
+    for asked_ns, mode in watch.modes:
+        if mode == 'catch-up' and before in ('hold', 'outage'):
+            times, points = watch.told.since(asked_ns - 20_000_000)
+            way = times < 0.02 + FIRST_S
+            if way.sum() > 1:
+                steps = np.linalg.norm(np.diff(points[way], axis=0), axis=1)
+                found.append(Return(float(steps.max()), fastest(times[way], points[way])))
+        before = mode
     return found
 
 

@@ -282,7 +282,6 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
         return
     outcome.seen = True
     asked_ns = told[number][0]
-    joined = min(((told[number + 1][0] - asked_ns) * 1e-9 if number + 1 < len(told) else 1.0), 1.0)
     times, points = watch.told.since(fault_ns)
     asked = (asked_ns - fault_ns) * 1e-9 - SAID_LATE_S
     still = (times > FAULT_S - 0.1) & (times < asked)
@@ -294,8 +293,7 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
     if back.sum() > 1:
         steps = np.linalg.norm(np.diff(points[back], axis=0), axis=1)
         outcome.step = float(steps.max())
-        catching = back & (times < asked + joined)
-        outcome.speed = fastest(times[catching], points[catching])
+        outcome.speed = fastest(times[back], points[back])
 
 
 def fault_is_of_robot(fault: Fault) -> bool:

@@ -24,6 +24,8 @@ from twin_nodes.core.telesurgery.standing_resume import StandingResume
 _MAX_TICK = 0.02  # a longer tick is a stall: motion goes on as if it had been this long [s]
 _SLEW = 25.0  # growth and fall of the play rate [1/s]
 _STANDS = (Mode.OUTAGE, Mode.HOLD)
+_CREEP = 1e-6  # of a robot that stands, so that it has a speed [m/s]
+_LONG_AGO_NS = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Follower:
         self._asked = ''
         self._started_ns = 0
         self._from_speed = 0.0
+        self._returned_ns = -_LONG_AGO_NS
+        self._shaped_ns = 0  # how much of the lateness is made by our own bound on the speed after a return
         self._whole_from_ns = 0
         self._joins = True
         self._went_alone = False
@@ -197,7 +201,7 @@ class Follower:
             Signs(
                 gap_ns=gap,
                 flow_ns=now_ns - self._reception.flow_ns if gap < self._slow_ns else 0,
-                late_ns=late,
+                late_ns=late - self._shaped_ns,
                 caught_up=caught_up,
                 request=request,
                 agrees=self.monitor.agrees,
@@ -215,11 +219,10 @@ class Follower:
 
     def _begin(self, now_ns: int, request: str, before: Mode) -> None:
         """Begin to catch up: from standstill slowly, from motion as fast as it was."""
-        self._asked, self._started_ns, self._chase = request, now_ns, 0.0
-        self._from_speed = 0.0
-        if before not in _STANDS:
-            self._started_ns -= round(self.config.outage.first_seconds * NANOSECONDS)
-            self._from_speed = self._speed
+        self._asked, self._started_ns, self._chase, self._shaped_ns = request, now_ns, 0.0, 0
+        self._from_speed = self._speed
+        if before in _STANDS:
+            self._from_speed, self._returned_ns = 0.0, now_ns
         if request == 'discard':
             self._player.path.overflowed = self._went_alone = False
             self._joins = True
@@ -242,7 +245,7 @@ class Follower:
         if self._asked == 'discard':
             self._joins = not (now_ns > self._started_ns and self._player.joined)
             return not self._joins
-        after_first = now_ns - self._started_ns >= outage.first_seconds * NANOSECONDS
+        after_first = now_ns - self._returned_ns >= outage.first_seconds * NANOSECONDS
         back = self._player.off <= outage.joined_distance  # else the rest of a way back would be made at full speed
         return after_first and back and late_ns <= outage.joined * NANOSECONDS
 
@@ -253,17 +256,21 @@ class Follower:
             return 1.0
         return max(self._hold_ns - gap, 0) / (self._hold_ns - self._slow_ns)
 
-    def _limit(self, now_ns: int) -> float:
-        """Return the largest speed in catch-up [m/s]: small in the first second, then growing."""
+    def _ceiling(self, now_ns: int) -> float:
+        """Return the largest speed after a return [m/s], in any mode: small in the first second, then growing."""
         outage = self.config.outage
-        more = (now_ns - self._started_ns) / NANOSECONDS - outage.first_seconds
-        if more < 0.0:
-            return outage.first_speed
-        first = max(outage.first_speed, self._from_speed)
-        return min(first + outage.acceleration * more, max(outage.replay_speed, self._from_speed))
+        more = (now_ns - self._returned_ns) / NANOSECONDS - outage.first_seconds
+        return outage.first_speed + outage.acceleration * max(more, 0.0)
+
+    def _limit(self, now_ns: int) -> float:
+        """Return the largest speed in catch-up [m/s]: begun in motion, it grows from the speed that there was."""
+        outage = self.config.outage
+        grown = outage.acceleration * (now_ns - self._started_ns) / NANOSECONDS
+        grown += max(outage.first_speed, self._from_speed)
+        return min(grown, max(outage.replay_speed, self._from_speed), self._ceiling(now_ns))
 
     def _turn_limit(self, speed: float) -> float:
-        """Return the largest turning speed in catch-up [rad/s], growing as the speed does [m/s]."""
+        """Return the largest turning speed [rad/s] where the speed is bounded [m/s]; it grows as that does."""
         outage = self.config.outage
         return min(outage.first_turn * speed / outage.first_speed, self.config.playback.max_turn)
 
@@ -277,10 +284,17 @@ class Follower:
             goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
         elif mode in (Mode.CONNECTED, Mode.DEGRADED):
             goal = 1.0 + min(max(self._late_ns(now_ns) / NANOSECONDS / 0.3, -0.5), 0.25)
+            if self._ceiling(now_ns) < cap:
+                cap = self._ceiling(now_ns)
+                turn = self._turn_limit(cap)
+        else:
+            cap = min(cap, max(self._speed, _CREEP))  # brakes: a replay at three times the pace may not run on at that
         self._rate += min(max(goal - self._rate, -_SLEW * dt), _SLEW * dt)
         self._rate = min(self._rate, goal * self._fade(now_ns) + (0.0 if goal else self._rate))
         bridge_ns = self._bridge_ns if mode in (Mode.CONNECTED, Mode.DEGRADED) else 0
-        self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns, turn=turn)
+        slowed_ns = self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns, turn=turn)
+        returns = mode is not Mode.CATCH_UP and turn is not None
+        self._shaped_ns = max(min(self._shaped_ns + returns * slowed_ns, self._late_ns(now_ns)), 0)
 
     def _return(self, now_ns: int, dt: float) -> None:
         """Go back to the operator on the straight way; what he did in between is not played."""

@@ -73,7 +73,7 @@ class Player:
         )
         return ahead, quat, command.jaw, True
 
-    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int, turn: float | None = None) -> None:
+    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int, turn: float | None = None) -> int:
         """Play the path for a tick; at rate 0 the robot stands, whatever of the way to the path is left.
 
         Args:
@@ -82,9 +82,12 @@ class Player:
             cap: Largest speed [m/s]; the tick is played in part where it would be exceeded.
             bridge_ns: How far beyond the newest command may be predicted [ns].
             turn: Likewise for turning [rad/s]; None to let the orientation lag where it turns faster than the robot.
+
+        Returns:
+            How much less than the rate asks for was played, for the speeds [ns].
         """
         if not self.playhead:  # nothing was ever played: it begins with a way to the operator, not here
-            return
+            return 0
         self._mend()
         newest = self.path.newest
         assert newest is not None
@@ -92,8 +95,9 @@ class Player:
         keep = math.exp(-rate * dt / _BLEND)  # in played time: where the robot stands, nothing creeps
         offset = (keep * self._offset[0], keep * self._offset[1], keep * self._offset[2])
         limit, most = cap * dt, self._config.max_turn * dt if turn is None else turn * dt
+        wanted = self._ahead(ahead, newest.stamp_ns + bridge_ns)
         for _ in range(_ROUNDS):
-            playhead = max(min(self.playhead + ahead, newest.stamp_ns + bridge_ns), self.playhead)
+            playhead = self._ahead(ahead, newest.stamp_ns + bridge_ns)
             nominal, quat, jaw, predicts = self._place(playhead)
             target = (nominal[0] + offset[0], nominal[1] + offset[1], nominal[2] + offset[2])
             over = distance(target, self.position) / limit
@@ -109,6 +113,11 @@ class Player:
         left = self._move(target, quat, jaw, limit, most)
         o = self._offset  # what the limit leaves is an offset too: no way that goes on when the rate has gone
         self._offset = (o[0] - left[0], o[1] - left[1], o[2] - left[2])
+        return wanted - playhead
+
+    def _ahead(self, ahead: int, end_ns: int) -> int:
+        """Return the playhead some time on [ns], not beyond an end, and never back."""
+        return max(min(self.playhead + ahead, end_ns), self.playhead)
 
     def _mend(self) -> None:
         """Take as an offset, which then fades, by how much the path under the playhead has changed.

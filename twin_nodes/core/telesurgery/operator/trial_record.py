@@ -45,7 +45,7 @@ class TrialRecord:
         if mode is Mode.CATCH_UP and self._before in (Mode.HOLD, Mode.OUTAGE):
             self._since_ns = now_ns
             self.reconnections += 1
-        if mode is Mode.CATCH_UP and now_ns - self._since_ns <= NANOSECONDS:
+        if now_ns - self._since_ns <= NANOSECONDS:  # whatever the mode: also what follows a short way back
             if self.robot:
                 self.step = max(self.step, distance(self.robot[-1], point.position))
             self.speed = max(self.speed, point.speed)
