@@ -205,11 +205,42 @@ def test_leaves_out_a_shape_of_no_size(tmp_path):
         parse(changed('<link name="b"/>', box.format('1 -1 1')), tmp_path)
 
 
-def test_takes_the_finger_that_leads_as_the_tip(tmp_path):
+def test_takes_the_palm_of_a_gripper_as_the_tip(tmp_path):
     chain = SerialChain(parse(GRIPPER, tmp_path))
-    assert (chain.tip, chain.names) == ('left', ('arm', 'finger1'))
+    assert (chain.tip, chain.names) == ('b', ('arm',))
+    assert SerialChain(parse(GRIPPER, tmp_path), tip='left').names == ('arm', 'finger1')
     with pytest.raises(InputError, match="'finger2' mimics 'finger1', which is not in the chain"):
         SerialChain(parse(GRIPPER, tmp_path), tip='right')
+    alone = GRIPPER.replace('type="continuous"', 'type="fixed"')
+    assert parse(alone, tmp_path).leaf() == 'left'  # the finger that leads
+
+
+PARALLELOGRAM = """<robot name="psm"><link name="base"/><link name="arm"/><link name="bar"/><link name="shaft"/>
+  <joint name="pitch" type="continuous"><parent link="base"/><child link="arm"/></joint>
+  <joint name="pitch_back" type="continuous"><parent link="base"/><child link="bar"/><mimic joint="pitch"/></joint>
+  <joint name="insertion" type="prismatic"><parent link="arm"/><child link="shaft"/><limit lower="0" upper="1"/></joint>
+</robot>"""
+
+
+def test_an_arm_with_a_parallelogram_ends_at_its_shaft(tmp_path):
+    assert SerialChain(parse(PARALLELOGRAM, tmp_path)).names == ('pitch', 'insertion')
+
+
+def test_meshes_may_lie_in_packages_and_beside_a_folder_of_urdf(tmp_path):
+    own, other = package(tmp_path, 'my_arm'), package(tmp_path, 'my_parts')
+    bare = tmp_path / 'copied' / 'urdf'
+    bare.mkdir(parents=True)
+    for folder, name in (
+        (own, '../meshes/a.stl'),
+        (own, f'file://{other.parent}/meshes/a.stl'),
+        (own, 'file:///opt/ros/kilted/share/ur_description/meshes/a.stl'),
+        (own, 'model://my_parts/a.stl'),
+        (bare, '../meshes/a.stl'),
+    ):
+        assert parse_robot(changed('<link name="b"/>', MESH.format(name)).encode(), where='r', folder=folder).links
+    for folder, name in ((bare, '../../a.stl'), (bare.parent, '../meshes/a.stl'), (own, '../../../a.stl')):
+        with pytest.raises(InputError, match='leaves the folder of the robot'):
+            parse_robot(changed('<link name="b"/>', MESH.format(name)).encode(), where='r', folder=folder)
 
 
 def package(folder, name):

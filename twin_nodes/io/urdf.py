@@ -15,10 +15,11 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.robot.model import MAX_JOINTS, REFUSED, Joint, RobotModel, Shape
 from twin_nodes.core.robot.published import MODELS, published_model
-from twin_nodes.io.xacro_files import expand_xacro, is_xacro, split_arguments
+from twin_nodes.io.xacro_files import PACKAGE, expand_xacro, is_xacro, split_arguments
 from twin_nodes.io.xml_safe import parse_xml, read_bytes_bounded
 
 KINDS = {'revolute': 'revolute', 'continuous': 'revolute', 'prismatic': 'prismatic', 'fixed': 'fixed'}
+PACKAGES = ('package', 'model')  # of ROS, of Gazebo
 SHAPES = {'cylinder': ('radius', 'length'), 'sphere': ('radius',), 'box': ('size',)}
 
 
@@ -119,7 +120,12 @@ def _joint(element: Element, links: list[str]) -> Joint:
     name = _name(element)
     kind = element.get('type', '')
     if kind not in KINDS:
-        raise _refused(f'joint {name!r}: type {kind!r} is none of {", ".join(KINDS)}')
+        hint = (
+            ': where a robot stands is said by `bases`, `base_files` or calibration/<arm>_base; make the joint fixed'
+            if kind in ('floating', 'planar')
+            else ''
+        )
+        raise _refused(f'joint {name!r}: type {kind!r} is none of {", ".join(KINDS)}{hint}')
     ends = [_end(element, tag, name, links) for tag in ('parent', 'child')]
     lower, upper = _limits(element, name, kind)
     mimic = element.find('mimic')
@@ -214,20 +220,35 @@ def _shapes(link: Element) -> list[Shape]:
 
 
 def _check_mesh(filename: str, folder: Path) -> None:
-    """Refuse a mesh outside the folder of the file: it would be read with the rights of whoever opens the robot."""
-    if filename.startswith('package://'):
-        if '..' in PurePosixPath(filename).parts:
+    """Refuse a mesh outside the packages of the robot: others read it with the rights of whoever opens the robot."""
+    scheme, parted, rest = filename.partition('://')
+    if parted and scheme in PACKAGES:
+        if '..' in PurePosixPath(rest).parts:
             raise _refused(f'mesh {filename!r} leaves its package')
         return
-    if '://' in filename and not filename.startswith('file://'):
+    if parted and scheme != 'file':
         raise _refused(f'mesh {filename!r}: only files and packages')
     try:
-        target = (folder / filename.removeprefix('file://')).resolve()
-        inside = target.is_relative_to(folder.resolve())
+        target = (folder / (rest if parted else filename)).resolve()
+        inside = target.is_relative_to(folder.resolve()) or _in_package(target, folder.resolve())
     except (OSError, ValueError) as error:
         raise _refused(f'mesh {filename[:80]!r}: {error}') from None
     if not inside:
-        raise _refused(f'mesh {filename!r} leaves the folder of the robot')
+        raise _refused(
+            f'mesh {filename!r} leaves the folder of the robot, and is in no ROS package (a folder with package.xml); '
+            'write package://NAME/PATH, or put it beside the robot'
+        )
+
+
+def _in_package(target: Path, folder: Path) -> bool:
+    """Whether a file is in a ROS package: a folder with package.xml, or `share/NAME` of an installed one.
+
+    Of the folder's own package its `urdf` and `meshes` lie side by side, and may have been copied without package.xml.
+    """
+    parts = target.parts
+    installed = parts[1:2] in (('opt',), ('usr',)) and 'share' in parts[2:-2]
+    beside = folder.name in ('urdf', 'robots', 'xacro', 'description') and target.is_relative_to(folder.parent)
+    return installed or beside or any((parent / PACKAGE).is_file() for parent in target.parents)
 
 
 def write_robot(model: RobotModel) -> str:

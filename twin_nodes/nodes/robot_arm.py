@@ -22,7 +22,7 @@ from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.nodes.robot_told import OperatingState, ToldOfArm
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
-from twin_nodes.ros.crtk import CrtkPoseInput, read_joints
+from twin_nodes.ros.crtk import CrtkPoseInput, parts_of_joints, read_joints
 from twin_nodes.ros.edge_messages import EdgeMessages
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import LATCHED, latched, measurement, measurement_subscription
@@ -49,6 +49,7 @@ class RobotArm:
         measured_cp: Who tells measured_cp; see the settings of robot_node.
         silent_after: Silence after which the robot is called silent [s].
         replay: Whether a recording is replayed.
+        joint_topics: Where the joints are told; `<arm>/measured_js` when empty.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class RobotArm:
         measured_cp: str,
         silent_after: float,
         replay: bool,
+        joint_topics: tuple[str, ...] = (),
     ) -> None:
         self._node, self._health, self.arm, self._model, self.mirror = node, health, arm, model, mirror
         self._tf, self._fixed_tf = broadcasters
@@ -91,7 +93,8 @@ class RobotArm:
                 taken=taken, at_once=measured_cp == 'model', replay=replay,
             )  # fmt: skip
         self._operating = OperatingState(node, health, arm, replay=replay)
-        node.create_subscription(JointState, f'{arm}/measured_js', self._on_joints, taken)
+        for topic in joint_topics or (f'{arm}/measured_js',):
+            node.create_subscription(JointState, topic, self._on_joints, taken)
         node.create_subscription(JointState, f'{arm}/jaw/measured_js', self._on_jaw, taken)
         if base is None:
             kind, quality = PoseWithCovarianceStamped, latched(replay=replay)
@@ -153,18 +156,31 @@ class RobotArm:
             if error is not None and since > self._heard_s:
                 self._say_robot(error.code, str(error))
             else:
-                self._say_robot('ROBOT_SILENT', f'no good measured_js for {silence:.1f} s')
+                why = self.mirror.parts.waits_for()
+                text = f'no good measured_js for {silence:.1f} s{f": {why}" if why else ""}'
+                self._say_robot('ROBOT_SILENT', text)
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _on_joints(self, message: JointState) -> None:
         self.mirror.set_others(dict(zip(message.name, message.position, strict=False)))
+        named = self.mirror.parts.counted(message.name)
+        if not named and message.name and self._state == 'OK':
+            return  # a gripper or another arm on the same topic
         try:
-            sample = read_joints(message, self.mirror.reader, now_ns=self._now_ns())
+            samples = None
+            if 0 < named < len(self.mirror.chain):
+                samples = parts_of_joints(message, self.mirror.parts, self.mirror.reader, now_ns=self._now_ns())
+            if samples is None:
+                samples = [read_joints(message, self.mirror.reader, now_ns=self._now_ns())]
         except InputError as error:
             self._refuse(error, 'measured_js')
             return
+        for sample in samples:
+            self._take(sample)
+
+    def _take(self, sample: JointSample) -> None:
         self._heard_s = time.monotonic()
         self.newest = mirrored = self.mirror.update(sample)
         self._joints[sample.stamp_ns] = sample.positions

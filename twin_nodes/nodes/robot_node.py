@@ -48,6 +48,11 @@ class RobotNodeConfig:
         'point between the jaws, tool the wrist yaw axis.',
         (),
     )
+    joint_topics: tuple[str, ...] = setting(
+        'Topics that tell the joints of each arm, or one for all, such as /joint_states; with a space between two '
+        'where some joints are told on another. Empty for `<arm>/measured_js`.',
+        (),
+    )
     reference_frame: str = setting('Frame in which the bases stand.', 'world')
     bases: tuple[float, ...] = setting(
         'x y z [m] and roll pitch yaw [rad] of the base of each arm in the reference frame, 6 numbers an arm; empty '
@@ -75,8 +80,8 @@ class RobotNodeConfig:
         for arm in self.arms:
             if not ROS_NAME.fullmatch(arm):
                 raise ConfigError(f'arms: {arm!r} cannot be part of a topic name')
-        for key, values in (('models', self.models), ('tips', self.tips)):
-            if len(values) not in ((0, 1, len(self.arms)) if key == 'tips' else (1, len(self.arms))):
+        for key, values in (('models', self.models), ('tips', self.tips), ('joint_topics', self.joint_topics)):
+            if len(values) not in ((1, len(self.arms)) if key == 'models' else (0, 1, len(self.arms))):
                 raise ConfigError(f'{key} has {len(values)} entries for {len(self.arms)} arms: one, or one for each')
         if len(self.bases) not in (0, 6 * len(self.arms)):
             raise ConfigError(f'bases has {len(self.bases)} numbers, expected 6 for each of {len(self.arms)} arms')
@@ -144,8 +149,9 @@ class RobotNode(Node):
         return RobotArm(
             self, self.health, arm, model, mirror, broadcasters, reference=config.reference_frame,
             base=base_of(config, index),
-            measured_cp=config.measured_cp,
-            silent_after=config.silent_after, replay=replay,
+            measured_cp=config.measured_cp, silent_after=config.silent_after, replay=replay,
+            joint_topics=tuple(config.joint_topics[index if len(config.joint_topics) > 1 else 0].split())
+            if config.joint_topics else (),
         )  # fmt: skip
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -17,6 +17,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.robot.joint_parts import JointParts
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample
 from twin_nodes.ros.conversions import check_header, ns_to_stamp, stamp_to_ns
 
@@ -155,6 +156,29 @@ def read_joints(message: JointState, reader: JointReader, *, now_ns: int | None)
         frame=message.header.frame_id,
         now_ns=now_ns,
     )
+
+
+def parts_of_joints(
+    message: JointState, parts: JointParts, reader: JointReader, *, now_ns: int | None
+) -> list[JointSample] | None:
+    """Take a joint state that tells some of the joints; return the whole ones that it completes.
+
+    Returns:
+        None as long as joints are missing in all parts.
+
+    Raises:
+        InputError: with the code of what is wrong.
+    """
+    stamp_ns = stamp_to_ns(message.header.stamp)
+    reader.check_clock(stamp_ns, now_ns)
+    reader.check_frame(message.header.frame_id)
+    whole = parts.add(stamp_ns, message.name, message.position, message.velocity)
+    if whole is None:
+        return None
+    return [
+        reader.read(state.stamp_ns, state.names, state.positions.tolist(), state.velocities.tolist(), now_ns=now_ns)
+        for state in whole
+    ]
 
 
 def joint_state(

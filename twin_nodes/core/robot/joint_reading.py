@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from twin_nodes.core.config import nearest, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.robot.joint_parts import JointParts
 from twin_nodes.core.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # the compiled kinematics take 0.2 s to load, the settings need none of them
@@ -91,6 +93,18 @@ class JointReader:
     def _bare(name: str, arm: str) -> str:
         low = name.lower()
         return low.removeprefix(f'{arm.lower()}_').removeprefix('outer_') if arm else low.removeprefix('outer_')
+
+    def parts(self) -> JointParts:
+        """Return what puts states together whose joints come in parts."""
+        endless = [
+            name
+            for name, low, high, slides in zip(
+                self._names, self._chain.lower, self._chain.upper, self._chain.is_prismatic, strict=True
+            )
+            if not slides and not np.isfinite((low, high)).any()
+        ]
+        bare = (lambda name: name) if self._literal else partial(self._bare, arm=self._arm)
+        return JointParts(self._names, endless, bare)
 
     def reset(self) -> None:
         """Forget the newest stamp, after a jump of the clock."""
@@ -181,7 +195,12 @@ class JointReader:
         if mine is not None and named.group(1).startswith(mine.group(1)):
             raise InputError(f'frame {frame!r} belongs to {named.group(1)}, this is {self._arm}', code='WRONG_ARM')
 
-    def _check_stamp(self, stamp_ns: int, now_ns: int | None) -> None:
+    def check_clock(self, stamp_ns: int, now_ns: int | None) -> None:
+        """Hold a stamp against the clock.
+
+        Raises:
+            InputError: STAMP_ZERO, STAMP_STALE or STAMP_FUTURE.
+        """
         if stamp_ns <= 0:
             raise InputError('stamp 0: CRTK marks the state of the robot as invalid', code='STAMP_ZERO')
         if now_ns is not None and now_ns - stamp_ns > self._config.max_age * NANOSECONDS:
@@ -192,6 +211,9 @@ class JointReader:
             raise InputError(
                 f'stamp lies {ahead:.3f} s ahead of the clock, limit {self._config.max_ahead} s', code='STAMP_FUTURE'
             )
+
+    def _check_stamp(self, stamp_ns: int, now_ns: int | None) -> None:
+        self.check_clock(stamp_ns, now_ns)
         if stamp_ns == self._newest_ns:
             raise InputError('the same stamp twice', code='STAMP_DUPLICATE')
         if stamp_ns < self._newest_ns:

@@ -63,7 +63,8 @@ class Mirrored:
 class ArmMirror:
     """Mirrors one arm.
 
-    Attributes: `reader` of measured_js and `setpoint_reader` of setpoint_js, `check`, `rcm` (None without a shaft),
+    Attributes: `reader` of measured_js, `parts` of joints that are told in several messages, `setpoint_reader` of
+    setpoint_js, `check`, `rcm` (None without a shaft),
     `chain`, `names` for what the check found.
 
     Args:
@@ -81,6 +82,7 @@ class ArmMirror:
         self.tree = LinkTree(model)
         self.reader = JointReader(self.chain, config.joints, arm=arm)
         self.setpoint_reader = JointReader(self.chain, config.joints, arm=arm)
+        self.parts = self.reader.parts()
         self.check = SelfCheck(self.chain, config.check)
         self.names = OffsetNames(model, self.chain)
         shaft = config.shaft_link
@@ -112,6 +114,7 @@ class ArmMirror:
     def reset(self) -> None:
         """Forget what was learned, after a jump of the clock or when a person asks."""
         self.reader.reset()
+        self.parts.reset()
         self.setpoint_reader.reset()
         self.check.reset()
         if self.rcm is not None:

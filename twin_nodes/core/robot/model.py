@@ -101,18 +101,24 @@ class RobotModel:
     def leaf(self) -> str:
         """Return the link at the end of the branch with the most moving joints; the last such one.
 
-        A link named 'tip' is taken before any other, and a branch in which a joint follows one of another branch (the
-        second finger of a gripper) after all others.
+        A link named 'tip' is taken before any other, and after all others the fingers of a gripper and the bars of a
+        parallelogram: branches with a joint that follows one of another branch, or, where nothing else moves on it,
+        leads one.
         """
         if 'tip' in self.links:
             return 'tip'
-        depth, leaders = {self.root: 0}, {self.root: frozenset[str]()}
-        led = {self.root: True}
+        depth = {self.root: 0}
+        above = {self.root: frozenset[str]()}
         for joint in self.joints:
             depth[joint.child] = depth[joint.parent] + (joint.kind != 'fixed')
-            leaders[joint.child] = leaders[joint.parent] | {joint.name}
-            led[joint.child] = led[joint.parent] and (not joint.mimics or joint.mimics in leaders[joint.child])
-        return max(reversed(self.links), key=lambda link: (led[link], depth[link]))
+            above[joint.child] = above[joint.parent] | {joint.name}
+        followers = [joint for joint in self.joints if joint.mimics and joint.mimics not in above[joint.child]]
+        bearing = {name for joint in self.moving for name in above[joint.parent]}  # that move another moving joint
+        fingers = {joint.name for joint in followers} | {joint.mimics for joint in followers} - bearing
+        ends = [link for link in self.links if not above[link] & fingers]
+        if not any(depth[link] for link in ends):  # a gripper alone: the finger that leads
+            ends = [link for link in self.links if not above[link] & {joint.name for joint in followers}]
+        return max(reversed(ends), key=lambda link: depth[link])
 
     def path(self, base: str, tip: str) -> tuple[Joint, ...]:
         """Return the joints from one link out to another.
