@@ -106,6 +106,8 @@ def test_projection_takes_away_negative_eigenvalues_alone(law):
     projected = np.linalg.eigvalsh(model.hessian(x, project=True).toarray())
     assert plain.min() < 0.0
     assert projected.min() > -1e-9 * projected.max()
+    part = model.hessian(x, project=0.25) - 0.25 * model.hessian(x, project=1.0)
+    assert abs(part - 0.75 * model.hessian(x)).max() < 1e-9 * projected.max()
     at_rest = model.hessian(model.rest, project=True)
     assert abs(at_rest - model.hessian(model.rest)).max() < 1e-7 * abs(at_rest).max()
 

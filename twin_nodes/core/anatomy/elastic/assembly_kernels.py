@@ -159,7 +159,7 @@ def element_gradients(
 
 @njit(cache=True, nogil=True)
 def hessian_blocks(
-    x: Any, tets: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any, project: bool, slots: Any,
+    x: Any, tets: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any, project: float, slots: Any,
     blocks: Any,
 ) -> int:  # fmt: skip
     """Add ∂²E/∂x² of all tetrahedra to blocks (b, 3, 3) [N/m]; return how many tetrahedra had no value.
@@ -172,7 +172,7 @@ def hessian_blocks(
         weight: Share of the stiffness that is left, shape (m,).
         laws: Number of the law, shape (m,).
         parameters: Of the laws, shape (m, 7).
-        project: Whether each tetrahedron's part is made positive semi-definite.
+        project: Share of the negative eigenvalues of each tetrahedron that is taken away.
         slots: Block of each pair of nodes of each tetrahedron, -1 for none, shape (m, 4, 4).
         blocks: Receives the blocks.
     """

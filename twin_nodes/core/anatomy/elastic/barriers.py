@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from twin_nodes.core.anatomy.elastic import load_kernels
 from twin_nodes.core.geometry.se3 import Array
 
 _MOST_TURNS = 60
@@ -49,23 +50,23 @@ class Barriers:
         places = np.einsum('ca,cai->ci', self.weights, x[self.nodes])
         return np.asarray(np.einsum('ci,ci->c', self.push, places - self.targets))
 
-    def gradient(self, x: Array) -> tuple[float, Array]:
-        """Return the energy [J] and its gradient [N], shape (n, 3)."""
-        entered = np.minimum(self.gaps(x), 0.0)
-        total = np.zeros_like(x)
-        pull = self.stiffness * entered[:, None, None] * self.weights[:, :, None] * self.push[:, None, :]
-        np.add.at(total, self.nodes.ravel(), pull.reshape(-1, 3))
-        return 0.5 * self.stiffness * float(entered @ entered), total
+    def add_gradient(self, x: Array, gradient: Array, share: float = 1.0) -> float:
+        """Add a share of ∂E/∂x [N] to `gradient` (n, 3); return E [J]."""
+        energy: float = load_kernels.plane_gradient(
+            x, self.nodes, self.weights, self.push, self.targets, self.stiffness, share, gradient
+        )
+        return energy
 
 
-def pushes(compliance: Array, gaps: Array) -> Array:
+def pushes(compliance: Array, gaps: Array, guess: NDArray[np.bool_] | None = None) -> Array:
     """Return λ ≥ 0 with w = gaps + compliance λ ≥ 0 and λ · w = 0, by block pivoting (Júdice and Pires 1994).
 
     Args:
         compliance: Symmetric positive definite, shape (c, c).
         gaps: Without any push [m], shape (c,).
+        guess: Which of them may push, shape (c,); those behind their planes if not given.
     """
-    on = gaps < 0.0
+    on = guess if guess is not None and guess.any() else gaps < 0.0
     least, patience, small = len(gaps) + 1, _PATIENCE, _ROUNDING * float(np.abs(gaps).max(initial=0.0))
     push = np.zeros(len(gaps))
     for _ in range(_MOST_TURNS):

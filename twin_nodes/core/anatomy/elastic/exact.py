@@ -78,9 +78,16 @@ def _direction(objective: Objective, x: Array, gradient: Array, missing: Array) 
 
 
 def factor_at(
-    objective: Objective, x: Array, *, dtype: type = np.float64, penalty: float = PENALTY, project: bool = False
+    objective: Objective, x: Array, *, dtype: type = np.float64, penalty: float = PENALTY, project: float = 0.0
 ) -> tuple[CholeskyFactor, Array]:
     """Factor the stiffness at x with stiff springs on held nodes.
+
+    Args:
+        objective: Body and loads.
+        x: Nodes [m], shape (n, 3).
+        dtype: Of the factor.
+        penalty: Of the springs, in a held node's own stiffness.
+        project: Share of the negative eigenvalues that is taken away; all of them where that does not do.
 
     Returns:
         The factor and the stiffness of those springs [N/m], shape (h,).
@@ -89,17 +96,15 @@ def factor_at(
         DegenerateGeometryError: NOT_POSITIVE_DEFINITE also after the projection.
     """
     model, loads = objective.model, objective.loads
-    for projected in (False, True):
-        if project and not projected:
-            continue
-        blocks = model.blocks(x, project=projected, loads=loads)
-        if objective.pressure is not None and not projected:
+    for share in (project, 1.0):
+        blocks = model.blocks(x, project=share, loads=loads)
+        if objective.pressure is not None and share == 0.0:
             model.add_couplings(*objective.pressure.couplings(x), blocks)
         stiff = hold(model, objective, blocks, penalty)
         try:
             return CholeskyFactor(model.pattern, blocks, dtype), stiff
         except DegenerateGeometryError:
-            if projected:
+            if share == 1.0:
                 raise
     raise AssertionError
 

@@ -234,7 +234,7 @@ def _from_stretches(law: int, p: Any, f: Any, out: Any, work: Any) -> Any:
 
 
 @njit(cache=True)
-def principal_moduli(law: int, p: Any, s: Any, project: bool, slope: Any, stretch: Any, plane: Any, work: Any) -> bool:
+def principal_moduli(law: int, p: Any, s: Any, project: float, slope: Any, stretch: Any, plane: Any, work: Any) -> bool:
     """Write ∂P/∂F in the axes of the stretches (Smith, de Goes and Kim 2019; Zhu 2021).
 
     dP̂ₐₐ = Σ_b stretch[a, b] dF̂_bb; for a ≠ b dP̂_ab = plane[0, a, b] dF̂_ab + plane[1, a, b] dF̂_ba.
@@ -243,7 +243,7 @@ def principal_moduli(law: int, p: Any, s: Any, project: bool, slope: Any, stretc
         law: Number of the law.
         p: Its parameters, shape (7,).
         s: Principal stretches, shape (3,).
-        project: Whether negative eigenvalues become 0, so that the matrix is positive semi-definite.
+        project: Share of negative eigenvalues that is taken away; with 1 the matrix is positive semi-definite.
         slope: Receives ∂ψ/∂s, shape (3,).
         stretch: Receives the moduli on the diagonal, shape (3, 3).
         plane: Receives the moduli off the diagonal, shape (2, 3, 3).
@@ -262,18 +262,17 @@ def principal_moduli(law: int, p: Any, s: Any, project: bool, slope: Any, stretc
             else:
                 flat = (slope[a] - slope[b]) / gap
             turn = (slope[a] + slope[b]) / (total if abs(total) > 1e-6 else math.copysign(1e-6, total))
-            if project:
-                flat, turn = max(flat, 0.0), max(turn, 0.0)
+            flat, turn = flat - project * min(flat, 0.0), turn - project * min(turn, 0.0)
             plane[0, a, b] = plane[0, b, a] = 0.5 * (flat + turn)
             plane[1, a, b] = plane[1, b, a] = 0.5 * (flat - turn)
-    if project:
-        _clamp(stretch, work)
+    if project > 0.0:
+        _clamp(stretch, project, work)
     return True
 
 
 @njit(cache=True)
-def _clamp(matrix: Any, work: Any) -> None:
-    """Set negative eigenvalues of a symmetric (3, 3) matrix to 0, by cyclic Jacobi rotations."""
+def _clamp(matrix: Any, share: float, work: Any) -> None:
+    """Take a share of negative eigenvalues off a symmetric (3, 3) matrix, by cyclic Jacobi rotations."""
     m, v = work[0], work[1]
     for i in range(3):
         for j in range(3):
@@ -305,7 +304,7 @@ def _clamp(matrix: Any, work: Any) -> None:
         for j in range(3):
             total = 0.0
             for k in range(3):
-                total += max(m[k, k], 0.0) * v[i, k] * v[j, k]
+                total += (m[k, k] - share * min(m[k, k], 0.0)) * v[i, k] * v[j, k]
             matrix[i, j] = total
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -152,8 +151,7 @@ class LiveSolver:
             self.factors += 1
         if self.preconditioner.match(loads, self.config.max_rank):
             self._history.clear()
-        if len(loads.barriers):
-            self._history.clear()
+        self._history.pause()
         solution = self._solve(objective, self._foresight.start(loads, self._at), out_of_time)
         reason = fault(objective, solution, self._at, self.config.tolerance)
         if not reason:
@@ -244,12 +242,14 @@ class LiveSolver:
         return None
 
     def _learn(self, objective: Objective, x: Array, tried: Array, change: Array) -> None:
-        """Keep a step and the change of the gradient (n, 3) [N]; where other barriers push now, what is kept is old."""
+        """Keep a step and the change of the gradient (n, 3) [N] that it made without that of the barriers."""
         barriers, free = objective.loads.barriers, self.model.free
-        if len(barriers) and np.any((barriers.gaps(x) < 0.0) != (barriers.gaps(tried) < 0.0)):
-            self._history.clear()
-        else:
-            self._history.add((tried - x)[free].ravel(), change[free].ravel())
+        if len(barriers):
+            change = change.copy()
+            barriers.add_gradient(tried, change, -1.0)
+            barriers.add_gradient(x, change, 1.0)
+            change[~objective.active] = 0.0
+        self._history.add((tried - x)[free].ravel(), change[free].ravel())
 
     def _most_energy(self, objective: Objective, energy: float, missing: Array) -> float:
         """Return the energy [J] above which a step that moves held nodes is no good: that of moving them alone."""
@@ -261,19 +261,15 @@ class LiveSolver:
         model, loads = self.model, objective.loads
         preconditioner = self.preconditioner
         assert preconditioner is not None
-        solve: Callable[[Array], Array] = preconditioner.solve
         right = -gradient[model.free]
+        right[model.number[loads.held]] = preconditioner.now.stiff[:, None] * missing
+        direction = np.zeros_like(gradient)
         if len(loads.barriers):
             gaps = loads.barriers.gaps(x)
-            if len(self._history):
-                solve = partial(preconditioner.solve, barriers=loads.barriers, touching=gaps < 0.0)
-            else:
-                right += objective.pushed(x)[model.free]
-                solve = partial(preconditioner.solve, barriers=loads.barriers, gaps=gaps)
-        held = model.number[loads.held]
-        right[held] = preconditioner.now.stiff[:, None] * missing
-        direction = np.zeros_like(gradient)
-        direction[model.free] = self._history.apply(solve, right.ravel()).reshape(-1, 3)
+            found = preconditioner.yield_to(right.ravel(), self._history, loads.barriers, gaps)
+        else:
+            found = self._history.apply(preconditioner.solve, right.ravel())
+        direction[model.free] = found.reshape(-1, 3)
         direction[~objective.active] = 0.0
         direction[loads.held] = missing
         return direction
@@ -311,5 +307,6 @@ class LiveSolver:
             self.refused += 1
             return False
         self.factors += 1
+        self._history.clear()
         self._stale = False
         return True

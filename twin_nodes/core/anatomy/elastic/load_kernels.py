@@ -1,4 +1,4 @@
-"""Compiled kernels of springs."""
+"""Compiled kernels of springs, and of planes that push one way."""
 
 from typing import Any
 
@@ -24,6 +24,28 @@ def spring_gradient(x: Any, nodes: Any, weights: Any, targets: Any, stiffness: A
             gradient[nodes[s, a], 0] += weights[s, a] * fx
             gradient[nodes[s, a], 1] += weights[s, a] * fy
             gradient[nodes[s, a], 2] += weights[s, a] * fz
+    return total
+
+
+@njit(cache=True, nogil=True)
+def plane_gradient(
+    x: Any, nodes: Any, weights: Any, push: Any, targets: Any, stiffness: float, share: float, gradient: Any
+) -> float:
+    """Add a share of the gradient (n, 3) [N] of planes to `gradient`; return their energy [J]. See `Barriers`."""
+    total = 0.0
+    for c in range(len(nodes)):
+        gap = 0.0
+        for k in range(3):
+            place = -targets[c, k]
+            for corner in range(3):
+                place += weights[c, corner] * x[nodes[c, corner], k]
+            gap += push[c, k] * place
+        if gap < 0.0:
+            total += 0.5 * stiffness * gap * gap
+            for corner in range(3):
+                pull = share * stiffness * gap * weights[c, corner]
+                for k in range(3):
+                    gradient[nodes[c, corner], k] += pull * push[c, k]
     return total
 
 

@@ -185,12 +185,13 @@ class ElasticModel:
             total += 0.5 * float(np.vdot(pull, moved))
         return total
 
-    def blocks(self, x: Array, *, project: bool, loads: Loads | None = None) -> Array:
+    def blocks(self, x: Array, *, project: float, loads: Loads | None = None) -> Array:
         """Return the stiffness of the free nodes in blocks of the pattern [N/m], shape (b, 3, 3).
 
         Args:
             x: Nodes [m], shape (n, 3).
-            project: Whether each tetrahedron's part is made positive semi-definite.
+            project: Share of the negative eigenvalues of each tetrahedron that is taken away: 0 for the stiffness as it
+                is, 1 for a positive semi-definite one.
             loads: Whose springs are added.
 
         Raises:
@@ -199,7 +200,7 @@ class ElasticModel:
         """
         blocks = np.zeros((len(self.pattern.indices), 3, 3))
         bad = assembly_kernels.hessian_blocks(
-            x, self.tets, self.inverse, self.volume, self.weight, self.laws, self.parameters, project,
+            x, self.tets, self.inverse, self.volume, self.weight, self.laws, self.parameters, float(project),
             self.pattern.slots, blocks,
         )  # fmt: skip
         if bad:
@@ -225,7 +226,7 @@ class ElasticModel:
         if pressure_kernels.cross_blocks(pairs, arms, self.number, pattern.indptr, pattern.indices, blocks):
             raise InputError('pressure: a triangle is no face of a tetrahedron', code='LOADS_REFUSED')
 
-    def hessian(self, x: Array, *, project: bool = False, loads: Loads | None = None) -> sparse.csr_matrix:
+    def hessian(self, x: Array, *, project: float = 0.0, loads: Loads | None = None) -> sparse.csr_matrix:
         """Return the stiffness of the free nodes [N/m] as a sparse matrix (3 f, 3 f); see `blocks`."""
         blocks = self.blocks(x, project=project, loads=loads)
         size = 3 * len(self.pattern.points)

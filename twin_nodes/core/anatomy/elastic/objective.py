@@ -89,9 +89,7 @@ class Objective:
                 x, springs.nodes, springs.weights, springs.targets, springs.stiffness, gradient
             )
         if len(self.loads.barriers):
-            energy, push = self.loads.barriers.gradient(x)
-            gradient += push
-            total += energy
+            total += self.loads.barriers.add_gradient(x, gradient)
         pulled = float(np.linalg.norm(gradient))
         total += self.model.energy_gradient(x, gradient)
         if self.pressure is not None:
@@ -102,12 +100,6 @@ class Objective:
         self.scale = max(reaction + pulled + self._acting, self._floor)
         gradient[self._still] = 0.0
         return total, gradient
-
-    def pushed(self, x: Array) -> Array:
-        """Return the part of the gradient (n, 3) [N] that barriers make, 0 where none moves."""
-        push = self.loads.barriers.gradient(x)[1]
-        push[self._still] = 0.0
-        return push
 
     def residual(self, gradient: Array) -> float:
         """Return the norm of unbalanced forces as a share of those that act at the last call."""

@@ -13,15 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
-from twin_nodes.core.anatomy.elastic.barriers import Barriers, pushes
+from twin_nodes.core.anatomy.elastic.barriers import Barriers
 from twin_nodes.core.anatomy.elastic.exact import factor_at
 from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
 from twin_nodes.core.anatomy.elastic.loads import Loads, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.objective import Objective
+from twin_nodes.core.anatomy.elastic.quasi_newton import History
+from twin_nodes.core.anatomy.elastic.touching import Near, Touch, more, touch_of
 from twin_nodes.core.geometry.se3 import Array
 
 PENALTY = 1e3  # of a held node's own stiffness: f32 leaves four digits of it
+# Of negative eigenvalues that are taken away. The stiffness as it is (0) brings a steady body to rest in the fewest
+# steps, but one that slips away from where the factor was made loses its way; positive by tetrahedron (1) it is too
+# stiff where tissue is pressed, and each step leaves half of what the last one left. A push needs fewest steps with:
+PROJECT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,32 +45,6 @@ class Ties:
     held: NDArray[np.int64]
     stiff: Array
     own: Array
-
-
-@dataclass(frozen=True, eq=False)
-class _Near:
-    """Nodes near to barriers in the half-solved space of a factor.
-
-    Args:
-        nodes: The nodes, ascending, shape (k,).
-        rows: L⁻¹ of the unit force on each along each axis, shape (3 k, 3 f).
-        spread: The same, as the factor answers that was brought up to date, shape (3 k, 3 f).
-        compliance: How they give way to one another [m/N], shape (3 k, 3 k).
-    """
-
-    nodes: NDArray[np.int64]
-    rows: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    compliance: Array
-
-    def onto(self, barriers: Barriers) -> Array:
-        """Return the share of each axis of each node in the way of each place against its plane, shape (c, 3 k)."""
-        found = np.zeros((len(barriers), len(self.nodes), 3))
-        at = np.searchsorted(self.nodes, barriers.nodes)
-        np.add.at(
-            found, (np.arange(len(at))[:, None], at), barriers.weights[:, :, None] * barriers.push[:, None, :]
-        )  # fmt: skip
-        return found.reshape(len(at), -1)
 
 
 def _thrice(places: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -86,13 +66,14 @@ class Preconditioner:
     def __init__(self, objective: Objective, x: Array) -> None:
         self.model: ElasticModel = objective.model
         self.factor: CholeskyFactor
-        self.factor, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=True)
+        self.factor, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=PROJECT)
         self.at = x
         self.made_for = Ties(objective.loads.springs, objective.loads.held, stiff, stiff / PENALTY)
         self.now = self.made_for
         self._rows: NDArray[np.float32] | None = None
         self._small: tuple[Array, NDArray[np.int32]] | None = None
-        self._near: _Near | None = None
+        self._near: Near | None = None
+        self._touch: Touch | None = None
         if len(objective.loads.barriers):
             self._near_nodes(np.unique(objective.loads.barriers.nodes))
 
@@ -113,7 +94,7 @@ class Preconditioner:
         own = stiff / PENALTY
         exchanged = _exchanged(self.made_for.springs, loads.springs)
         count = 3 * (len(let_go) + len(taken)) + sum(len(springs.value) for springs in exchanged)
-        self._rows = self._small = self._near = None
+        self._rows = self._small = self._near = self._touch = None
         if count > most:  # held nodes that the factor does not know are moved alone
             stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
         elif count:
@@ -124,35 +105,58 @@ class Preconditioner:
         self.now = Ties(loads.springs, loads.held, stiff, own)
         return True
 
-    def solve(
-        self,
-        right: Array,
-        barriers: Barriers | None = None,
-        *,
-        gaps: Array | None = None,
-        touching: NDArray[np.bool_] | None = None,
-    ) -> Array:
-        """Apply the inverse to (3 f,) forces [N].
+    def solve(self, right: Array) -> Array:
+        """Apply the inverse to (3 f,) forces [N]."""
+        return self.factor.backward(self._exchange(self.factor.forward(right)))
+
+    def yield_to(self, right: Array, history: History, barriers: Barriers, gaps: Array) -> Array:
+        """Apply the inverse that the pairs mend to forces, with as much more or less push of barriers as is needed.
 
         Args:
-            right: The forces; with `gaps` without those of the barriers.
+            right: The forces, those of the barriers as they push now among them [N], shape (3 f,).
+            history: Pairs of the body without the barriers.
             barriers: What the body may not enter.
-            gaps: Of the barriers before the body moves [m], shape (c,): they push as much as is needed.
-            touching: Which of them push, as springs of both ways, shape (c,).
+            gaps: Of the barriers before the body moves [m], shape (c,).
         """
-        half = self.factor.forward(right)
-        if self._rows is not None and self._small is not None:
-            half -= (lu_solve(self._small, np.asarray(self._rows @ half, np.float64)).astype(np.float32)) @ self._rows
-        if barriers is not None and (touching is None or touching.any()):
-            near = self._near_nodes(np.unique(barriers.nodes))
-            onto = near.onto(barriers) if touching is None else near.onto(barriers)[touching]
-            compliance = onto @ near.compliance @ onto.T + np.eye(len(onto)) / barriers.stiffness
-            free = onto @ (near.rows @ half)
-            found = pushes(compliance, gaps + free) if gaps is not None else -np.linalg.solve(compliance, free)
-            half += (found @ onto).astype(np.float32) @ near.spread
-        return self.factor.backward(half)
+        touch = self._touch_of(barriers)
+        half, pushed = self.factor.forward(right).copy(), -barriers.stiffness * np.minimum(gaps, 0.0)
+        history.pass_by(half, pushed, touch.rows)
+        half, chosen = self._exchange(half), history.halved()
+        steps, halves = history.pairs(chosen)
+        spread = self._exchange(halves)
+        moved = touch.rows @ np.concatenate([half[None], spread]).T
+        free, compliance = gaps + moved[:, 0], touch.compliance
+        if not len(chosen):
+            return self.factor.backward(half + touch.push(more(compliance, free, pushed, barriers.stiffness)))
+        middle = history.middle(chosen, np.asarray(halves @ spread.T, np.float64))
+        along = np.concatenate([self._along(barriers, steps), moved[:, 1:]], axis=1)
+        share = middle @ np.concatenate([steps @ right, halves @ half])
+        compliance = compliance + along @ middle @ along.T
+        found = more(compliance, free + along @ share, pushed, barriers.stiffness)
+        share += middle @ (found @ along)
+        half = half + touch.push(found) + share[len(steps) :].astype(np.float32) @ spread
+        return np.asarray(self.factor.backward(half) + share[: len(steps)] @ steps)
 
-    def _near_nodes(self, nodes: NDArray[np.int64]) -> _Near:
+    def _exchange(self, half: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take springs that have come or gone into half-solved right sides, (3 f,) or (k, 3 f)."""
+        if self._rows is None or self._small is None:
+            return half
+        exchanged = lu_solve(self._small, np.asarray(self._rows @ half.T, np.float64))
+        return np.asarray(half - exchanged.T.astype(np.float32) @ self._rows)
+
+    def _along(self, barriers: Barriers, steps: Array) -> Array:
+        """Return how far each place is moved along its push by each step, shape (c, m)."""
+        place = self.model.number[barriers.nodes]
+        moved = steps.reshape(len(steps), -1, 3)[:, np.maximum(place, 0)]
+        return np.asarray(np.einsum('ca,ci,mcai->cm', barriers.weights * (place >= 0), barriers.push, moved))
+
+    def _touch_of(self, barriers: Barriers) -> Touch:
+        """Return how the places of barriers answer; it is worked out once for the same barriers."""
+        if self._touch is None or self._touch.barriers is not barriers:
+            self._touch = touch_of(self._near_nodes(np.unique(barriers.nodes)), barriers)
+        return self._touch
+
+    def _near_nodes(self, nodes: NDArray[np.int64]) -> Near:
         """Return how nodes near to barriers answer; what was worked out for some of them before is used again."""
         old = self._near
         if old is not None and np.array_equal(old.nodes, nodes):
@@ -168,9 +172,7 @@ class Preconditioner:
             rows[new] = self.factor.forward(np.array(there))
         if self._rows is not None and self._small is not None:
             spread = rows.copy()
-            if len(new):
-                exchanged = lu_solve(self._small, (self._rows @ rows[new].T).astype(float))
-                spread[new] -= exchanged.T.astype(np.float32) @ self._rows
+            spread[new] = self._exchange(rows[new])
         if old is not None and len(kept):
             known = _thrice(before[before >= 0])
             rows[kept], spread[kept] = old.rows[known], old.spread[known]
@@ -180,7 +182,7 @@ class Preconditioner:
             compliance[:, new] = compliance[new].T
             own = compliance[np.ix_(new, new)]
             compliance[np.ix_(new, new)] = 0.5 * (own + own.T)
-        self._near = _Near(nodes, rows, spread, compliance)
+        self._near = Near(nodes, rows, spread, compliance)
         return self._near
 
     def _held(self, loads: Loads) -> tuple[list[tuple[int, float]], list[tuple[int, float]], Array]:

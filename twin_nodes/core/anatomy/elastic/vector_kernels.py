@@ -30,3 +30,15 @@ def second_loop(steps: Any, changes: Any, rho: Any, count: int, newest: int, sha
         total = share[i] - rho[i] * total
         for j in range(len(r)):
             r[j] += total * steps[i, j]
+
+
+@njit(cache=True, nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def mix(rows: Any, at: Any, share: Any, mixed: Any) -> None:
+    """Add to each of `mixed` (c, n) the rows (3 k, n) of three nodes `at` (c, 3) by shares (c, 3, 3) of the axes."""
+    for c in range(len(at)):
+        for a in range(3):
+            for axis in range(3):
+                weight, row = share[c, a, axis], rows[3 * at[c, a] + axis]
+                if weight != 0.0:
+                    for j in range(len(row)):
+                        mixed[c, j] += weight * row[j]
