@@ -23,7 +23,7 @@ def inspect_recording(file: Path) -> str:
     except InputError as refusal:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
-        for look in (_marker, _compression):
+        for look in (_marker, _compression, _transcript):
             try:
                 return look(file)
             except InputError:
@@ -52,6 +52,18 @@ def _compression(file: Path) -> str:
         f'compression test, good: {test.material}, piece {test.specimen}, {len(test.strain)} samples to '
         f'{100.0 * test.greatest:.1f} % and {1e-3 * abs(float(test.stress[-1])):.4g} kPa{notes}; type '
         f'`twin calibrate material {file.parent}`'
+    )
+
+
+def _transcript(file: Path) -> str:
+    """Read the transcript of a trial."""
+    from twin_nodes.io.recordings.gestures import read_gestures
+
+    gestures = read_gestures(file)
+    labels = ', '.join(dict.fromkeys(gesture.label for gesture in gestures))
+    return (
+        f'transcript of a trial, good: {len(gestures)} gestures ({labels}) from {gestures[0].start:g} to '
+        f'{gestures[-1].end:g}; type `twin metrics TRIAL --gestures {file}`'
     )
 
 

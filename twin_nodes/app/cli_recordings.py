@@ -123,6 +123,9 @@ def export(
     task: Annotated[str, typer.Option(help='lerobot: what is done, in words.')] = 'unnamed task',
     robot: Annotated[str, typer.Option(help='lerobot: name of the robot.')] = '',
     max_gap: Annotated[float, typer.Option(min=0.001, help='lerobot: longest hole that is bridged [s].')] = 0.1,
+    receive_times: Annotated[
+        bool, typer.Option('--receive-times', help='tum, csv: take the times of recording for the stamps.')
+    ] = False,
 ) -> None:
     """Write what bags hold for other tools: TUM (evo), CSV, VTK, LeRobot."""
     if form == 'lerobot':
@@ -134,21 +137,42 @@ def export(
 
     if len(bags) > 1:
         raise ConfigError(f'{form}: one bag at a time; only lerobot joins several')
-    exit_with(run(bags[0], form, topics=tuple(topic or ()), output=output))
+    exit_with(run(bags[0], form, topics=tuple(topic or ()), output=output, receive_times=receive_times))
 
 
 def metrics(
     bags: Annotated[list[Path], typer.Argument(help='Bags; with several, trials are scored among each other.')],
     topic: Annotated[
-        list[str] | None, typer.Option(help='Topic with poses, wrenches or joints; all by default.')
+        list[str] | None, typer.Option(help='Topic with poses, wrenches or joints, or /tf#FRAME; all by default.')
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help='ARM=MODEL of joints (or MODEL for all): the tip.')] = None,
+    gestures: Annotated[
+        Path | None, typer.Option(help='Transcript, lines `start end LABEL`: measures of each gesture.')
+    ] = None,
+    gesture_rate: Annotated[
+        float | None, typer.Option(min=0.0, help='Frames a second of the transcript; 0 for seconds.')
+    ] = None,
+    receive_times: Annotated[
+        bool, typer.Option('--receive-times', help='Take the times of recording for the stamps.')
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure motion and force in bags: path, time, smoothness, rest, peaks, and a score."""
     from twin_nodes.app.metrics import print_metrics
 
-    exit_with(print_metrics(bags, topics=tuple(topic or ()), models=tuple(model or ()), as_json=json))
+    if gestures is not None and len(bags) > 1:
+        raise ConfigError(f'--gestures {gestures} is of one trial, and {len(bags)} are given')
+    exit_with(
+        print_metrics(
+            bags,
+            topics=tuple(topic or ()),
+            models=tuple(model or ()),
+            receive_times=receive_times,
+            gestures=gestures,
+            gesture_rate_hz=gesture_rate,
+            as_json=json,
+        )
+    )
 
 
 def track(

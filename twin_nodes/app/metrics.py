@@ -1,70 +1,137 @@
 """Measures of motion and force from bags and recordings: `twin metrics BAG [BAG …]`."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bag_poses import POSES, TREE, pose_topics, stamp_of, topic_of
+from twin_nodes.app.metrics_gestures import GestureMeasures, agreement, compare_states, measure_gestures
 from twin_nodes.app.metrics_joints import NEEDED, joint_topics, models_of, tips_of
+from twin_nodes.app.metrics_streams import FORCES, samples_of
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.skill.motion import ForceMeasures, MotionMeasures, SkillConfig, measure_force, measure_motion
 from twin_nodes.core.skill.score import entropy_score
-from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader, is_bag
+from twin_nodes.io.recordings.gestures import Gesture, read_gestures, transcript_beside
+from twin_nodes.io.recordings.jigsaws import RATE, is_jigsaws
 
-_POSES = {
-    'geometry_msgs/msg/PoseStamped': lambda message: message.pose.position,
-    'geometry_msgs/msg/PoseWithCovarianceStamped': lambda message: message.pose.pose.position,
-    'geometry_msgs/msg/TransformStamped': lambda message: message.transform.translation,
-}
-_FORCES = {'geometry_msgs/msg/WrenchStamped': lambda message: message.wrench.force}
 # what enters the score: measure, whether more is better
 _SCORED = {'time': False, 'path_length': False, 'smoothness': True, 'idle_share': False}
+TASK = 'guidance/task'
 _LATCHED = ('calibration/', 'registration')
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The measures of one bag, by topic; what could not be measured, with the reason."""
+    """The measures of one bag, by topic; what could not be measured, with the reason.
+
+    With a transcript also those of each gesture by topic and label, and which share of it each state of guidance/task
+    has.
+    """
 
     name: str
     motions: dict[str, MotionMeasures]
     forces: dict[str, ForceMeasures]
     left_out: dict[str, str]
+    gestures: dict[str, dict[str, GestureMeasures]] = field(default_factory=dict)
+    states: dict[str, dict[str, float]] = field(default_factory=dict)
+    paths: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def add_path(self, name: str, stamps_ns: np.ndarray, positions: np.ndarray, config: SkillConfig) -> None:
+        """Measure one path, or say why not."""
+        try:
+            self.motions[name] = measure_motion(stamps_ns, positions, config)
+            self.paths[name] = (stamps_ns, positions)
+        except InputError as error:
+            self.left_out[name] = str(error)
 
 
 def measure_bag(
-    path: Path, *, topics: tuple[str, ...] = (), models: tuple[str, ...] = (), config: SkillConfig | None = None
+    path: Path,
+    *,
+    topics: tuple[str, ...] = (),
+    models: tuple[str, ...] = (),
+    config: SkillConfig | None = None,
+    receive_times: bool = False,
+    gestures: Path | None = None,
+    gesture_rate_hz: float | None = None,
 ) -> Trial:
     """Measure all poses and wrenches of a bag and the tips of arms that tell their joints, or a recording's tools.
 
     Args:
         path: The bag, or a recording of another kind.
-        topics: The topics, or the tools of a recording; all with a pose, a wrench or the joints of an arm when empty.
+        topics: The topics, `/tf#FRAME` for a frame on tf, or the tools of a recording; all with a pose, a wrench or the
+            joints of an arm when empty, and tf where nothing else has poses.
         models: ARM=MODEL, or MODEL for all arms: published ones, or URDF or xacro files.
         config: How motion is measured.
+        receive_times: Whether the times of recording stand for the stamps, where these say nothing.
+        gestures: A transcript; that which lies beside a trial of JIGSAWS when None.
+        gesture_rate_hz: Frames a second of the transcript; 30 for JIGSAWS, seconds for others when None.
 
     Raises:
         InputError: when the bag has no such topic.
     """
     config = config or SkillConfig()
     if path.is_file() and not is_bag(path):
-        return _measure_recording(path, topics, config)
+        trial = _measure_recording(path, topics, config)
+        gestures = gestures or transcript_beside(path)
+    else:
+        trial = _measure_bag(path, topics, models, config, receive_times=receive_times)
+    if gestures is not None and trial.paths:
+        _add_gestures(trial, path, read_gestures(gestures, rate_hz=_rate(path, gesture_rate_hz)), config)
+    return trial
+
+
+def _rate(path: Path, given: float | None) -> float:
+    if given is not None:
+        return given
+    if not path.is_file() or is_bag(path):
+        return 0.0
+    with path.open(encoding='utf-8', errors='replace') as stream:
+        return RATE if is_jigsaws(stream.readline(1 << 16).split()) else 0.0
+
+
+def _add_gestures(trial: Trial, path: Path, gestures: tuple[Gesture, ...], config: SkillConfig) -> None:
+    """Measure each gesture of each path, and compare with what the recogniser of task states said."""
+    start_ns = min(int(stamps[0]) for stamps, _ in trial.paths.values())
+    for name, (stamps, positions) in trial.paths.items():
+        trial.gestures[name] = measure_gestures(stamps, positions, start_ns, gestures, config)
+    if is_bag(path):
+        with BagReader(path) as reader:
+            trial.states.update(compare_states(*_states(reader), start_ns, gestures))
+
+
+def _states(reader: BagReader) -> tuple[list[int], list[str]]:
+    """Stamps and states of all that was said on guidance/task."""
+    stamps, states = [], []
+    topics = {name for name in reader.topics if name.endswith(TASK)}
+    for message in reader.messages(topics) if topics else ():
+        record = reader.decode(message)
+        stamps.append(stamp_of(record))
+        states.append(record.status[0].message if record.status else '')
+    return stamps, states
+
+
+def _measure_bag(
+    path: Path, topics: tuple[str, ...], models: tuple[str, ...], config: SkillConfig, *, receive_times: bool
+) -> Trial:
     reader = BagReader(path)
     types = {name: topic.type_name for name, topic in reader.topics.items()}
     arms = joint_topics(types)
-    kinds = {name: kind for name, kind in types.items() if kind in {**_POSES, **_FORCES} or name in arms}
+    kinds = {name: kind for name, kind in types.items() if kind in {*POSES, TREE, *FORCES} or name in arms}
     unknown = sorted(set(models_of(models)) - {'', *arms.values()})
     if unknown:
         raise InputError(
             f'{path.name}: no joints of {unknown[0]!r}{nearest(unknown[0], arms.values())}; it has those of '
             f'{", ".join(sorted(set(arms.values()))) or "no arm"}'
         )
-    wanted = topics or tuple(name for name in kinds if not any(part in name for part in _LATCHED))
-    missing = [name for name in wanted if name not in kinds]
+    told = {name for name in kinds if kinds[name] in FORCES or name in arms} | pose_topics(reader).keys()
+    wanted = topics or tuple(name for name in kinds if name in told and not any(part in name for part in _LATCHED))
+    missing = [name for name in wanted if topic_of(name) not in kinds]
     if missing or not wanted:
         raise InputError(
             f'{path.name}: {f"no pose or wrench on {missing[0]}" if missing else "no topic with a pose or a wrench"}; '
@@ -74,12 +141,18 @@ def measure_bag(
     for name in wanted:
         if name in arms:
             _measure_arm(trial, reader, name, arms[name], models_of(models), config)
-    for name, (stamps_ns, values) in _samples(reader, tuple(name for name in wanted if name not in arms)).items():
+    streams = tuple(name for name in wanted if name not in arms)
+    found = samples_of(reader, streams, receive_times=receive_times)
+    absent = [name for name in streams if '#' in name and name not in found]
+    if absent:
+        raise InputError(f'{path.name}: no frame {absent[0].partition("#")[2]!r} on {topic_of(absent[0])}')
+    for name, samples in found.items():
         try:
-            if kinds[name] in _FORCES:
+            stamps_ns, values = samples.arrays()
+            if kinds[topic_of(name)] in FORCES:
                 trial.forces[name] = measure_force(stamps_ns, values, config)
             else:
-                trial.motions[name] = measure_motion(stamps_ns, values, config)
+                trial.add_path(name, stamps_ns, values, config)
         except InputError as error:
             trial.left_out[name] = str(error)
     return trial
@@ -100,10 +173,7 @@ def _measure_recording(path: Path, tools: tuple[str, ...], config: SkillConfig) 
     for tool in tools or recording.devices:
         found, poses = recording.tracked(tool)
         stamps, at = np.unique(np.array(found, dtype=np.int64), return_index=True)
-        try:
-            trial.motions[tool] = measure_motion(stamps, poses[at, :3, 3], config)
-        except InputError as error:
-            trial.left_out[tool] = str(error)
+        trial.add_path(tool, stamps, poses[at, :3, 3], config)
     return trial
 
 
@@ -115,34 +185,20 @@ def _measure_arm(
         trial.left_out[topic] = NEEDED.format(arm=arm)
         return
     try:
-        trial.motions[topic] = measure_motion(*tips_of(reader, topic, arm, model), config)
+        trial.add_path(topic, *tips_of(reader, topic, arm, model), config)
     except InputError as error:
         trial.left_out[topic] = str(error)
 
 
-def _samples(reader: BagReader, topics: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stamps and vectors of each topic, in the order of stamps, each stamp once; what is not finite left out."""
-    rows: dict[str, list[tuple[int, float, float, float]]] = {topic: [] for topic in topics}
-    for message in reader.messages(topics=topics):
-        record = reader.decode(message)
-        vector = {**_POSES, **_FORCES}[message.type_name](record)
-        stamp_ns = record.header.stamp.sec * NANOSECONDS + record.header.stamp.nanosec
-        rows[message.topic].append((stamp_ns, vector.x, vector.y, vector.z))
-    samples = {}
-    for topic, found in rows.items():
-        stamps = np.array([row[0] for row in found], dtype=np.int64)
-        values = np.array([row[1:] for row in found], dtype=float).reshape(-1, 3)
-        good = np.isfinite(values).all(axis=1) & (stamps != 0)
-        stamps, at = np.unique(stamps[good], return_index=True)
-        samples[topic] = (stamps, values[good][at])
-    return samples
+def print_metrics(paths: list[Path], *, as_json: bool = False, **options: Any) -> int:
+    """Print the measures of bags, and a score when there are several with the same topic; returns the exit status.
 
-
-def print_metrics(
-    paths: list[Path], *, topics: tuple[str, ...] = (), models: tuple[str, ...] = (), as_json: bool = False
-) -> int:
-    """Print the measures of bags, and a score when there are several with the same topic; returns the exit status."""
-    trials = [measure_bag(path, topics=topics, models=models) for path in paths]
+    Args:
+        paths: The bags.
+        as_json: Whether to print one JSON object for each.
+        options: Those of `measure_bag`.
+    """
+    trials = [measure_bag(path, **options) for path in paths]
     scores = score_trials(trials)
     for trial in trials:
         if as_json:
@@ -172,7 +228,18 @@ def _plain(trial: Trial, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
         'force': {topic: asdict(measures) for topic, measures in trial.forces.items()},
         'score': {topic: values[trial.name] for topic, values in scores.items()},
         'left_out': trial.left_out,
+        'gestures': {
+            topic: {label: asdict(measures) for label, measures in found.items()}
+            for topic, found in trial.gestures.items()
+        },
+        'states': trial.states,
+        'state_agreement': _agreement(trial),
     }
+
+
+def _agreement(trial: Trial) -> float | None:
+    times = {label: one.time * one.count for found in trial.gestures.values() for label, one in found.items()}
+    return agreement(trial.states, times) if trial.states else None
 
 
 def _print(trial: Trial, scores: dict[str, dict[str, float]]) -> None:
@@ -184,10 +251,20 @@ def _print(trial: Trial, scores: dict[str, dict[str, float]]) -> None:
             f'speed {1e3 * motion.mean_speed:.0f} mm/s (peak {1e3 * motion.peak_speed:.0f}), log dimensionless jerk '
             f'{motion.smoothness:.1f}, at rest {100.0 * motion.idle_share:.0f} %, {motion.gaps} gaps{score}'
         )
+        for label, one in trial.gestures.get(topic, {}).items():
+            print(
+                f'    {label}: {one.count} of {one.time:.1f} s, path {1e3 * one.path_length:.0f} mm, speed '
+                f'{1e3 * one.mean_speed:.0f} mm/s, log dimensionless jerk {one.smoothness:.1f}, at rest '
+                f'{100.0 * one.idle_share:.0f} %{"" if one.measured == one.count else f" ({one.measured} measured)"}'
+            )
     for topic, force in trial.forces.items():
         print(
             f'  {topic}: peak {force.peak:.2f} N, mean {force.mean:.2f} N, impulse {force.impulse:.2f} N s, '
             f'{force.peaks} peaks'
         )
+    for label, row in trial.states.items():
+        print(f'  {TASK} in {label}: {", ".join(f"{state} {100.0 * share:.0f} %" for state, share in row.items())}')
+    if (whole := _agreement(trial)) is not None:
+        print(f'  {TASK} has the name of the gesture for {100.0 * whole:.0f} % of its time')
     for topic, reason in trial.left_out.items():
         print(f'  {topic}: not measured: {reason}')

@@ -19,12 +19,17 @@ NEEDED = 'the joints of an arm: name its model to measure its tip, such as --mod
 
 
 def joint_topics(kinds: dict[str, str]) -> dict[str, str]:
-    """Return the arm of each topic that tells the joints of one, `<arm>/measured_js`; not of jaws and grippers."""
+    """Return the arm of each topic that tells the joints of one, `<arm>/measured_js`; not of jaws and grippers.
+
+    The arm of `joint_states`, as other stacks have it, is the namespace, or `robot` where there is none.
+    """
     arms = {}
     for name, kind in kinds.items():
         parts = name.strip('/').split('/')
         if kind == JOINTS and parts[-1] == 'measured_js' and len(parts) > 1 and parts[-2] not in ('jaw', 'gripper'):
             arms[name] = parts[-2]
+        elif kind == JOINTS and parts[-1] == 'joint_states':
+            arms[name] = parts[-2] if len(parts) > 1 else 'robot'
     return arms
 
 
@@ -45,17 +50,23 @@ def tips_of(reader: BagReader, topic: str, arm: str, model: str) -> tuple[Array,
     """
     chain = SerialChain(open_robot(model))
     checker = JointReader(chain, JointsConfig(), arm=arm)
+    parts = checker.parts()
     stamps, positions, why = [], [], 'the topic is empty'
     for message in reader.messages(topics=(topic,)):
         record: Any = reader.decode(message)
         stamp_ns = record.header.stamp.sec * NANOSECONDS + record.header.stamp.nanosec
+        state = (stamp_ns, list(record.name), list(record.position))
         try:
-            sample = checker.read(stamp_ns, list(record.name), list(record.position), now_ns=None)
+            whole = None
+            if stamp_ns and 0 < parts.counted(record.name) < len(chain):
+                whole = parts.add(*state)
+            states = [state] if whole is None else [(one.stamp_ns, one.names, one.positions.tolist()) for one in whole]
+            samples = [checker.read(*one, now_ns=None) for one in states]
         except InputError as error:
             why = str(error)
             continue
-        stamps.append(sample.stamp_ns)
-        positions.append(sample.positions)
+        stamps += [sample.stamp_ns for sample in samples]
+        positions += [sample.positions for sample in samples]
     if not stamps:
         raise InputError(f'no good joint state: {why}')
     return np.array(stamps, dtype=np.int64), chain.forward(np.array(positions))[:, :3, 3]
