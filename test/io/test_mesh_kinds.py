@@ -51,6 +51,31 @@ def test_pieces_that_are_inside_out_are_turned_and_hollows_stay(tmp_path, pieces
     assert turned is None or surface.report.turned_pieces == turned
 
 
+@pytest.mark.parametrize(
+    ('pieces', 'millilitres'),
+    [
+        ([(BOX, False), (inner(0.5), False)], '6'),  # a lesion in the file of its organ, or a hollow turned outwards
+        ([(BOX, True), (inner(0.5), True)], '6'),  # all is inside out
+        ([(BOX, False), (inner(0.5), True), (inner(0.25), False), (inner(0.1), False)], '0.048'),
+    ],
+)
+def test_a_piece_in_a_piece_that_is_turned_alike_is_refused(tmp_path, pieces, millilitres):
+    with pytest.raises(InputError, match=rf'1 of {len(pieces)} closed pieces lie inside .*\({millilitres} ml would'):
+        read_surface(off(tmp_path / 'a.off', pieces), unit='mm')
+
+
+def test_pieces_that_reach_into_one_another_or_lie_in_a_dent_are_no_hollows(tmp_path):
+    shifted = inner(0.5) + np.array([0.0, 0.0, 30.0])  # a half of it sticks out
+    surface = read_surface(off(tmp_path / 'a.off', [(BOX, False), (shifted, False)]), unit='mm')
+    assert surface.volume == pytest.approx(1.125 * VOLUME) and surface.report.turned_pieces == 0
+    bent = np.where(
+        BOX[:, 2:] > 30.0, BOX + np.array([0.0, 300.0, 0.0]), BOX
+    )  # a slanted box: its bounds hold the small one
+    small = inner(0.1) + np.array([0.0, 100.0, 25.0])
+    surface = read_surface(off(tmp_path / 'b.off', [(bent, False), (small, True)]), unit='mm')
+    assert surface.report.turned_pieces == 1 and surface.volume == pytest.approx(1.001 * VOLUME)
+
+
 def test_points_apart_by_rounding_are_one(tmp_path):
     corners = (BOX + 300.0)[FACES].astype(np.float32)
     other = np.nextafter(corners, np.float32(1e9))

@@ -329,3 +329,16 @@ def test_obj_lines_that_go_on_and_texture_lists_of_ply(tmp_path):
     lines = [line + b' 2 0.25 0.5' if line.split()[:1] in ([b'4'], [b'3']) and len(line.split()) > 3 else line
              for line in rows.split(b'\n')]  # fmt: skip
     assert read_surface(write(tmp_path, 'a.ply', head + b'end_header\n' + b'\n'.join(lines)), unit='mm').is_watertight
+
+
+@pytest.mark.parametrize(
+    ('after', 'refused'), [(' 1', ''), (' 1.0 0.5 0.25', ''), (' 2', '2'), (' 0', '0'), (' -1', '-1')]
+)
+def test_obj_weights_other_than_one_are_refused_and_colours_are_not_weights(tmp_path, after, refused):
+    text = f'v 0 0 0\nv 10 0 0\nv 0 10 0{after}\nv 0 0 10\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n'.encode()
+    if refused:
+        with pytest.raises(InputError, match=rf'vertex 3 has a weight \(w\) of {refused}: .*x y z'):
+            read_surface(write(tmp_path, 'a.obj', text), unit='mm')
+    else:
+        volume = read_surface(write(tmp_path, 'a.obj', text), unit='mm').volume
+        assert volume == pytest.approx(1e-9 * 10.0**3 / 6.0)

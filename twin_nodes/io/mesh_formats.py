@@ -48,7 +48,10 @@ def read_stl(path: Path) -> Raw:
 
 
 def read_obj(path: Path) -> Raw:
-    """Read the vertices and faces of Wavefront OBJ; all else is left."""
+    """Read the vertices and faces of Wavefront OBJ; all else is left.
+
+    A weight other than 1 is refused: some programs divide by it, others leave it out, and the sizes differ.
+    """
     points: list[list[float]] = []
     faces: list[list[int]] = []
     with path.open('rb') as stream:
@@ -61,6 +64,11 @@ def read_obj(path: Path) -> Raw:
             held, words = b'', line.split()
             if words[:1] == [b'v']:
                 points.append([float(word) for word in words[1:4]])
+                if len(words) == 5 and float(words[4]) != 1.0:
+                    raise _refusal(
+                        f'vertex {len(points)} has a weight (w) of {float(words[4]):g}: whether its place is to be '
+                        'divided by it is not said; write the vertices as x y z'
+                    )
             elif words[:1] == [b'f']:
                 indices = [int(word.split(b'/')[0]) for word in words[1:]]
                 faces.append([index - 1 if index > 0 else len(points) + index for index in indices])

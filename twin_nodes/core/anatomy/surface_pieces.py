@@ -1,4 +1,8 @@
-"""Pieces of a surface that do not hang together: which lie in which, and which of them is inside out."""
+"""Pieces of a surface that do not hang together: which lie in which, and which of them is inside out.
+
+Which lie in which is asked by rays: how often one leaves a closed piece more than it enters it says how often the piece
+goes round the ray's start.
+"""
 
 from dataclasses import replace
 
@@ -9,10 +13,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from twin_nodes.core.anatomy.surface import Surface, make_surface
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 _ROUNDING = 4.0 * 2.0**-23  # of a coordinate; a few steps of float32, in which most meshes are written
 _MAX_PIECES = 2000  # more are a sponge or noise; which of them lie in which is not asked
+_LOOKED_AT = 8  # vertices of a piece, by which it is told from one that only reaches into another
+_ANY_WAY = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])  # a turn: rays along no lattice
 
 
 def orient_pieces(surface: Surface) -> Surface:
@@ -20,14 +27,28 @@ def orient_pieces(surface: Surface) -> Surface:
 
     Args:
         surface: Any; one that is not watertight is returned as it is.
+
+    Raises:
+        InputError: ANATOMY_REFUSED for a piece that lies in another one and is turned outwards as that is: inside and
+            outside would be told wrongly about it, and its volume counted twice.
     """
     if not surface.is_watertight:
         return surface
     count, piece = _pieces(surface)
     if not 1 < count <= _MAX_PIECES:
         return surface
+    nesting = _Nesting(surface, piece, count)
     volumes = _volumes(surface, piece, count)
-    inverted = [int(n) for n in np.flatnonzero(volumes < 0.0) if not _is_hollow(surface, piece, int(n), count)]
+    inverted = [int(n) for n in np.flatnonzero(volumes < 0.0) if not nesting.is_within(int(n))]
+    twice = [int(n) for n in np.flatnonzero(volumes > 0.0) if nesting.is_within(int(n), whole=True)]
+    if twice:
+        size = 1e6 * float(volumes[twice].sum())
+        raise InputError(
+            f'surface {surface.name!r}: {len(twice)} of {count} closed pieces lie inside another one and are turned '
+            f'outwards like it ({size:.3g} ml would count twice): turn a hollow inwards, keep what is a structure of '
+            'its own in a file of its own',
+            code='ANATOMY_REFUSED',
+        )
     if not inverted:
         return surface
     triangles = surface.triangles.copy()
@@ -76,16 +97,51 @@ def _volumes(surface: Surface, piece: NDArray[np.int32], count: int) -> Array:
     return np.asarray(np.bincount(piece, weights=parts, minlength=count))
 
 
-def _is_hollow(surface: Surface, piece: NDArray[np.int32], number: int, count: int) -> bool:
-    """Whether a piece lies inside an odd number of others."""
-    point = surface.vertices[surface.triangles[piece == number][0, 0]]
-    corners = surface.vertices[surface.triangles] - point
-    lengths = np.linalg.norm(corners, axis=2)
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    la, lb, lc = lengths.T
-    triple = np.sum(a * np.cross(b, c), axis=1)
-    below = la * lb * lc + np.sum(a * b, axis=1) * lc + np.sum(b * c, axis=1) * la + np.sum(c * a, axis=1) * lb
-    angle = 2.0 * np.arctan2(triple, below)  # solid angle of each triangle (Van Oosterom and Strackee 1983)
-    around = np.abs(np.bincount(piece, weights=angle, minlength=count)) > 2.0 * np.pi
-    around[number] = False
-    return bool(np.count_nonzero(around) % 2)
+class _Nesting:
+    """Which pieces lie in which.
+
+    Args:
+        surface: Watertight.
+        piece: Piece of each triangle, shape (m,).
+        count: Number of pieces.
+    """
+
+    def __init__(self, surface: Surface, piece: NDArray[np.int32], count: int) -> None:
+        self._piece, self._count = piece, count
+        self._corners = (surface.vertices @ _ANY_WAY.T)[surface.triangles]
+        self._low, self._high = self._corners.min(axis=1), self._corners.max(axis=1)
+        self._boxes = np.full((2, count, 3), np.inf)
+        np.minimum.at(self._boxes[0], piece, self._low)
+        np.minimum.at(self._boxes[1], piece, -self._high)
+
+    def is_within(self, number: int, *, whole: bool = False) -> bool:
+        """Whether a piece lies inside an odd number of others; `whole`: with all of its vertices, as far as asked."""
+        own = (self._boxes[:, [number]] >= self._boxes).all(axis=(0, 2))
+        own[number] = False
+        if not own.any():
+            return False  # its box lies in no other one
+        vertices = np.unique(self._corners[self._piece == number].reshape(-1, 3), axis=0)
+        asked = vertices[:: max(1, len(vertices) // _LOOKED_AT)] if whole else vertices[:1]
+        first = self._around(asked[0], number)
+        if np.count_nonzero(first) % 2 == 0:
+            return False
+        return all(np.array_equal(self._around(point, number), first) for point in asked[1:])
+
+    def _around(self, point: Array, number: int) -> NDArray[np.bool_]:
+        """Return which pieces but one go round a point, by what a ray from it upward leaves and enters, shape (k,)."""
+        met = (self._low[:, :2] <= point[:2]).all(axis=1) & (self._high[:, :2] >= point[:2]).all(axis=1)
+        met &= (self._high[:, 2] >= point[2]) & (self._piece != number)
+        found = np.flatnonzero(met)
+        a, b, c = (self._corners[found, k] - point for k in range(3))
+        shares = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)])
+        leaves = (shares >= 0.0).all(axis=0).astype(int) - (shares <= 0.0).all(axis=0)
+        total = shares.sum(axis=0)
+        height = (shares * np.stack([a[:, 2], b[:, 2], c[:, 2]])).sum(axis=0)
+        above = height * np.sign(total) > 0.0
+        turns = np.bincount(self._piece[found], weights=leaves * above, minlength=self._count)
+        return np.asarray(turns != 0.0)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """Return twice the area that two vectors span seen from above [m²], shape (k,)."""
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
