@@ -614,6 +614,29 @@ def test_the_measured_force_is_held_against_its_profile(start, probe, cache, tmp
     probe.until(lambda: guided.node.health.counters.get('FRAME_MISMATCH', 0), guided.node, what='the refusal')
 
 
+def test_what_is_forbidden_is_shown_as_it_is_now(start, probe, cache):
+    shown = probe.listen_latched(MarkerArray, 'guidance/regions')
+    guided = Guided(start, probe, cache, fixtures__planes=[0.0, 0.0, -0.03, 0.0, 0.0, 1.0])
+
+    def told():
+        return {marker.text: marker for marker in shown[-1].markers[1:]} if shown else {}
+
+    probe.until(lambda: set(told()) == {'plane 0'}, guided.node, what='the plane of the settings')
+    probe.say_latched('anatomy/surface', anatomy())
+    radius = guided.node.config.advisor.guidance.tool.tip_radius
+    text = f'nerve + {1e3 * (0.002 + radius):.1f} mm'
+    probe.until(lambda: text in told(), guided.node, what='the structures')
+    assert told()[text].scale.x == pytest.approx(0.002 + radius) and len(told()) == 3
+    assert told()[text].id == guided.node._guarded.indices['nerve']
+    two = PoseArray(poses=[Pose(), Pose()])
+    two.header.frame_id = 'anatomy'
+    probe.say_latched('guidance/planes', two)
+    probe.until(lambda: 'plane 1' in told() and text in told(), guided.node, what='the planes that came')
+    two.header.frame_id = 'world'
+    probe.say_latched('guidance/planes', two)
+    probe.until(lambda: 'plane 0' not in told(), guided.node, what='that refused planes are gone')
+
+
 def test_the_chosen_route_draws_the_tip_back_and_a_route_of_another_frame_is_refused(start, probe, cache):
     guided = Guided(start, probe, cache)
     wrenches = probe.listen(WrenchStamped, 'guidance/fixture')

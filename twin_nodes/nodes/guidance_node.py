@@ -249,7 +249,7 @@ class GuidanceNode(Node):
                 Float64, f'guidance/{topic_name(name)}/distance', self._measurement
             )
         if self._fixtures is not None:
-            self._fixtures.watch(structures)
+            self._fixtures.watch(structures, self._guarded.indices)
         if self._force is not None:
             self._force.watch({structure.name: structure.grid for structure in structures})
         self._publish(self._advisor.set_structures(structures))

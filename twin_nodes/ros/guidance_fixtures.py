@@ -1,13 +1,14 @@
 """Virtual fixtures over topics: the wrench at the predicted tip, and how far its speed is scaled."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import PoseArray, WrenchStamped
 from rclpy.node import Node
 from std_msgs.msg import Float64
+from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.errors import InputError, TwinError
 from twin_nodes.core.geometry.se3 import Array
@@ -28,6 +29,7 @@ from twin_nodes.ros.conversions import matrix_of, ns_to_stamp
 from twin_nodes.ros.health import Health
 from twin_nodes.ros.progress import is_replay
 from twin_nodes.ros.qos import LATCHED, measurement
+from twin_nodes.ros.region_markers import region_markers
 
 ROUTE = 'route'
 PLANNED = ('planes', 'cones', 'stops')
@@ -51,24 +53,37 @@ class GuidanceFixtures:
         self._mixer = FixtureMixer(config)
         self._regions: dict[str, FixtureShape] = {}
         self._route: dict[str, FixtureShape] = {}
-        self._planned = {kind: planned_shapes(kind, getattr(config, kind), config) for kind in PLANNED}
+        self._lines = {kind: np.array(getattr(config, kind), float).reshape(-1, 6) for kind in PLANNED}
+        self._planned = {kind: planned_shapes(kind, lines, config) for kind, lines in self._lines.items()}
+        self._structures: tuple[Structure, ...] = ()
+        self._numbers: Mapping[str, int] = {}
         self._last_ns: int | None = None
         qos = measurement(replay=is_replay(node))
         self._wrench = node.create_publisher(WrenchStamped, 'guidance/fixture', qos)
         self._scale = node.create_publisher(Float64, 'guidance/velocity_scale', qos)
+        self._shown = node.create_publisher(MarkerArray, 'guidance/regions', LATCHED)
         node.create_subscription(PoseArray, 'guidance/route', self._on_route, LATCHED)
         for kind in PLANNED:
             node.create_subscription(PoseArray, f'guidance/{kind}', partial(self._on_planned, kind), LATCHED)
         self._renew()
+        self._show()
 
     def _renew(self) -> None:
         planned = {name: shape for shapes in self._planned.values() for name, shape in shapes.items()}
         self._mixer.set(self._regions | self._route | planned)
 
-    def watch(self, structures: Sequence[Structure]) -> None:
-        """Take the guarded structures; what is planned stays."""
+    def _show(self) -> None:
+        """Say where the tip may not go."""
+        self._shown.publish(
+            region_markers(self._frame, self._lines, self._structures, self._numbers, self._config, self._margin)
+        )
+
+    def watch(self, structures: Sequence[Structure], numbers: Mapping[str, int]) -> None:
+        """Take the guarded structures and their numbers by name; what is planned stays."""
         self._regions = {f'{one.name} region': ForbiddenRegion(one.grid, self._margin) for one in structures}
+        self._structures, self._numbers = tuple(structures), dict(numbers)
         self._renew()
+        self._show()
 
     def set_grid(self, name: str, grid: Field) -> None:
         """Give a structure another grid, as when it was carved: the fixture moves over without a jerk."""
@@ -100,7 +115,7 @@ class GuidanceFixtures:
         """Take the chosen route as a guide; one without poses ends it."""
         self._route = {}
         try:
-            points = self._lines(message, 'guidance/route')[:, :3]
+            points = self._read_lines(message, 'guidance/route')[:, :3]
             if len(points):
                 self._route[ROUTE] = PathGuide(points, self._config.path_radius)
         except TwinError as error:
@@ -109,14 +124,16 @@ class GuidanceFixtures:
 
     def _on_planned(self, kind: str, message: PoseArray) -> None:
         """Take planes, cones or stops in place of those before; a message that is refused leaves none of its kind."""
-        self._planned[kind] = {}
+        self._planned[kind], self._lines[kind] = {}, np.zeros((0, 6))
         try:
-            self._planned[kind] = planned_shapes(kind, self._lines(message, f'guidance/{kind}'), self._config)
+            lines = self._read_lines(message, f'guidance/{kind}')
+            self._planned[kind], self._lines[kind] = planned_shapes(kind, lines, self._config), lines
         except TwinError as error:
             self._health.warn('PROTOCOL', f'guidance/{kind}: {error}')
         self._renew()
+        self._show()
 
-    def _lines(self, message: PoseArray, topic: str) -> Array:
+    def _read_lines(self, message: PoseArray, topic: str) -> Array:
         """Return the origin [m] and the z axis of each pose, shape (n, 6)."""
         if message.header.frame_id != self._frame:
             raise InputError(f'{topic} is in {message.header.frame_id!r}, not in {self._frame!r}')

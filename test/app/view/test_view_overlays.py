@@ -13,7 +13,7 @@ from twin_nodes.app.view.clip import ClipPlane, cut
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.overlays import OverlayState, ellipsoid
 from twin_nodes.app.view.page import ViserView
-from twin_nodes.app.view.records import Check, Level, Moment, Route, Surface, Target
+from twin_nodes.app.view.records import Check, Level, Moment, Region, Regions, Route, Surface, Target
 from twin_nodes.app.view.scene_overlays import REACH_95
 from twin_nodes.app.view.state import ViewState
 from twin_nodes.core.errors import InputError
@@ -218,3 +218,70 @@ def test_a_cut_on_the_page_follows_the_tip_and_is_taken_back():
         assert not view._scene.anatomy._rims[0].handle.visible
     finally:
         view.stop()
+
+
+def draw_regions(view, state, step: float, *surfaces: Surface) -> None:
+    now = later(step)
+    poses = {'anatomy': make_transform(np.eye(3), [0.0, 0.1, 0.0]), 'patient': np.eye(4), 'drill': np.eye(4)}
+    if surfaces:
+        state.on_surfaces(surfaces)
+    state.on_poses({name: (pose, now.ros_ns) for name, pose in poses.items()}, 'world', '', now)
+    view.render(state.picture(now))
+
+
+def test_forbidden_regions_are_drawn_switched_and_follow_what_deforms():
+    config = ViewConfig(tools=('drill',), port=0)
+    view, state = ViserView(config), ViewState(config)
+    ball = geometry.sphere(np.zeros(3), 0.02)
+    nerve = Surface(3, 'nerve', ball.vertices, ball.faces, (1.0, 1.0, 0.0), 1.0)
+    other = Surface(4, 'bone', ball.vertices, ball.faces, (1.0, 1.0, 0.0), 1.0)
+    plane = Region('plane 0', 'anatomy', np.array([[0.0, 0, 0], [0.01, 0, 0], [0, 0.01, 0]]))
+    try:
+        draw_regions(view, state, 0.0, nerve, other)
+        scene = view._scene.regions
+        assert view._regions._shown is None, 'no switch where nothing is forbidden'
+        state.overlays.on_regions(Regions((plane,), {3: 0.0035}))
+        draw_regions(view, state, 1.0)
+        (node,) = [node for _, node in scene._shapes]
+        assert node.handle.visible
+        np.testing.assert_allclose(node.handle.position, [0.0, 0.1, 0.0])
+        assert list(scene._hulls) == [3] and scene._hulls[3].handle.visible
+        assert np.linalg.norm(scene._hulls[3].handle.vertices, axis=1) == pytest.approx(0.0235, abs=2e-4)
+        moved = Surface(3, 'nerve', ball.vertices + np.array([0.01, 0.0, 0.0]), ball.faces, (1.0, 1.0, 0.0), 1.0)
+        draw_regions(view, state, 1.2, moved, other)
+        assert scene._hulls[3].handle.vertices.mean(axis=0)[0] == pytest.approx(0.0, abs=1e-6), 'twice a second at most'
+        draw_regions(view, state, 1.6)
+        assert scene._hulls[3].handle.vertices.mean(axis=0)[0] == pytest.approx(0.01, abs=1e-6)
+        view._regions._shown.value = False
+        draw_regions(view, state, 2.2)
+        assert not node.handle.visible and not scene._hulls[3].handle.visible
+        view._regions._shown.value = True
+        draw_regions(view, state, 2.8)
+        assert node.handle.visible and scene._hulls[3].handle.visible
+        state.overlays.on_regions(Regions())
+        draw_regions(view, state, 3.4)
+        assert not scene._shapes and not scene._hulls
+    finally:
+        view.stop()
+
+
+@pytest.mark.parametrize('inside_out', [False, True])
+def test_a_structure_is_drawn_at_least_as_far_out_as_its_region_reaches(inside_out):
+    for mesh in (geometry.sphere(np.zeros(3), 0.02), geometry.box(np.full(3, 0.02), np.zeros(3))):
+        faces = mesh.faces[:, ::-1] if inside_out else mesh.faces
+        hull = geometry.inflated(geometry.Mesh(mesh.vertices, faces), 0.003)
+        triangles, before = hull.vertices[mesh.faces], mesh.vertices[mesh.faces]
+        normals = np.cross(before[:, 1] - before[:, 0], before[:, 2] - before[:, 0])
+        kept = np.linalg.norm(normals, axis=1) > 1e-12
+        normals = normals[kept] / np.linalg.norm(normals[kept], axis=1, keepdims=True)
+        outwards = normals * np.sign(np.einsum('ij,ij->i', normals, before[kept].mean(axis=1)))[:, None]
+        out = np.einsum('ij,ij->i', outwards, (triangles - before)[kept].mean(axis=1))
+        assert out.min() > 0.003 - 1e-9 and out.max() < 0.0062
+
+
+def test_the_outline_of_a_cone_is_its_rim():
+    angle = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
+    rim = np.stack([np.cos(angle), np.sin(angle), np.ones(12)], axis=1)
+    side = np.stack([np.zeros((12, 3)), rim, np.roll(rim, -1, axis=0)], axis=1).reshape(-1, 3)
+    edges = geometry.outline(side)
+    assert len(edges) == 12 and (edges[..., 2] == 1.0).all()

@@ -12,6 +12,7 @@ from twin_nodes.app.view.clip import AXES, TIP_STEP, ClipPlane
 from twin_nodes.app.view.picture import Picture
 from twin_nodes.app.view.records import Surface
 from twin_nodes.app.view.scene_anatomy import AnatomyScene, default_opacity
+from twin_nodes.app.view.scene_regions import RegionScene
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 
 OFF = 'off'
@@ -66,6 +67,33 @@ class StructureControls:
         shown = self._gui.add_checkbox(surface.name, True)
         slider = self._gui.add_slider('opacity', min=0.05, max=1.0, step=0.05, initial_value=start)
         return _Row(surface.index, shown, slider)
+
+
+class RegionControls:
+    """The switch of the forbidden regions; it comes with the first of them.
+
+    Args:
+        gui: The viser GUI.
+        tab: Where it is.
+        regions: What it switches.
+    """
+
+    def __init__(self, gui: Any, tab: Any, regions: RegionScene) -> None:
+        self._gui, self._tab, self._regions = gui, tab, regions
+        self._shown: Any = None
+
+    def update(self, picture: Picture) -> None:
+        """Bring the regions to what the switch says."""
+        if self._shown is None and _forbids(picture):
+            hint = 'Planes, cones and depth stops, and the structures with the margin within which they push back'
+            with self._tab:
+                self._shown = self._gui.add_checkbox('Forbidden regions', True, hint=hint, order=-0.5)
+        self._regions.show(picture, visible=self._shown is not None and self._shown.value)
+
+
+def _forbids(picture: Picture) -> bool:
+    found = picture.overlays.regions
+    return found is not None and bool(found.regions.shapes or found.regions.margins)
 
 
 class _Cut:

@@ -97,6 +97,7 @@ class ViewFeed:
         yield Input('guidance/fixture', WrenchStamped, stream, self._on_fixture)
         yield Input('guidance/predicted_tip', PoseStamped, stream, partial(self._on_prediction, config.tools[0]))
         yield Input('guidance/routes', MarkerArray, LATCHED, self._on_routes, raw=True)
+        yield Input('guidance/regions', MarkerArray, LATCHED, self._on_regions, raw=True)
         yield Input('guidance/events', DiagnosticArray, EVENTS, self._on_events)
         yield Input('registration/events', DiagnosticArray, EVENTS, self._on_events)
         yield Input('link/state', DiagnosticArray, stream, self._on_link)
@@ -161,6 +162,9 @@ class ViewFeed:
 
     def _on_routes(self, data: bytes, _moment: Moment) -> None:
         self.state.overlays.on_routes(messages.routes_of(data))
+
+    def _on_regions(self, data: bytes, _moment: Moment) -> None:
+        self.state.overlays.on_regions(messages.regions_of(data))
 
     def _on_events(self, message: Any, _moment: Moment) -> None:
         for event in messages.events_of(message):

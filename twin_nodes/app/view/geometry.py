@@ -67,6 +67,42 @@ def box(size: Array, centre: Array) -> Mesh:
     return Mesh(np.asarray(centre, float) + corners * size, np.array(faces, np.uint32))
 
 
+def inflated(mesh: Mesh, margin: float) -> Mesh:
+    """Move the surface of a body outwards until each triangle is at least that far out [m]; all are turned outwards.
+
+    A corner goes along the mean of the normals around it, farther where they differ, at a sharp edge up to twice.
+    """
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    areas = np.cross(b - a, c - a)  # twice the area, along the normal
+    inside_out = np.einsum('ij,ij->', a, areas) < 0.0
+    if inside_out:
+        areas = -areas
+    normals = np.zeros_like(mesh.vertices, dtype=float)
+    for corner in range(3):
+        np.add.at(normals, mesh.faces[:, corner], areas)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+    sizes = np.linalg.norm(areas, axis=1)
+    whole = sizes > 1e-15  # others have no normal
+    faces, units = mesh.faces[whole], areas[whole] / sizes[whole, None]
+    least = np.ones(len(normals))
+    for corner in range(3):
+        np.minimum.at(least, faces[:, corner], np.einsum('ij,ij->i', normals[faces[:, corner]], units))
+    return Mesh(
+        mesh.vertices + margin * normals / np.maximum(least, 0.5)[:, None],
+        mesh.faces[:, ::-1] if inside_out else mesh.faces,
+    )
+
+
+def outline(corners: Array) -> Array:
+    """Return the edges that only one of the triangles (3n, 3) has, shape (m, 2, 3) [m]."""
+    triangles = corners.reshape(-1, 3, 3)
+    edges = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2, 3)
+    swap = [tuple(start) > tuple(end) for start, end in edges]
+    ordered = np.where(np.array(swap)[:, None, None], edges[:, ::-1], edges).reshape(-1, 6)
+    _, first, counts = np.unique(ordered, axis=0, return_index=True, return_counts=True)
+    return np.asarray(edges[first[counts == 1]])
+
+
 def rotation_to(axis: Array) -> Array:
     """Return a rotation (3, 3) that takes z to the direction of axis."""
     z = np.asarray(axis, float) / np.linalg.norm(axis)

@@ -4,17 +4,31 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.view.records import Check, Clearance, Event, Level, ModelShape, Route, StructureClearance, Target
+from twin_nodes.app.view.records import (
+    Check,
+    Clearance,
+    Event,
+    Level,
+    ModelShape,
+    Region,
+    Regions,
+    Route,
+    StructureClearance,
+    Target,
+)
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.ros.clouds import ZONES, array_from_cloud
 from twin_nodes.ros.conversions import check_header, matrix_of, stamp_to_ns
 from twin_nodes.ros.marker_reading import read_markers
+from twin_nodes.ros.region_markers import STRUCTURE
 
 ADD = 0
 MAX_MODEL_SHAPES = 2000
 _MODEL_KINDS = {1: 'box', 2: 'sphere', 3: 'cylinder'}  # numbers of visualization_msgs/Marker
-_LINE_STRIP, _TEXT = 4, 9
+_LINE_STRIP, _TEXT, _TRIANGLE_LIST = 4, 9, 11
+MAX_REGIONS = 64
+MAX_MARGIN = 0.1  # m
 _PAIRS = ('xx', 'xy', 'xz', 'yy', 'yz', 'zz')
 _COVARIANCES = (tuple(f'c{pair}' for pair in _PAIRS), tuple(f'cov_{pair}' for pair in _PAIRS))
 _UPPER = np.triu_indices(3)
@@ -181,6 +195,29 @@ def routes_of(data: bytes) -> list[Route]:
         text = words.get(marker.index, '')
         routes.append(Route(marker.frame, np.asarray(marker.points, float), text, '(chosen)' in text))
     return routes
+
+
+def regions_of(data: bytes) -> Regions:
+    """Read `guidance/regions`, whose layout is in `ros.region_markers`.
+
+    Raises:
+        InputError: bytes that are no MarkerArray, triangles that are not whole or not finite, a margin that is none,
+            more than MAX_REGIONS.
+    """
+    shapes, margins = [], {}
+    for marker in read_markers(data):
+        if marker.action == ADD and marker.kind == _TRIANGLE_LIST:
+            if not len(marker.points) or len(marker.points) % 3 or not np.isfinite(marker.points).all():
+                raise InputError(f'guidance/regions: {marker.text!r} has no whole and finite triangles')
+            shapes.append(Region(marker.text, marker.frame, np.asarray(marker.points, float)))
+        elif marker.action == ADD and marker.name == STRUCTURE:
+            margin = float(marker.scale[0])
+            if not 0.0 <= margin <= MAX_MARGIN:
+                raise InputError(f'guidance/regions: {marker.text!r} reaches {margin} m, expected 0 … {MAX_MARGIN} m')
+            margins[marker.index] = margin
+    if len(shapes) > MAX_REGIONS:
+        raise InputError(f'guidance/regions: {len(shapes)} shapes are above the limit of {MAX_REGIONS}')
+    return Regions(tuple(shapes), margins)
 
 
 def link_text(checks: list[Check]) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from twin_nodes.app.view.picture import FixturePicture, GhostPicture, Overlays, TargetPicture
-from twin_nodes.app.view.records import Moment, Route, Target
+from twin_nodes.app.view.picture import FixturePicture, GhostPicture, Overlays, RegionsPicture, TargetPicture
+from twin_nodes.app.view.records import Moment, Regions, Route, Target
 from twin_nodes.core.geometry.se3 import Array, transform_points
 
 MAX_TARGETS = 64
@@ -26,6 +26,7 @@ class OverlayState:
         self._stale_after_ns = stale_after_ns
         self._targets: dict[str, tuple[Target, ...]] = {}
         self._routes: tuple[Route, ...] = ()
+        self._regions: Regions | None = None
         self._ghosts: dict[str, tuple[str, Array, int, int]] = {}
         self._fixture: tuple[str, Array, int] | None = None
 
@@ -49,6 +50,10 @@ class OverlayState:
         """Take all routes in place of those before."""
         self._routes = tuple(routes)[:MAX_ROUTES]
 
+    def on_regions(self, regions: Regions) -> None:
+        """Take all that is forbidden in place of what was before."""
+        self._regions = regions
+
     def on_prediction(self, tool: str, frame: str, frame_T_tip: Array, stamp_ns: int, moment: Moment) -> None:
         """Take where the tip of a tool will be at the stamp."""
         self._ghosts[tool] = (frame, frame_T_tip, stamp_ns, moment.steady_ns)
@@ -62,6 +67,7 @@ class OverlayState:
         """The frames that these need."""
         found = {target.frame for targets in self._targets.values() for target in targets}
         found |= {route.frame for route in self._routes} | {frame for frame, *_ in self._ghosts.values()}
+        found |= {shape.frame for shape in self._regions.shapes} if self._regions is not None else set()
         return found | ({self._fixture[0]} if self._fixture is not None else set())
 
     def largest_target_sigma(self) -> float | None:
@@ -87,6 +93,7 @@ class OverlayState:
             routes=tuple((route, poses[route.frame]) for route in self._routes if route.frame in poses),
             fixture=self._fixture_picture(poses, tips, moment),
             ghosts=tuple(self._ghost_pictures(poses, tips, moment)),
+            regions=None if self._regions is None else RegionsPicture(self._regions, poses),
         )
 
     def _fixture_picture(

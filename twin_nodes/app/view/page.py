@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.view.config import ViewConfig
-from twin_nodes.app.view.controls import StructureControls
+from twin_nodes.app.view.controls import RegionControls, StructureControls
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, Framing, frame_scene, up_axis
 from twin_nodes.app.view.panel import errors_html, live_html
 from twin_nodes.app.view.picture import Picture
@@ -63,6 +63,7 @@ class ViserView:
         with tabs.add_tab('Time line'):
             self._events = self._server.gui.add_html('')
         self._structures = StructureControls(self._server.gui, self._settings, self._scene.anatomy)
+        self._regions = RegionControls(self._server.gui, self._settings, self._scene.regions)
         self._viewers: dict[int, _Viewer] = {}
         self._framing: Framing | None = None
         self._drawn_ns = 0
@@ -105,6 +106,7 @@ class ViserView:
             if self._scene.show(picture):
                 self._structures.renew(picture.surfaces)
             self._structures.update(picture)
+            self._regions.update(picture)
             self._show_panel(picture, now_ns, timeline_html(picture, extent, events))
         self._aim(picture)
 

@@ -1,8 +1,18 @@
 """What the view shows at one instant, as plain values: what is drawn, what stands in the panel, and why not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twin_nodes.app.view.records import Event, Level, ModelShape, Moment, Route, StructureClearance, Surface
+from twin_nodes.app.view.records import (
+    Event,
+    Level,
+    ModelShape,
+    Moment,
+    Regions,
+    Route,
+    StructureClearance,
+    Surface,
+)
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.zones import Zone
 
@@ -161,6 +171,14 @@ class SitePicture:
     link: str
 
 
+@dataclass(frozen=True, eq=False)
+class RegionsPicture:
+    """What is forbidden, and by frame its pose in the fixed frame (4, 4), where that is known."""
+
+    regions: Regions
+    frames: Mapping[str, Array]
+
+
 @dataclass(frozen=True)
 class Overlays:
     """What is drawn besides tools and anatomy; whatever is old is left out."""
@@ -169,6 +187,7 @@ class Overlays:
     routes: tuple[tuple[Route, Array], ...] = ()
     fixture: FixturePicture | None = None
     ghosts: tuple[GhostPicture, ...] = ()
+    regions: RegionsPicture | None = None
 
 
 @dataclass(frozen=True)

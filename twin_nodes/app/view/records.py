@@ -1,5 +1,6 @@
 """What the view is told, as plain values: no ROS, no viser."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -165,6 +166,28 @@ class Target:
     place: Array
     covariance: Array
     index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A plane, cone or depth stop that the tip must not cross: corners of its triangles in a frame [m], (3n, 3)."""
+
+    name: str
+    frame: str
+    corners: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """All that is forbidden to the tip.
+
+    Args:
+        shapes: Planes, cones and depth stops.
+        margins: How far the region of a structure reaches beyond its surface [m], by the structure's number.
+    """
+
+    shapes: tuple[Region, ...] = ()
+    margins: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_models import ModelScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
 from twin_nodes.app.view.scene_overlays import OverlayScene, force_text
+from twin_nodes.app.view.scene_regions import RegionScene
 from twin_nodes.app.view.scene_sites import SitesScene
 from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation, transform_points
 from twin_nodes.core.guidance.zones import Zone
@@ -88,6 +89,7 @@ class RoomScene:
         self.anatomy = AnatomyScene(scene)
         self._models = ModelScene(scene)
         self._overlays = OverlayScene(scene, config)
+        self.regions = RegionScene(scene)
         self._trail = Node(add_line(scene, '/trail', style.TRAIL, 0.0007))
         self._trail_version = -1
         self._closest = Node(add_line(scene, '/closest', style.ZONES[Zone.CLEAR].colour, 0.0007))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import viser
@@ -45,11 +45,17 @@ class Node:
 
 
 def add_mesh(
-    scene: viser.SceneApi, name: str, mesh: geometry.Mesh, colour: style.Colour, *, opacity: float | None = None
+    scene: viser.SceneApi,
+    name: str,
+    mesh: geometry.Mesh,
+    colour: style.Colour,
+    *,
+    opacity: float | None = None,
+    side: Literal['double', 'back'] = 'double',
 ) -> Any:
-    """Add a mesh seen from both sides."""
+    """Add a mesh seen from both sides, or only from within."""
     return scene.add_mesh_simple(
-        name, mesh.vertices, mesh.faces, color=colour, opacity=opacity, side='double', cast_shadow=False,
+        name, mesh.vertices, mesh.faces, color=colour, opacity=opacity, side=side, cast_shadow=False,
         receive_shadow=False,
     )  # fmt: skip
 
