@@ -10,6 +10,7 @@ from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform, random_transform, rotation_exp
+from twin_nodes.core.guidance import clearance_kernels
 from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure, ToolPart
 from twin_nodes.core.guidance.config import GuidanceConfig
 
@@ -190,3 +191,49 @@ def test_what_is_predicted_is_judged_by_how_predictions_err(box):
     assert told[0.0005][1] < 0.6 * normal[0.0005][1] and told[-0.0005][1] > normal[-0.0005][1]
     assert told[0.004][1] > normal[0.004][1]
     assert told[0.0005][1] + told[-0.0005][1] == pytest.approx(1.0, abs=1e-3)
+
+
+def spread(rng, position, rotation):
+    root = rng.normal(size=(6, 6)) * np.repeat([position, rotation], 3)[:, None]
+    return root @ root.T
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.5), st.booleans())
+def test_no_point_is_surer_than_the_bound_beyond_which_its_probability_is_not_made(seed, reach, short):
+    """Points on the shaft of any direction, gradients long and short, any errors that are correlated."""
+    rng = np.random.default_rng(seed)
+    own, ahead = spread(rng, 1e-3, 1e-2), spread(rng, 3e-3, 3e-2)
+    safe = clearance_kernels.safe_distance(own, ahead, reach, 5e-4)
+    way, gradient = rng.normal(size=(2, 3))
+    lever = reach * rng.uniform(0.0, 1.0) * way / np.linalg.norm(way)
+    gradient *= (0.3 if short else 1.0) / np.linalg.norm(gradient)
+    told = math.hypot(clearance_kernels.deviation(*gradient, *lever, own), 5e-4)
+    predicted = clearance_kernels.deviation(*gradient, *lever, ahead)
+    assert clearance_kernels.breach_ahead(safe, told, predicted) < 1e-15
+    assert safe < 8.0 * 20.0 * math.hypot(told, predicted) or short, 'it is no bound that says nothing'
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_the_largest_probability_is_that_of_all_points_that_are_looked_at(box, seed):
+    rng = np.random.default_rng(seed)
+    monitor = monitor_of(box, **TOOL, shaft_samples=16)
+    pose = at(*rng.uniform(-0.04, 0.04, 3), rotation=rng.normal(size=3))
+    own, ahead = spread(rng, 1e-3, 5e-3), spread(rng, 1e-3, 5e-3)
+    (row,) = monitor.survey(pose, own, ahead)
+    grid, most = box.grid, 0.0
+    for along in np.linspace(0.0, TOOL['shaft_length'], 17):
+        lever = along * pose[:3, 2]
+        found = grid.query((pose[:3, 3] + lever)[None])
+        distance, gradient = float(found.distances[0]), found.gradients[0]
+        near = abs(distance) <= 2.0 * grid.spacing
+        sigma = math.hypot(
+            clearance_kernels.deviation(*gradient, *lever, own), min(grid.near_sigma, grid.far_sigma) if near else 0.0
+        )
+        left = distance - (TOOL['shaft_radius'] if along else TOOL['tip_radius'])
+        most = max(
+            most, clearance_kernels.breach_ahead(left, sigma, clearance_kernels.deviation(*gradient, *lever, ahead))
+        )
+    assert row[9] >= row[2]
+    assert row[9] >= most - 0.02, 'the error of the grid aside'

@@ -95,6 +95,18 @@ def test_a_surface_that_turns_inside_out_in_many_small_steps_is_refused(liver):
     assert np.ptp(moving.tree.vertices[:, 2]) < 0.05 * np.ptp(liver.vertices[:, 2])
 
 
+def test_the_volume_is_looked_at_again_only_far_from_where_it_was_looked_at(liver, monkeypatch):
+    moving, looked = MovingSurface(liver), []
+    check = moving._checked_motion
+    monkeypatch.setattr(moving, '_checked_motion', lambda vertices: looked.append(1) or check(vertices))
+    for step in range(60):  # a breath goes a long way and stays near
+        moving.move(liver.vertices + 0.25 * moving._may_move * np.sin(0.5 * step))
+    assert not looked
+    moving.move(liver.vertices + 1.1 * moving._may_move)
+    moving.move(liver.vertices + 1.1 * moving._may_move)
+    assert len(looked) == 1
+
+
 def test_far_away_a_distance_is_a_lower_bound_within_the_slack(liver):
     rng = np.random.default_rng(1)
     points = liver.vertices.mean(axis=0) + rng.normal(size=(200, 3)) * 0.15

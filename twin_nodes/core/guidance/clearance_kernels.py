@@ -12,6 +12,7 @@ SHORT_GRADIENT = 0.8
 # Errors of a prediction are mostly far smaller than their standard deviation, and now and then far larger: a mixture of
 # two normal distributions, weights and widths fitted to what came of work at a surface by simulated operators.
 CALM, CALM_WIDTH, WILD_WIDTH = 0.84, 0.3, 1.6
+SAFE = 8.0  # σ: Φ(-8) is 6e-16
 _STACK = 64
 
 
@@ -22,7 +23,6 @@ def deviation(gx: float, gy: float, gz: float, rx: float, ry: float, rz: float, 
     The point moves by δp + δφ × r, so the distance changes by g·δp + (r × g)·δφ. Where the gradient is short, two
     sides are about equally near and its direction means little: the trace of the point's covariance bounds all.
     """
-    w = np.empty(6)
     length = math.sqrt(gx * gx + gy * gy + gz * gz)
     rounds = 1
     if length < SHORT_GRADIENT:
@@ -30,17 +30,39 @@ def deviation(gx: float, gy: float, gz: float, rx: float, ry: float, rz: float, 
     total = 0.0
     for axis in range(rounds):
         if rounds == 1:
-            w[0], w[1], w[2] = gx / length, gy / length, gz / length
+            x, y, z = gx / length, gy / length, gz / length
         else:
-            w[0], w[1], w[2] = 0.0, 0.0, 0.0
-            w[axis] = 1.0
-        w[3] = ry * w[2] - rz * w[1]
-        w[4] = rz * w[0] - rx * w[2]
-        w[5] = rx * w[1] - ry * w[0]
+            x, y, z = 1.0 if axis == 0 else 0.0, 1.0 if axis == 1 else 0.0, 1.0 if axis == 2 else 0.0
+        w = (x, y, z, ry * z - rz * y, rz * x - rx * z, rx * y - ry * x)
         for i in range(6):
             for j in range(6):
                 total += w[i] * covariance[i, j] * w[j]
     return math.sqrt(max(total, 0.0))
+
+
+@njit(cache=True)
+def _widest(covariance: Any, reach: float) -> float:
+    """Return what the deviation of no point within reach of the pose's origin exceeds [m].
+
+    It is at most the root of E|δp + δφ × r|², and that at most √E|δp|² + |r|·√E|δφ|².
+    """
+    shift = covariance[0, 0] + covariance[1, 1] + covariance[2, 2]
+    turn = covariance[3, 3] + covariance[4, 4] + covariance[5, 5]
+    return math.sqrt(max(shift, 0.0)) + reach * math.sqrt(max(turn, 0.0))
+
+
+@njit(cache=True)
+def safe_distance(covariance: Any, ahead: Any, reach: float, own: float) -> float:
+    """Return the distance [m] from which on a breach is less likely than 1e-15, at any point within reach.
+
+    Args:
+        covariance: As in `least_clearance`.
+        ahead: Likewise.
+        reach: Length of the shaft [m].
+        own: Standard deviation of where the structure is, at most [m].
+    """
+    sigma = math.sqrt(_widest(covariance, reach) ** 2 + own**2 + (WILD_WIDTH * _widest(ahead, reach)) ** 2)
+    return SAFE * sigma
 
 
 @njit(cache=True)
@@ -107,15 +129,29 @@ def least_clearance(
     tip_radius, length, shaft_radius = shape[0], shape[1], shape[2]
     result[0] = np.inf
     result[9] = 0.0
+    safe = safe_distance(covariance, ahead, length, max(errors[0], errors[1]))
     start = _consider(
-        values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, ahead, tip_radius, result
+        values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, ahead, tip_radius, safe, result
     )
-    if length <= 0.0:
-        return
-    if shaft_radius > tip_radius:
+    if shaft_radius > tip_radius and length > 0.0:
         start = _consider(
-            values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, ahead, shaft_radius, result
+            values, origin, spacing, errors, tx, ty, tz, 0.0, sx, sy, sz, covariance, ahead, shaft_radius, safe, result
         )
+    if length > 0.0:
+        _along_shaft(
+            values, origin, spacing, errors, tx, ty, tz, sx, sy, sz, covariance, ahead, shape, samples, start, safe,
+            result,
+        )  # fmt: skip
+    _describe(values, origin, spacing, errors, tx, ty, tz, sx, sy, sz, covariance, ahead, result)
+
+
+@njit(cache=True)
+def _along_shaft(
+    values: Any, origin: Any, spacing: float, errors: Any, tx: float, ty: float, tz: float, sx: float, sy: float,
+    sz: float, covariance: Any, ahead: Any, shape: Any, samples: int, start: float, safe: float, result: Any,
+) -> None:  # fmt: skip
+    """Look along the shaft from the tip, whose axis is `start` away, where anything nearer can be."""
+    length, shaft_radius = shape[1], shape[2]
     stack = np.empty((_STACK, 4))
     step = length / samples
     left = start
@@ -135,6 +171,7 @@ def least_clearance(
             covariance,
             ahead,
             shaft_radius,
+            safe,
             result,
         )
         stack[0] = step * n, step * (n + 1), left, right
@@ -147,8 +184,9 @@ def least_clearance(
                 continue
             m = 0.5 * (a + b)
             dm = _consider(
-                values, origin, spacing, errors, tx, ty, tz, m, sx, sy, sz, covariance, ahead, shaft_radius, result
-            )
+                values, origin, spacing, errors, tx, ty, tz, m, sx, sy, sz, covariance, ahead, shaft_radius, safe,
+                result,
+            )  # fmt: skip
             stack[depth] = a, m, da, dm
             stack[depth + 1] = m, b, dm, db
             depth += 2
@@ -170,23 +208,38 @@ def _consider(
     covariance: Any,
     ahead: Any,
     radius: float,
+    safe: float,
     result: Any,
 ) -> float:
-    """Look at one point of the tool's axis, keep it in `result` if it is the nearest yet; return its axis distance."""
+    """Look at one point of the tool's axis, keep it in `result` if it is the nearest yet; return its axis distance.
+
+    From the distance `safe` on its probability is none; σ is made for the nearest alone, in `_describe`.
+    """
     rx, ry, rz = along * sx, along * sy, along * sz
     axis, gx, gy, gz, outside = look_up(values, origin[0], origin[1], origin[2], spacing, tx + rx, ty + ry, tz + rz)
     distance = axis - radius
+    if distance < safe:
+        grid = errors[0] if abs(axis) <= errors[2] else errors[1]
+        own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), grid)
+        result[9] = max(result[9], breach_ahead(distance, own, deviation(gx, gy, gz, rx, ry, rz, ahead)))
+    if distance < result[0]:
+        result[0], result[6], result[7], result[8] = distance, along, 1.0 if outside else 0.0, axis
+    return float(axis)
+
+
+@njit(cache=True)
+def _describe(
+    values: Any, origin: Any, spacing: float, errors: Any, tx: float, ty: float, tz: float, sx: float, sy: float,
+    sz: float, covariance: Any, ahead: Any, result: Any,
+) -> None:  # fmt: skip
+    """Write σ, probability and gradient of the nearest point."""
+    along = result[6]
+    rx, ry, rz = along * sx, along * sy, along * sz
+    axis, gx, gy, gz, _ = look_up(values, origin[0], origin[1], origin[2], spacing, tx + rx, ty + ry, tz + rz)
     grid = errors[0] if abs(axis) <= errors[2] else errors[1]
     own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), grid)
     predicted = deviation(gx, gy, gz, rx, ry, rz, ahead)
-    sigma = math.hypot(own, predicted)
-    probability = breach_ahead(distance, own, predicted)
-    if probability > result[9]:
-        result[9] = probability
-    if distance < result[0]:
-        length = math.sqrt(gx * gx + gy * gy + gz * gz)
-        scale = 1.0 / length if length > 0.0 else 0.0
-        result[0], result[1], result[2] = distance, sigma, probability
-        result[3], result[4], result[5] = gx * scale, gy * scale, gz * scale
-        result[6], result[7], result[8] = along, 1.0 if outside else 0.0, axis
-    return float(axis)
+    result[1], result[2] = math.hypot(own, predicted), breach_ahead(result[0], own, predicted)
+    length = math.sqrt(gx * gx + gy * gy + gz * gz)
+    scale = 1.0 / length if length > 0.0 else 0.0
+    result[3], result[4], result[5] = gx * scale, gy * scale, gz * scale

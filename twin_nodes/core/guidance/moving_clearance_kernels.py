@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from twin_nodes.core.guidance.clearance_kernels import WILD_WIDTH, breach_ahead, breach_probability, deviation
+from twin_nodes.core.guidance.clearance_kernels import (
+    SAFE,
+    WILD_WIDTH,
+    breach_ahead,
+    breach_probability,
+    deviation,
+    safe_distance,
+)
 from twin_nodes.core.guidance.moving_kernels import FAR, STACK, signed, slack
 
 TOLERANCE = 1e-5  # m; an interval that can hold nothing nearer by more than this is left alone
@@ -43,12 +50,27 @@ def least_clearance_moving(
     tip_radius, length, shaft_radius = shape[0], shape[1], shape[2]
     result[0] = np.inf
     result[9] = 0.0
-    start, seeds[0], sigma = _look(tree, seeds[0], axis, 0.0, covariance, ahead, tip_radius, nodes, gaps, result)
-    if length <= 0.0:
-        return
-    if shaft_radius > tip_radius:
-        start, seeds[0], sigma = _look(tree, seeds[0], axis, 0.0, covariance, ahead, shaft_radius, nodes, gaps, result)
-    end, seeds[1], last = _look(tree, seeds[1], axis, length, covariance, ahead, shaft_radius, nodes, gaps, result)
+    safe = safe_distance(covariance, ahead, length, 0.0)
+    start, seeds[0], sigma = _look(tree, seeds[0], axis, 0.0, covariance, ahead, tip_radius, safe, nodes, gaps, result)
+    if shaft_radius > tip_radius and length > 0.0:
+        start, seeds[0], sigma = _look(
+            tree, seeds[0], axis, 0.0, covariance, ahead, shaft_radius, safe, nodes, gaps, result
+        )
+    if length > 0.0:
+        _along_shaft(tree, seeds, axis, start, sigma, covariance, ahead, shape, safe, nodes, gaps, result)
+    _describe(axis, covariance, ahead, result)
+
+
+@njit(cache=True)
+def _along_shaft(
+    tree: Any, seeds: Any, axis: Any, start: float, sigma: float, covariance: Any, ahead: Any, shape: Any, safe: float,
+    nodes: Any, gaps: Any, result: Any,
+) -> None:  # fmt: skip
+    """Look along the shaft from the tip, whose axis is `start` away, where anything nearer or likelier can be."""
+    length, shaft_radius = shape[1], shape[2]
+    end, seeds[1], last = _look(
+        tree, seeds[1], axis, length, covariance, ahead, shaft_radius, safe, nodes, gaps, result
+    )
     stack = np.empty((_DEPTH, 6))
     hints = np.empty(_DEPTH, np.int64)
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3], stack[0, 4], stack[0, 5] = 0.0, length, start, end, sigma, last
@@ -63,7 +85,7 @@ def least_clearance_moving(
         if b - a <= _SHORTEST or depth + 2 > _DEPTH or not (nearer or likely > result[9] + _LIKELIER):
             continue
         m = 0.5 * (a + b)
-        dm, hint, sm = _look(tree, hints[depth], axis, m, covariance, ahead, shaft_radius, nodes, gaps, result)
+        dm, hint, sm = _look(tree, hints[depth], axis, m, covariance, ahead, shaft_radius, safe, nodes, gaps, result)
         stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = a, m, da, dm
         stack[depth, 4], stack[depth, 5] = sa, sm
         hints[depth] = hint
@@ -88,23 +110,35 @@ def _lower_bound(da: float, db: float, ds: float) -> float:
 
 @njit(cache=True)
 def _look(
-    tree: Any, seed: int, axis: Any, along: float, covariance: Any, ahead: Any, radius: float, nodes: Any, gaps: Any,
-    result: Any,
+    tree: Any, seed: int, axis: Any, along: float, covariance: Any, ahead: Any, radius: float, safe: float, nodes: Any,
+    gaps: Any, result: Any,
 ) -> tuple[float, int, float]:  # fmt: skip
-    """Look at one point of the axis, keep it if it is the nearest yet; return distance, triangle and σ."""
+    """Look at one point of the axis, keep it if it is the nearest yet; return distance, triangle and σ.
+
+    From the distance `safe` on (where the surface is certain) its probability is none, and for σ its bound is returned.
+    The σ of the nearest is made in `_describe`; until then result[1] is that of where the surface is.
+    """
     rx, ry, rz = along * axis[1, 0], along * axis[1, 1], along * axis[1, 2]
     distance, gx, gy, gz, t = signed(axis[0, 0] + rx, axis[0, 1] + ry, axis[0, 2] + rz, seed, tree, nodes, gaps)
     a, b, c = tree.triangles[t]
     moved = max(tree.sigma[a], tree.sigma[b], tree.sigma[c])
+    left = distance - radius
+    if left < result[0]:
+        result[0], result[1], result[3], result[4], result[5] = left, moved, gx, gy, gz
+        result[6], result[7], result[8] = along, 1.0 if distance > FAR else 0.0, distance
+    if left >= safe + SAFE * moved:
+        return distance, t, safe / SAFE + moved
     own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), moved)
     predicted = deviation(gx, gy, gz, rx, ry, rz, ahead)
-    sigma = math.hypot(own, predicted)
-    left = distance - radius
-    probability = breach_ahead(left, own, predicted)
-    if probability > result[9]:
-        result[9] = probability
-    if left < result[0]:
-        result[0], result[1], result[2] = left, sigma, probability
-        result[3], result[4], result[5] = gx, gy, gz
-        result[6], result[7], result[8] = along, 1.0 if distance > FAR else 0.0, distance
-    return distance, t, sigma
+    result[9] = max(result[9], breach_ahead(left, own, predicted))
+    return distance, t, math.hypot(own, predicted)
+
+
+@njit(cache=True)
+def _describe(axis: Any, covariance: Any, ahead: Any, result: Any) -> None:
+    """Write σ and probability of the nearest point."""
+    along, gx, gy, gz = result[6], result[3], result[4], result[5]
+    rx, ry, rz = along * axis[1, 0], along * axis[1, 1], along * axis[1, 2]
+    own = math.hypot(deviation(gx, gy, gz, rx, ry, rz, covariance), result[1])
+    predicted = deviation(gx, gy, gz, rx, ry, rz, ahead)
+    result[1], result[2] = math.hypot(own, predicted), breach_ahead(result[0], own, predicted)

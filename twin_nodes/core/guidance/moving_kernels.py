@@ -106,21 +106,28 @@ class Tree(NamedTuple):
 
 
 @njit(cache=True)
-def motion(vertices: Any, tree: Any) -> tuple[float, float]:
-    """Return how far the vertices (n, 3) are at most from where they were, and the diagonal of the box around them [m].
+def motion(vertices: Any, sigma: Any, known: Any) -> tuple[float, float]:
+    """Return how far vertices are at most from known places, and the diagonal of the box around them [m].
 
-    The first is NaN when any of them is not finite, also one that no triangle has.
+    The first is NaN when a vertex, also one that no triangle has, or a sigma is not finite, or a sigma is negative.
+
+    Args:
+        vertices: [m], shape (n, 3).
+        sigma: [m], shape (n,).
+        known: [m], shape (n, 3).
     """
-    own = tree.vertices
-    none, most = 0.0, 0.0
+    none, most, least = 0.0, 0.0, 0.0
     lx = ly = lz = math.inf
     hx = hy = hz = -math.inf
     for v in range(len(vertices)):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        none += (x - x) + (y - y) + (z - z)  # NaN for NaN and Inf
-        most = max(most, (x - own[v, 0]) ** 2 + (y - own[v, 1]) ** 2 + (z - own[v, 2]) ** 2)
+        none += (x - x) + (y - y) + (z - z) + (sigma[v] - sigma[v])  # NaN for NaN and Inf
+        least = min(least, sigma[v])
+        most = max(most, (x - known[v, 0]) ** 2 + (y - known[v, 1]) ** 2 + (z - known[v, 2]) ** 2)
         lx, ly, lz = min(lx, x), min(ly, y), min(lz, z)
         hx, hy, hz = max(hx, x), max(hy, y), max(hz, z)
+    if least < 0.0:
+        none = math.nan
     return math.sqrt(most) + none, math.sqrt((hx - lx) ** 2 + (hy - ly) ** 2 + (hz - lz) ** 2)
 
 

@@ -75,7 +75,8 @@ class MovingSurface:
         self.seeds = np.zeros(2, np.int64)  # triangles near the ends of the tool when it was last looked at
         self._cavity: MovingCavity | None = None
         self._told = self.tree.vertices, self.tree.sigma  # where it was said to be, with what is gone
-        self._may_move = -1.0  # m, before the volume is looked at
+        self._checked = np.zeros((number, 3))  # where it was when the volume was last looked at
+        self._may_move = -1.0  # m, from there, before it is looked at again
 
     def move(
         self, vertices_anatomy: ArrayLike, sigma: ArrayLike | None = None, *, beyond: ArrayLike | None = None
@@ -128,13 +129,12 @@ class MovingSurface:
             self._plant(Surface(self.name, cut.between(whole.vertices), cut.triangles, whole.report))
 
     def _follow(self, vertices: Array, spread: Array) -> None:
-        tree = self.tree
         if self.is_gone:
             vertices, spread = self._rest.vertices, np.zeros(len(self._rest.vertices))
         elif self._cut is not None:
             vertices, spread = self._cut.between(vertices), self._cut.between(spread)
-        moved, diagonal = moving_kernels.motion(vertices, tree)
-        if not (math.isfinite(moved) and np.isfinite(spread).all() and (spread >= 0.0).all()):
+        moved, diagonal = moving_kernels.motion(vertices, spread, self._checked)
+        if not math.isfinite(moved):
             raise InputError(f'{self.name}: NaN, Inf or a negative sigma in where it is', code='NOT_FINITE')
         if diagonal > MAX_DIAGONAL:
             raise InputError(
@@ -142,7 +142,8 @@ class MovingSurface:
                 'stays where it was',
                 code='ANATOMY_REFUSED',
             )
-        self._may_move = self._checked_motion(vertices) if moved > self._may_move else self._may_move - moved
+        if moved > self._may_move:
+            self._may_move, self._checked = self._checked_motion(vertices), vertices.copy()
         if self._cavity is not None:
             self._told = vertices.copy(), spread.copy()
         self._place(vertices, spread)
