@@ -222,6 +222,25 @@ def test_a_mesher_that_is_not_installed_names_the_mend(recipe, tmp_path, monkeyp
         build(recipe, output=tmp_path / 'out', options={'tets.mesher': 'pytetwild'}, json=True)
 
 
+def test_segments_that_overlap_are_built_once_one_goes_before_the_other(tmp_path, capsys):
+    liver = np.zeros((10, 14, 14), bool)
+    liver[1:9, 2:12, 2:12] = True
+    tumour = liver.copy()
+    tumour[:, :, 6:] = False
+    dicom_files.write_segmentation(tmp_path / 'seg.dcm', {(1, 'Liver'): liver, (2, 'Tumour'): tumour})
+    options = {'tets.count': 0, 'grid.spacing': 0.0}
+    with pytest.raises(InputError, match=r"overlap in .*--segments 'Tumour,Liver'"):
+        build(tmp_path / 'seg.dcm', output=tmp_path / 'out', options=options)
+    capsys.readouterr()
+    assert build(tmp_path / 'seg.dcm', output=tmp_path / 'out', options={**options, 'segments': ['Tumour', '1']}) == 0
+    assert f"labels: {tumour.sum()} voxels of 'Liver' left to 'Tumour'" in capsys.readouterr().out
+    case = read_case(tmp_path / 'out')
+    voxel = 1e-9 * 1.0 * 2.0 * 3.0
+    assert case.surface('tumour').volume == pytest.approx(tumour.sum() * voxel, rel=0.02)
+    assert case.surface('liver').volume == pytest.approx((liver.sum() - tumour.sum()) * voxel, rel=0.02)
+    assert 'Tumour' not in (tmp_path / 'out' / 'manifest.json').read_text()
+
+
 def test_parts_that_do_not_hang_together_are_noted(tmp_path, capsys):
     labels = np.zeros((30, 14, 14), np.uint8)
     labels[2:12, 2:12, 2:12], labels[18:26, 2:10, 2:10] = 1, 1

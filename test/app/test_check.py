@@ -7,7 +7,7 @@ import pytest
 
 from twin_nodes.app import check_yaml as module
 from twin_nodes.app.check import check, inspect
-from twin_nodes.core.errors import TwinError
+from twin_nodes.core.errors import ConfigError, TwinError
 
 
 @pytest.fixture
@@ -119,6 +119,26 @@ def test_results_and_landmarks(tmp_path):
     assert inspect(file) == 'landmarks, good: nasion, tragus, inion'
     with pytest.raises(TwinError, match=r'key .* is missing|format='):
         inspect(write(tmp_path, 'r.yaml', 'format: 1\nkind: tool_tip\nparent_frame: a\nchild_frame: b\n'))
+
+
+def test_a_material_is_said_with_its_interval_and_verdict(tmp_path):
+    from twin_nodes.io.material_results import StoredMaterial, write_material
+
+    law = {'mu1': 3000.0, 'alpha1': 4.0}
+    stored = StoredMaterial(
+        'liver_gel', 'ogden_1', law, law, law, 'specimens', 3000.0, 2500.0, 3600.0, 'engineering', 0.4, 12.0, 'stable',
+        'warn', '2026-03-04T05:06:07+00:00', ('one specimen',),
+    )  # fmt: skip
+    write_material(tmp_path / 'gel.yaml', stored)
+    said = 'material liver_gel, warn: ogden_1, shear modulus 3000 Pa (2500 … 3600), 2026-03-04T05:06:07+00:00'
+    assert inspect(tmp_path / 'gel.yaml') == said
+    text = (tmp_path / 'gel.yaml').read_text()
+    (tmp_path / 'gel.yaml').write_text(text.replace('shear_pa: 3000.0', 'shear_pa: .nan'))
+    with pytest.raises(ConfigError, match='shear_pa'):
+        inspect(tmp_path / 'gel.yaml')
+    (tmp_path / 'gel.yaml').write_text(text.replace('ogden_1', 'ogdan_1'))
+    with pytest.raises(ConfigError, match=r"ogdan_1.*did you mean 'ogden_1'"):
+        inspect(tmp_path / 'gel.yaml')
 
 
 def test_a_bag_whole_and_cut(tmp_path):

@@ -2,7 +2,7 @@ import dicom_files as files
 import numpy as np
 import pytest
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.io.dicom import read_series
 from twin_nodes.io.dicom_seg import is_segmentation, read_segmentation
 
@@ -171,12 +171,35 @@ def test_frames_that_share_nothing_are_read(tmp_path):
     assert read_segmentation(tmp_path / 'b.dcm')[0].labels.shape == (5, 4, 2)
 
 
-def test_segments_that_overlap_are_refused(tmp_path):
+def overlapping(path):
     both = masks()
     both[(2, 'Tumour')][3, 2, 1] = True
-    files.write_segmentation(tmp_path / 'seg.dcm', both)
-    with pytest.raises(InputError, match='segments 1 and 2 overlap in 1 pixels of slice 3'):
-        read_segmentation(tmp_path / 'seg.dcm')
+    files.write_segmentation(path, both)
+    return path
+
+
+def test_segments_that_overlap_are_refused_with_what_to_type(tmp_path):
+    match = "segments 1 and 2 overlap in 1 pixels of slice 3: .*build .* --segments 'Tumour,Liver'"
+    with pytest.raises(InputError, match=match):
+        read_segmentation(overlapping(tmp_path / 'seg.dcm'))
+
+
+@pytest.mark.parametrize(
+    ('segments', 'counts', 'said'),
+    [
+        (('Tumour', 'Liver'), {1: 35, 2: 2}, ("1 voxels of 'Liver' left to 'Tumour'",)),
+        (('1', 'Tumour', 'Liver'), {1: 36, 2: 1}, ("1 voxels of 'Tumour' left to 'Liver'",)),
+        (('2',), {2: 2}, ()),
+    ],
+)
+def test_of_segments_that_overlap_the_first_that_is_named_has_the_voxel(tmp_path, segments, counts, said):
+    volume, names, _ = read_segmentation(overlapping(tmp_path / 'seg.dcm'), segments)
+    assert volume.counts() == counts and set(names) == set(counts) and volume.left_out == said
+
+
+def test_a_segment_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    with pytest.raises(ConfigError, match=r"0 segments are called 'tumour'.*1 Liver, 2 Tumour"):
+        read_segmentation(overlapping(tmp_path / 'seg.dcm'), ('tumour',))
 
 
 def test_the_lego_phantom_is_refused_for_its_gap_and_its_halves_are_read(shared_data):

@@ -62,13 +62,32 @@ def test_what_is_no_slice_is_left_out(tmp_path, beside):
     same(read_series(tmp_path / 's')[0])
 
 
-def test_a_report_in_the_series_itself_is_left_out_and_a_localiser_is_named(tmp_path):
+def test_a_report_and_a_localiser_in_the_series_itself_are_left_out_and_the_localiser_is_named(tmp_path):
     files.write_series(tmp_path / 's', STORED)
     report(tmp_path / 's', files.SERIES)
-    same(read_series(tmp_path / 's')[0])
     localiser(tmp_path / 's', files.SERIES)
-    with pytest.raises(InputError, match=r'mixed orientation: .*scout\.dcm|mixed orientation: .* differ from'):
+    image, paths = read_series(tmp_path / 's')
+    same(image)
+    assert len(paths) == 5 and image.left_out == ('scout.dcm: a localiser of another orientation, size or spacing',)
+
+
+def test_an_odd_slice_that_does_not_say_that_it_is_a_localiser_is_refused(tmp_path):
+    files.write_series(tmp_path / 's', STORED)
+    files.write_slice(tmp_path / 's', 'odd.dcm', (0.0, 0.0, 0.0), STORED[0], axes=(0, 1, 0, 0, 0, -1))
+    with pytest.raises(InputError, match=r'mixed orientation: .*odd\.dcm|mixed orientation: .* differ from'):
         read_series(tmp_path / 's')
+
+
+def test_a_localiser_does_not_hide_a_gap_and_a_series_of_localisers_is_read(tmp_path):
+    files.write_series(tmp_path / 's', STORED)
+    localiser(tmp_path / 's', files.SERIES)
+    next(path for path in sorted((tmp_path / 's').iterdir()) if path.name != 'scout.dcm').unlink()
+    assert read_series(tmp_path / 's')[0].values.shape == (3, 4, 4)
+    sorted(path for path in (tmp_path / 's').iterdir() if path.name != 'scout.dcm')[1].unlink()
+    with pytest.raises(InputError, match='mm between slice'):
+        read_series(tmp_path / 's')
+    files.write_series(tmp_path / 't', STORED, ImageType=['ORIGINAL', 'PRIMARY', 'LOCALIZER'])
+    assert read_series(tmp_path / 't')[0].left_out == ()
 
 
 def test_two_series_are_told_apart_by_what_they_are(tmp_path):

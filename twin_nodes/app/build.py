@@ -34,7 +34,7 @@ from twin_nodes.io.yaml_files import read_mapping
 RECIPES = ('case.yaml', 'recipe.yaml', 'case.yml', 'recipe.yml')
 NOTED_PERCENT = 2.0
 HUGE_ML = 2e5  # more than most whole patients have
-_OF_PATIENT = ('labels', 'names', 'series', 'file', 'slices')  # paths and numbers that may name a person
+_OF_PATIENT = ('labels', 'names', 'segments', 'series', 'file', 'slices')  # paths and numbers that may name a person
 
 
 def build(source: Path, *, output: Path, options: dict[str, Any], json: bool = False) -> int:

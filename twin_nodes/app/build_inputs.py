@@ -52,6 +52,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
         record.append(_record(f'image {name}', files))
         frames.add(images[name].frame_of_reference)
         notes.append(_note(name, images[name].values.shape, images[name].anatomy_T_index, recipe, path, record[-1]))
+        notes += [f'{name}: left out {reason}' for reason in images[name].left_out]
     names: dict[int, str] = {}
     labels = None
     if recipe.config.labels:
@@ -60,6 +61,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
         record.append(_record('labels', files))
         frames.add(frame)
         notes.append(_note('labels', labels.labels.shape, labels.anatomy_T_index, recipe, str(path), record[-1]))
+        notes += [f'labels: {what}' for what in labels.left_out]
     if recipe.config.names:
         path = _found(recipe, recipe.config.names)
         names = read_names(path)
@@ -94,8 +96,10 @@ def _labels(path: Path, recipe: Recipe) -> tuple[LabelVolume, dict[int, str], st
             raise InputError(f'{path}: {len(segmentations)} DICOM segmentations, one expected', code='ANATOMY_REFUSED')
         path = segmentations[0]
     if is_dicom(path):
-        volume, names, frame = read_segmentation(path)
+        volume, names, frame = read_segmentation(path, recipe.config.segments)
         return volume, names, frame, [path]
+    if recipe.config.segments:
+        raise ConfigError(f'{path}: segments are of a DICOM SEG; name labels by their numbers in the structures')
     one = bool(recipe.images) and volumes_in(path) == 1  # drawn on one volume of an image over time
     return read_label_volume(path, frame=0 if one else recipe.config.frame), {}, '', _files_of(path)
 

@@ -49,9 +49,10 @@ def inspect_dicom(path: Path) -> str:
         return f'DICOM segmentation, good: {_size(labels.labels.shape, labels.anatomy_T_index)}, segments {listed}'
     image, files = read_series(path)
     padded = f', {image.padded} voxels of padding' if image.padded else ''
+    left_out = f', without {", ".join(image.left_out)}' if image.left_out else ''
     return (
         f'DICOM series, good: {len(files)} files, {_size(image.values.shape, image.anatomy_T_index)}, '
-        f'{_values(image.values)}{padded}; type `twin build {path} --above VALUE`'
+        f'{_values(image.values)}{padded}{left_out}; type `twin build {path} --above VALUE`'
     )
 
 

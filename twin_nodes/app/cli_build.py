@@ -23,6 +23,9 @@ def build(
     name: Annotated[str | None, typer.Option(help='Name of the structure.')] = None,
     names: Annotated[Path | None, typer.Option(help='JSON or YAML with the names of the labels.')] = None,
     unit: Annotated[str | None, typer.Option(help='Unit of a mesh file: m or mm.')] = None,
+    segments: Annotated[
+        str | None, typer.Option(help='Of a DICOM SEG, by number or name, such as Tumour,Liver: the first wins.')
+    ] = None,
     series: Annotated[str | None, typer.Option(help='End of the SeriesInstanceUID.')] = None,
     slices: Annotated[str | None, typer.Option(help='Which of the sorted slices, such as 1-5.')] = None,
     frame: Annotated[int | None, typer.Option(min=1, help='Which volume of a series over time, from 1.')] = None,
@@ -41,6 +44,7 @@ def build(
         'structure.name': name,
         'structure.unit': unit,
         'names': None if names is None else str(names.resolve()),
+        'segments': None if segments is None else [name.strip() for name in segments.split(',')],
         'series': series,
         'slices': slices,
         'frame': frame,

@@ -27,7 +27,8 @@ def read_series(
     """Read one series as a volume, with its slices sorted by position along their normal.
 
     Values are rescaled. Padding (PixelPaddingValue, in CT also all below -1024 HU) becomes the lowest value that was
-    measured, in CT -1024 HU, and is counted. Reports, localisers and other objects that are no slices are left out.
+    measured, in CT -1024 HU, and is counted. Reports, localisers and other objects that are no slices are left out;
+    a localiser in the series itself is named in `left_out`.
 
     Args:
         source: A folder, or one file.
@@ -49,9 +50,11 @@ def read_series(
         raise _refusal(source, 'no DICOM files')
     headers = [read_header(path) for path in paths]
     paths, headers = _one_series(source, paths, headers, series)
-    places = [place for number, header in enumerate(headers) for place in slices_of(paths[number], header, number)]
+    places, left_out = _without_localisers(
+        [place for number, header in enumerate(headers) for place in slices_of(paths[number], header, number)], headers
+    )
     stack = stack_slices(str(source), one_volume(str(source), places, frame), chosen=slices)
-    frames = {header.get('FrameOfReferenceUID', '') for header in headers}
+    frames = {headers[item.file].get('FrameOfReferenceUID', '') for item in stack.slices}
     if len(frames) > 1:
         raise _refusal(source, f'{len(frames)} frames of reference in one series: the slices do not belong together')
     rows, columns = stack.slices[0].size
@@ -62,7 +65,7 @@ def read_series(
     check_affine(source, anatomy_T_index)
     values, padded = _values(stack, paths, str(headers[0].get('Modality', '')))
     used = sorted({item.file for item in stack.slices})
-    image = ImageVolume(values, anatomy_T_index, padded, str(frames.pop()))
+    image = ImageVolume(values, anatomy_T_index, padded, str(frames.pop()), left_out)
     return image, tuple(paths[number] for number in used)
 
 
@@ -175,6 +178,23 @@ def _is_slice(header: Any) -> bool:
     """Whether an object has pixels with a place, and is neither a segmentation nor a dose."""
     placed = 'ImagePositionPatient' in header or 'PerFrameFunctionalGroupsSequence' in header
     return placed and 'Rows' in header and str(header.get('Modality', '')) not in ('SEG', 'RTDOSE')
+
+
+def _without_localisers(places: list[Slice], headers: list[Any]) -> tuple[list[Slice], tuple[str, ...]]:
+    """Return the slices that belong together, and those that say that they are localisers and lie otherwise."""
+    marked = [n for n, place in enumerate(places) if 'LOCALIZER' in (headers[place.file].get('ImageType') or [])]
+    others = [place for n, place in enumerate(places) if n not in set(marked)]
+    if not marked or len(others) < 2:
+        return places, ()
+    odd = [places[n] for n in marked if not _is_alike(places[n], others[0])]
+    reasons = tuple(f'{place.name}: a localiser of another orientation, size or spacing' for place in odd)
+    return [place for place in places if not any(place is other for other in odd)], reasons
+
+
+def _is_alike(place: Slice, other: Slice) -> bool:
+    turned = float(np.abs(place.axes - other.axes).max())
+    scaled = float(np.abs(np.divide(place.spacing, other.spacing) - 1.0).max())
+    return place.size == other.size and turned <= 1e-3 and scaled <= 1e-4
 
 
 def _described(uid: str, headers: list[Any]) -> str:

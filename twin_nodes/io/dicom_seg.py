@@ -1,12 +1,16 @@
 """DICOM segmentations (SEG), binary, fractional or label map, as label volumes with the names of their segments."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.label_volume import LabelVolume
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.config import nearest
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.dicom import functional, read_pixels, shared_groups, slices_of
 from twin_nodes.io.dicom_files import read_header
@@ -21,11 +25,16 @@ def is_segmentation(path: Path) -> bool:
     return str(read_header(path).get('SOPClassUID', '')) in SEG_STORAGE
 
 
-def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
+def read_segmentation(path: Path, segments: Sequence[str] = ()) -> tuple[LabelVolume, dict[int, str], str]:
     """Read a segmentation: volume, names by number, frame of reference UID. Frames without pixels may be left out.
 
+    Args:
+        path: The file.
+        segments: Those to take, by number or name: where they overlap, the first of them has the voxel, and
+            `left_out` of the volume counts. All when empty; then they must not overlap.
+
     Raises:
-        ConfigError: pydicom is not installed.
+        ConfigError: pydicom is not installed, or there is no such segment.
         InputError: ANATOMY_REFUSED when it is no segmentation, is cut, says not where it lies, or its segments overlap.
     """
     dataset, pixels = read_pixels(path)
@@ -34,6 +43,7 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     places = slices_of(path, dataset, 0)
     named = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
+    chosen = _chosen(path, named, segments)
     map_of_labels = str(dataset.get('SegmentationType', 'BINARY')) == 'LABELMAP'
     numbers = [max(named, default=0) if map_of_labels else _segment(path, dataset, n) for n in range(len(places))]
     index_T, levels = _layout(path, dataset, places)
@@ -41,26 +51,74 @@ def read_segmentation(path: Path) -> tuple[LabelVolume, dict[int, str], str]:
     if rows * columns * (max(levels) + 1) > MAX_VOXELS or max(numbers) > 65535:
         raise _refusal(path, f'{max(levels) + 1} slices and {max(numbers)} segments are more than can be read')
     labels = np.zeros((max(levels) + 1, rows, columns), np.uint8 if max(numbers) < 256 else np.uint16)
-    fractional = str(dataset.get('SegmentationType', 'BINARY')) == 'FRACTIONAL'
-    half = 0.5 * float(dataset.get('MaximumFractionalValue', 255)) if fractional else 0.5
-    for frame, (level, number) in enumerate(zip(levels, numbers, strict=True)):
-        if map_of_labels:
-            labels[level] = np.where(np.isin(pixels[frame], [n for n in named if n]), pixels[frame], 0)
-            continue
-        inside = pixels[frame] >= half
-        taken = inside & (labels[level] != 0) & (labels[level] != number)
-        if taken.any():
-            other = int(labels[level][taken][0])
-            raise _refusal(
-                path,
-                f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}: a voxel '
-                'has one label; save it as a label map, or each of them as a file of its own',
+    lost: Counter[tuple[int, int]] = Counter()
+    if map_of_labels:
+        for frame, level in enumerate(levels):
+            labels[level] = np.where(np.isin(pixels[frame], chosen), pixels[frame], 0)
+    else:
+        half = _half(dataset)
+        wanted = [frame for frame, number in enumerate(numbers) if number in chosen or (not segments and number)]
+        for frame in sorted(wanted, key=lambda n: chosen.index(numbers[n]) if segments else 0):
+            _draw(
+                path, labels[levels[frame]], pixels[frame] >= half, numbers[frame], levels[frame], named, segments, lost
             )
-        labels[level][inside] = number
     anatomy_T_index = lps_from('LPS', index_T, unit='mm')
     check_affine(path, anatomy_T_index)
-    names = {number: label for number, label in named.items() if number}  # 0 is the background of a label map
-    return LabelVolume(labels.transpose(2, 1, 0), anatomy_T_index), names, str(dataset.get('FrameOfReferenceUID', ''))
+    names = {number: named[number] for number in sorted(chosen)}
+    said = tuple(
+        f'{count} voxels of {named[loser]!r} left to {named[winner]!r}' for (winner, loser), count in lost.items()
+    )
+    volume = LabelVolume(labels.transpose(2, 1, 0), anatomy_T_index, said)
+    return volume, names, str(dataset.get('FrameOfReferenceUID', ''))
+
+
+def _chosen(path: Path, named: Mapping[int, str], segments: Sequence[str]) -> list[int]:
+    """Return the numbers of the segments that were named, in that order; all of them, when none was."""
+    if not segments:
+        return [number for number in named if number]  # 0 is the background of a label map
+    found = []
+    for segment in segments:
+        fits = [number for number, label in named.items() if number and segment in (str(number), label)]
+        if len(fits) != 1:
+            listed = ', '.join(f'{number} {label}' for number, label in named.items() if number)
+            raise ConfigError(
+                f'{path}: {len(fits)} segments are called {segment!r}{nearest(segment, named.values())}; '
+                f'there are: {listed}'
+            )
+        found += [number for number in fits if number not in found]
+    return found
+
+
+def _half(dataset: Any) -> float:
+    """Return the stored value from which a pixel is inside."""
+    if str(dataset.get('SegmentationType', 'BINARY')) == 'FRACTIONAL':
+        return 0.5 * float(dataset.get('MaximumFractionalValue', 255))
+    return 0.5
+
+
+def _draw(
+    path: Path,
+    plane: NDArray[Any],
+    inside: NDArray[np.bool_],
+    number: int,
+    level: int,
+    named: Mapping[int, str],
+    segments: Sequence[str],
+    lost: Counter[tuple[int, int]],
+) -> None:
+    """Draw a segment into a slice of labels; what others have taken is counted, or refused where none was preferred."""
+    taken = inside & (plane != 0) & (plane != number)
+    if taken.any() and not segments:
+        other = int(plane[taken][0])
+        both = [named.get(other, str(other)), named.get(number, str(number))]
+        raise _refusal(
+            path,
+            f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}: a voxel has one '
+            f"label; say which goes before which, such as `twin build … --segments '{both[1]},{both[0]}'`",
+        )
+    for other, count in zip(*np.unique(plane[taken], return_counts=True), strict=True):
+        lost[int(other), number] += int(count)
+    plane[inside & ~taken] = number
 
 
 def _segment(path: Path, dataset: Any, frame: int) -> int:

@@ -125,6 +125,9 @@ class CaseConfig:
 
     labels: str = setting('Label map (NRRD, NIfTI, MetaImage) or DICOM SEG.', '')
     names: str = setting('JSON or YAML with the names of the labels.', '')
+    segments: tuple[str, ...] = setting(
+        'Segments of a DICOM SEG by number or name; where they overlap, the first has the voxel. All when empty.', ()
+    )
     series: str = setting('End of the SeriesInstanceUID where a folder holds several.', '')
     slices: str = setting('Which slices of the sorted series, such as 1-5; all when empty.', '')
     frame: int = setting(

@@ -18,12 +18,14 @@ class ImageVolume:
         anatomy_T_index: Maps voxel indices (centres) to the anatomy frame [m], shape (4, 4).
         padded: Voxels that held padding and were set to the lowest value that was measured (in CT to -1024 HU).
         frame_of_reference: DICOM frame of reference UID, '' where the file has none.
+        left_out: Slices of the same series that do not belong to the volume, as localisers, each with the reason.
     """
 
     values: NDArray[Any]
     anatomy_T_index: Array
     padded: int = 0
     frame_of_reference: str = ''
+    left_out: tuple[str, ...] = ()
 
     @property
     def spacing(self) -> Array:

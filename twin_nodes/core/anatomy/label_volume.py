@@ -32,10 +32,12 @@ class LabelVolume:
         labels: Label of each voxel, 0 for none; uint8, uint16 or uint32, shape (ni, nj, nk).
         anatomy_T_index: Maps voxel indices (centres) to the anatomy frame [m], shape (4, 4); its axes are square, but
             may be left-handed and of different length.
+        left_out: What the file has beside, as voxels that two segments claim.
     """
 
     labels: NDArray[Any]
     anatomy_T_index: Array
+    left_out: tuple[str, ...] = ()
 
     @property
     def voxel_volume(self) -> float:
