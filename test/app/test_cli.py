@@ -24,6 +24,7 @@ COMMANDS = (
     'play',
     'view',
     'recover',
+    'breathing',
     'build',
     'reduce',
     'track',

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from twin_nodes.app.check_anatomy import TETS, inspect_case, inspect_mesh, inspect_tets, is_case
 from twin_nodes.app.check_images import VOLUMES, holds_dicom, inspect_dicom, inspect_volume
-from twin_nodes.app.check_recordings import inspect_bag, inspect_pose_table, inspect_recording, inspect_video
+from twin_nodes.app.check_recordings import (
+    inspect_bag,
+    inspect_pose_table,
+    inspect_recording,
+    inspect_signals,
+    inspect_video,
+)
 from twin_nodes.app.check_yaml import inspect_yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
@@ -17,6 +23,7 @@ from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.video.frames import IMAGES, VIDEOS
 
 RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv', '.txt', '.dat')
+SIGNALS = ('.hea', '.edf')
 POSE_TABLES = ('.zip', '.tum')
 ROBOTS = ('.urdf', '.xacro')
 
@@ -54,6 +61,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (RECORDINGS, inspect_recording),
         (POSE_TABLES, inspect_pose_table),
         (BAG_FILES, inspect_bag),
+        (SIGNALS, inspect_signals),
         (('.dcm',), inspect_dicom),
         (tuple(MESHES), inspect_mesh),
         (VOLUMES, inspect_volume),

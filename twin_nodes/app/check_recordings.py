@@ -55,6 +55,17 @@ def _compression(file: Path) -> str:
     )
 
 
+def inspect_signals(file: Path) -> str:
+    """Say what channels a record of signals has, WFDB or EDF."""
+    from twin_nodes.io.recordings.edf import read_edf
+    from twin_nodes.io.recordings.wfdb import read_wfdb
+
+    signals = read_wfdb(file) if file.suffix.lower() == '.hea' else read_edf(file)
+    told = ', '.join(f'{one.name!r} [{one.unit or "no unit"}] {one.rate_hz:g} Hz' for one in signals)
+    seconds = max((len(one.values) / one.rate_hz for one in signals), default=0.0)
+    return f'record of signals, good: {told}; {seconds:.1f} s; type `twin breathing {file}` for a breath in it'
+
+
 def _transcript(file: Path) -> str:
     """Read the transcript of a trial."""
     from twin_nodes.io.recordings.gestures import read_gestures
@@ -79,6 +90,7 @@ def _marker(file: Path) -> str:
     trace = read_marker_csv(file)
     seconds = float(trace.stamps_ns[-1] - trace.stamps_ns[0]) * 1e-9
     notes = f'; {"; ".join(trace.notes)}' if trace.notes else ''
+    notes += f'; type `twin breathing {file}`'
     spans = ' × '.join(f'{1e3 * span:.1f}' for span in np.ptp(trace.positions, axis=0))
     return f'trace of one marker, good: {len(trace.stamps_ns)} samples over {seconds:.1f} s, moves {spans} mm{notes}'
 

@@ -1,4 +1,4 @@
-"""`twin record`, `play`, `recover`, `compare`, `report`, `export`, `metrics` and `track`: doors to recordings."""
+"""`twin record`, `play`, `recover`, `compare`, `report`, `export`, `metrics`, `breathing`, `track`: recordings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from twin_nodes.core.errors import ConfigError
 
 def add_to(twin: typer.Typer) -> None:
     """Add the commands to `twin`."""
-    for command in (record, play, recover, compare, report, export, metrics, track):
+    for command in (record, play, recover, compare, report, export, metrics, breathing, track):
         twin.command()(command)
 
 
@@ -173,6 +173,17 @@ def metrics(
             as_json=json,
         )
     )
+
+
+def breathing(
+    traces: Annotated[list[Path], typer.Argument(help='Tables (CSV), WFDB headers (.hea) or EDF files.')],
+    channel: Annotated[str, typer.Option(help='Channel or column; found by its name when left out.')] = '',
+    json: Json = False,
+) -> None:
+    """Say how far ahead recorded breathing can be told: errors, simpler predictors beside, the 95 % band."""
+    from twin_nodes.app.breathing import print_breathing
+
+    exit_with(print_breathing(traces, channel=channel, as_json=json))
 
 
 def track(

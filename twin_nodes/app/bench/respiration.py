@@ -28,17 +28,19 @@ FOLDER = 'resp_extmarker'
 
 
 @dataclass
-class _Errors:
-    """Squared errors of one horizon, of each predictor, and hits of the band."""
+class Errors:
+    """Squared errors of one horizon [m²], of each predictor, and hits of the band."""
 
     squared: dict[str, list[float]] = field(default_factory=dict)
     hits: list[bool] = field(default_factory=list)
     axis_hits: list[float] = field(default_factory=list)
 
     def add(self, name: str, error: Array) -> None:
+        """Take an error of a predictor [m], shape (3,)."""
         self.squared.setdefault(name, []).append(float(error @ error))
 
     def rmse(self, name: str) -> float:
+        """Return the root mean square of the errors of a predictor [m]."""
         return float(np.sqrt(np.mean(self.squared[name])))
 
 
@@ -52,10 +54,10 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         Figures as mappings of figure, value, unit, goal, peer, ratio, ok.
     """
     config = BreathingConfig()
-    errors = [_Errors() for _ in config.horizons]
+    errors = [Errors() for _ in config.horizons]
     source = 'simulated'
     for source, times, positions in _traces(quick):  # noqa: B007
-        _follow(config, times, positions, errors)
+        follow(config, times, positions, errors)
     figures = [
         figure for horizon, error in zip(config.horizons, errors, strict=True) for figure in _judged(horizon, error)
     ]
@@ -69,7 +71,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     return [vars(figure) for figure in figures]
 
 
-def _judged(horizon: float, error: _Errors) -> Iterator[Figure]:
+def _judged(horizon: float, error: Errors) -> Iterator[Figure]:
     name = f'{round(1e3 * horizon)}ms'
     own, hold = error.rmse('own'), error.rmse('hold-last')
     lms = min(error.rmse(f'lms {step}') for step in LMS_STEPS)
@@ -93,7 +95,8 @@ def _traces(quick: bool) -> Iterator[tuple[str, Array, Array]]:
         yield 'simulated', simulated.times, simulated.markers[:, 0]
 
 
-def _follow(config: BreathingConfig, times: Array, positions: Array, errors: list[_Errors]) -> None:
+def follow(config: BreathingConfig, times: Array, positions: Array, errors: list[Errors]) -> None:
+    """Predict a trace sample by sample beside the peers, and add the errors of each horizon."""
     predictor = BreathingPredictor(config)
     peers = [[_LeastMeanSquares(config.short_lags, step) for step in LMS_STEPS] for _ in config.horizons]
     for index, (time, position) in enumerate(zip(times, positions, strict=True)):

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.io.recordings.signal import BREATHING
 
 MAX_BYTES = 256 << 20
 _LENGTHS = {'': 1e-3, 'mm': 1e-3, 'cm': 1e-2, 'm': 1.0}
 _TIMES = {'': 1_000_000, 'ms': 1_000_000, 's': 1_000_000_000, 'us': 1000, 'ns': 1}  # nanoseconds
+_TIME_WORDS = ('timestamp', 'time', 't', 'ms', 'seconds', 'sec')
+_NO_VALUES = ('frame', 'index', 'sample', 'phase', 'valid', 'validflag', 'mark', 'ttl', '')
+_VALUES = (*BREATHING, 'ampl', 'signal', 'displ', 'value', 'volt')
 _LATEST_NS = 9.2e18
-_UNIT = re.compile(r'\s*[\[(]\s*(\w*)\s*[\])]$|_(ms|s|us|ns|mm|cm|m)$')
+_UNIT = re.compile(r'\s*[\[(]\s*([\w%]*)\s*[\])]$|_(ms|s|us|ns|mm|cm|m|v|mv)$')
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,25 @@ class MarkerTrace:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class ColumnTrace:
+    """One column of a table over time.
+
+    Args:
+        name: Name of the column.
+        unit: Its unit as the header has it; '' where it has none.
+        stamps_ns: As in `MarkerTrace`, shape (n,).
+        values: In that unit, shape (n,).
+        notes: As in `MarkerTrace`.
+    """
+
+    name: str
+    unit: str
+    stamps_ns: NDArray[np.int64]
+    values: Array
+    notes: tuple[str, ...]
+
+
 def read_marker_csv(path: Path | str) -> MarkerTrace:
     """Read a table of one marker.
 
@@ -48,19 +71,60 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
         InputError: when there is no such header, or fewer than two samples.
     """
     path = Path(path)
+    header, lines, parting, first = _lines(path)
+    columns, tick, length = _columns(header, parting, path.name)
+    stamps, values, notes = _samples(lines, parting, columns, tick, path.name, first)
+    return MarkerTrace(path.name, stamps, values * _LENGTHS[length], notes)
+
+
+def read_column_csv(path: Path | str, wanted: str = '') -> ColumnTrace:
+    """Read one column of a table, such as the amplitude that a breathing belt tells.
+
+    Args:
+        path: The table, with a header that names a time.
+        wanted: Name of the column; the only one beside the time, or one that is named like breathing, when empty.
+
+    Raises:
+        InputError: No time, no such column, or several that it may be; or fewer than two samples.
+    """
+    path = Path(path)
+    header, lines, parting, first = _lines(path)
+    bare, units = _titles(header, parting)
+    time = next((bare.index(word) for word in _TIME_WORDS if word in bare), -1)
+    others = {name: at for at, name in enumerate(bare) if at != time and name not in _NO_VALUES}
+    likely = [name for name in others if any(word in name for word in _VALUES)]
+    found = [name for name in others if name == wanted.strip().lower()] if wanted else likely or list(others)
+    if time < 0 or units[time] not in _TIMES or len(found) != 1:
+        reason = 'a column time [s] or time [ms]' if time < 0 or units[time] not in _TIMES else 'one column to be named'
+        raise InputError(f'{path.name}: which column is it? The header has {bare}; expected {reason} (--channel)')
+    at = others[found[0]]
+    tick = 'ms' if bare[time] == 'ms' else units[time]
+    stamps, values, notes = _samples(lines, parting, (time, at), tick, path.name, first)
+    return ColumnTrace(found[0], units[at], stamps, values[:, 0], notes)
+
+
+def _lines(path: Path) -> tuple[str, list[str], str, int]:
+    """Return header, rows, the mark between fields, and the number of the first row's line."""
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f'{path.name}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read')
-    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
-    if not lines:
+    lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    top = next((at for at, line in enumerate(lines) if line.strip(' \t,;') and not line.startswith(('#', '%'))), None)
+    if top is None:
         raise InputError(f'{path.name} is empty; expected a header such as "Frame";"Timestamp";"x";"y";"z"')
-    parting = next((mark for mark in (';', '\t') if mark in lines[0]), ',')
-    columns, tick, length = _columns(lines[0], parting, path.name)
-    rows, notes = _rows(lines[1:], parting, columns, path.name)
+    parting = next((mark for mark in (';', '\t') if mark in lines[top]), ',')
+    return lines[top], lines[top + 1 :], parting, top + 2
+
+
+def _samples(
+    lines: list[str], parting: str, columns: tuple[int, ...], tick: str, name: str, first: int
+) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
+    """Return ascending stamps and the other columns, shape (n, k), and what was mended."""
+    rows, notes = _rows(lines, parting, columns, name, first)
     if rows and not any(rows[-1]) and len(rows) > 1:
         rows.pop()
         notes.append('a closing row of zeros is left out')
     if len(rows) < 2:
-        raise InputError(f'{path.name}: {len(rows)} samples; at least 2 are needed')
+        raise InputError(f'{name}: {len(rows)} samples; at least 2 are needed')
     values = np.array(rows)
     if tick == '' and 0.0 < float(np.median(np.abs(np.diff(values[:, 0])))) < 1.0:
         tick = 's'
@@ -68,16 +132,16 @@ def read_marker_csv(path: Path | str) -> MarkerTrace:
     tick, said = (tick, '') if tick else _epoch(float(np.median(values[:, 0])))
     notes += [said] if said else []
     if np.abs(values[:, 0]).max() * _TIMES[tick] >= _LATEST_NS:
-        raise InputError(f'{path.name}: a time of {values[:, 0].max():g} does not fit 64 bits of nanoseconds')
+        raise InputError(f'{name}: a time of {values[:, 0].max():g} does not fit 64 bits of nanoseconds')
     stamps = np.round(values[:, 0] * _TIMES[tick]).astype(np.int64)
     order = np.argsort(stamps, kind='stable')
     if (np.diff(stamps) < 0).any():
         notes.append(f'{int((np.diff(stamps) < 0).sum())} rows out of the order of time are sorted')
-    stamps, positions = stamps[order], values[order, 1:] * _LENGTHS[length]
+    stamps = stamps[order]
     fresh = np.concatenate([[True], np.diff(stamps) > 0])
     if not fresh.all():
         notes.append(f'{int((~fresh).sum())} rows with a repeated stamp are left out')
-    return MarkerTrace(path.name, stamps[fresh], positions[fresh], tuple(notes))
+    return stamps[fresh], values[order, 1:][fresh], tuple(notes)
 
 
 def _epoch(middle: float) -> tuple[str, str]:
@@ -88,23 +152,29 @@ def _epoch(middle: float) -> tuple[str, str]:
 
 def _columns(header: str, parting: str, name: str) -> tuple[tuple[int, ...], str, str]:
     """Return where time, x, y and z stand, the unit of the time and that of the positions; '' where not said."""
-    titles = [title.strip().strip('"').strip().lower() for title in header.removeprefix('\ufeff').split(parting)]
-    said = [_UNIT.search(title) for title in titles]
-    units = [(match[1] or match[2] or '') if match else '' for match in said]
-    bare = [_UNIT.sub('', title) for title in titles]
-    wanted = [('timestamp', 'time', 't', 'ms')]
+    bare, units = _titles(header, parting)
+    wanted = [_TIME_WORDS]
     wanted += [(axis, f'p{axis}', f'pos_{axis}', f'position_{axis}', f'marker_{axis}') for axis in 'xyz']
     places = [next((bare.index(word) for word in words if word in bare), -1) for words in wanted]
     lengths = {units[place] for place in places[1:]}
     if min(places) < 0 or len(lengths) > 1 or not lengths <= set(_LENGTHS) or units[places[0]] not in _TIMES:
-        raise InputError(f'{name}: the header has {titles}; expected columns Timestamp [ms], x, y, z [mm]')
+        raise InputError(f'{name}: the header has {bare}; expected columns Timestamp [ms], x, y, z [mm]')
     tick = 'ms' if bare[places[0]] == 'ms' else units[places[0]]
     return tuple(places), tick, lengths.pop()
 
 
-def _rows(lines: list[str], parting: str, columns: tuple[int, ...], name: str) -> tuple[list[list[float]], list[str]]:
+def _titles(header: str, parting: str) -> tuple[list[str], list[str]]:
+    """Return the names of columns in small letters, and their units ('' where not said)."""
+    titles = [title.strip().strip('"').strip().lower() for title in header.split(parting)]
+    said = [_UNIT.search(title) for title in titles]
+    return [_UNIT.sub('', title) for title in titles], [(match[1] or match[2] or '') if match else '' for match in said]
+
+
+def _rows(
+    lines: list[str], parting: str, columns: tuple[int, ...], name: str, first: int
+) -> tuple[list[list[float]], list[str]]:
     rows, bad = [], []
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
         cells = [cell.strip().strip('"') for cell in line.split(parting)]

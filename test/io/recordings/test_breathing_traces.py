@@ -1,0 +1,200 @@
+"""Traces of breathing as belts, monitors and sleep laboratories write them, with what goes wrong in them."""
+
+import numpy as np
+import pytest
+
+from twin_nodes.app.breathing import judge_trace, print_breathing
+from twin_nodes.app.check import inspect
+from twin_nodes.core.errors import InputError
+from twin_nodes.core.guidance.respiration.config import BreathingConfig
+from twin_nodes.io.recordings.breathing import read_breathing
+from twin_nodes.io.recordings.edf import read_edf
+from twin_nodes.io.recordings.wfdb import read_wfdb
+
+TIMES = np.arange(0.0, 60.0, 0.1)
+
+
+def breath(times):
+    return 5.0 * np.sin(2.0 * np.pi * 0.25 * times) + 1.0 * np.sin(2.0 * np.pi * 0.5 * times + 0.3)
+
+
+def table(path, head, rows, *, mark=',', comma=False, end='\n'):
+    lines = [mark.join(head), *(mark.join(f'{value:.6f}' for value in row) for row in rows)]
+    text = end.join(lines) + end
+    path.write_text(text.replace('.', ',') if comma else text, encoding='utf-8-sig', newline='')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('head', 'mark', 'comma', 'unit'),
+    [
+        (('time [s]', 'amplitude [mm]'), ',', False, 'mm'),
+        (('Time (s)', 'Resp (V)'), '\t', True, 'v'),
+        (('seconds', 'chest_cm'), ';', True, 'cm'),
+        (('t', 'displacement'), ';', False, 'units'),
+    ],
+)
+def test_one_column_in_any_unit_is_told_as_it_was(tmp_path, head, mark, comma, unit):
+    path = table(
+        tmp_path / 'belt.csv', head, np.column_stack([TIMES, breath(TIMES)]), mark=mark, comma=comma, end='\r\n'
+    )
+    trace = read_breathing(path)
+    assert trace.unit == unit
+    assert trace.positions[:, 0] * trace.per_metre == pytest.approx(breath(TIMES), abs=1e-5)
+    spread = float(np.std(trace.positions[:, 0]))
+    assert spread == pytest.approx({'mm': 3.6e-3, 'cm': 3.6e-2}.get(unit, 3e-3), rel=0.02)
+
+
+def test_a_prediction_does_not_depend_on_the_unit(tmp_path):
+    quick = BreathingConfig(horizons=(0.3,))
+    errors = {}
+    for name, factor, head in (('volts', 0.02, 'belt [V]'), ('millivolts', 20.0, 'belt [mV]')):
+        path = table(tmp_path / f'{name}.csv', ('time [s]', head), np.column_stack([TIMES, factor * breath(TIMES)]))
+        (row,) = judge_trace(read_breathing(path), quick)
+        errors[name] = row['rmse'] / factor
+        assert row['skill'] > 0.8 and row['predictions'] > 300
+    assert errors['volts'] == pytest.approx(errors['millivolts'], rel=1e-3)
+
+
+def test_what_is_no_breath_is_left_out_and_said(tmp_path):
+    values = breath(TIMES) + 0.02 * TIMES  # a drift, which is breath all the same
+    values[100:112] = values.max() + 1.0  # at the limit of the sensor
+    values[300:340] = values[300]  # stands still
+    rows = np.column_stack([TIMES, values])[np.r_[0:400, 450:600]]  # a gap
+    path = table(tmp_path / 'belt.csv', ('time [s]', 'belt [mm]'), rows)
+    path.write_text(path.read_text(encoding='utf-8-sig').replace(f'{values[20]:.6f}', 'nan'))
+    trace = read_breathing(path)
+    said = ' '.join(trace.notes)
+    assert '12 samples at the limit' in said and '40 samples of a sensor that stood still' in said
+    assert 'unreadable rows are left out' in said
+    assert len(trace.stamps_ns) == 550 - 12 - 39 - 1
+    assert np.diff(trace.stamps_ns).max() == pytest.approx(5.1e9, rel=1e-6)
+    assert judge_trace(trace, BreathingConfig(horizons=(0.3,)))[0]['predictions'] > 50
+
+
+def test_a_fast_trace_is_averaged_and_a_change_of_rate_is_said(tmp_path):
+    times = np.concatenate([np.arange(0.0, 30.0, 0.002), np.arange(30.0, 60.0, 0.2)])
+    path = table(tmp_path / 'belt.csv', ('time [s]', 'belt [mm]'), np.column_stack([times, breath(times)]))
+    trace = read_breathing(path)
+    assert 700 < len(trace.stamps_ns) < 800
+    assert any('the rate changes from' in note for note in trace.notes)
+    expected = breath(trace.stamps_ns * 1e-9)
+    assert trace.positions[:, 0] * trace.per_metre == pytest.approx(expected, abs=0.02)
+
+
+def write_wfdb(folder, *, form, values, gain='100(20)/mV', name='RESP', rate=50):
+    counts = np.round(100.0 * values + 20).astype(np.int64)
+    if form == 212:
+        pairs = np.append(counts, 0)[: 2 * ((len(counts) + 1) // 2)].reshape(-1, 2) & 0xFFF
+        raw = np.column_stack([pairs[:, 0] & 0xFF, pairs[:, 0] >> 8 | pairs[:, 1] >> 8 << 4, pairs[:, 1] & 0xFF])
+        data = raw.astype(np.uint8).tobytes()
+    elif form == 24:
+        data = np.column_stack([counts >> shift & 0xFF for shift in (0, 8, 16)]).astype(np.uint8).tobytes()
+    else:
+        kind = {16: '<i2', 61: '>i2', 32: '<i4', 160: '<u2', 80: 'u1'}[form]
+        data = (counts + {160: 1 << 15, 80: 128}.get(form, 0)).astype(kind).tobytes()
+    (folder / 'rec.dat').write_bytes(data)
+    line = f'rec.dat {form} {gain} 12 0 0 0 0 {name}'
+    (folder / 'rec.hea').write_text(f'# a note\nrec 1 {rate} {len(counts)}\n{line}\n# 60 F\n')
+    return folder / 'rec.hea'
+
+
+@pytest.mark.parametrize('form', [16, 24, 32, 61, 80, 160, 212])
+def test_records_of_physionet_come_back_in_every_format(tmp_path, form):
+    values = np.round(0.9 * np.sin(np.arange(301) / 10.0), 2)
+    (signal,) = read_wfdb(write_wfdb(tmp_path, form=form, values=values))
+    assert (signal.name, signal.unit, signal.rate_hz) == ('RESP', 'mV', 50.0)
+    assert signal.values == pytest.approx(values, abs=1e-9)
+    assert "'RESP' [mV] 50 Hz; 6.0 s" in inspect(tmp_path / 'rec.hea')
+
+
+def test_invalid_samples_and_headers_of_records(tmp_path):
+    values = np.zeros(20)
+    values[3] = (-32768 - 20) / 100.0
+    (signal,) = read_wfdb(write_wfdb(tmp_path, form=16, values=values))
+    assert np.isnan(signal.values[3]) and np.isfinite(np.delete(signal.values, 3)).all()
+    whole = (tmp_path / 'rec.hea').read_text()
+    for old, new, reason in (
+        (' 16 ', ' 516 ', "format '516' is not read; convert it with `rdsamp"),
+        ('rec 1 50', 'rec/3 1 50', 'several segments'),
+        ('rec.dat', '../rec.dat', 'beside the header'),
+        ('rec.dat', 'other.dat', 'cannot be read'),
+        (' 20\n', ' 2000\n', '20 frames where the header promises 2000'),
+        ('rec 1 50 20', 'nothing', 'no header of a WFDB record'),
+    ):
+        (tmp_path / 'rec.hea').write_text(whole.replace(old, new, 1))
+        with pytest.raises(InputError, match=reason):
+            read_wfdb(tmp_path / 'rec.hea')
+
+
+def write_edf(path, signals, *, seconds=1, reserved='', cut=0):
+    """Write an EDF: label, unit, samples a record, physical values; 16 bits between -10 and 10."""
+    records = min(len(values) // rate for _, _, rate, values in signals)
+    count = len(signals)
+    head = (
+        f'{"0":8}{"X":80}{"":80}01.01.2601.01.01{256 * (count + 1):<8}{reserved:44}{records:<8}{seconds:<8}{count:<4}'
+    )
+    columns = [
+        [f'{label:16}' for label, *_ in signals], [' ' * 80] * count, [f'{unit:8}' for _, unit, *_ in signals],
+        [f'{-10:<8}'] * count, [f'{10:<8}'] * count, [f'{-32768:<8}'] * count, [f'{32767:<8}'] * count,
+        [' ' * 80] * count, [f'{rate:<8}' for _, _, rate, _ in signals], [' ' * 32] * count,
+    ]  # fmt: skip
+    counts = [np.round((v + 10.0) / 20.0 * 65535.0 - 32768.0).astype('<i2') for *_, v in signals]
+    data = b''.join(
+        counts[at][record * rate : (record + 1) * rate].tobytes()
+        for record in range(records) for at, (_, _, rate, _) in enumerate(signals)
+    )  # fmt: skip
+    text = head + ''.join(''.join(column) for column in columns)
+    path.write_bytes(text.encode('ascii') + data[: len(data) - cut])
+    return path
+
+
+def test_edf_comes_back_and_its_breathing_channel_is_found(tmp_path):
+    fast, slow = np.arange(0.0, 60.0, 0.01), np.arange(0.0, 60.0, 0.04)
+    signals = [
+        ('ECG', 'mV', 100, np.cos(fast)),
+        ('Resp thorax', 'mm', 25, breath(slow)),
+        ('EDF Annotations', '', 25, 0 * slow),
+    ]
+    path = write_edf(tmp_path / 'night.edf', signals)
+    found = read_edf(path)
+    assert [(one.name, one.unit, one.rate_hz) for one in found] == [('ECG', 'mV', 100.0), ('Resp thorax', 'mm', 25.0)]
+    assert found[1].values == pytest.approx(breath(slow), abs=2e-4)
+    trace = read_breathing(path)
+    assert trace.name == 'night.edf#Resp thorax' and trace.unit == 'mm'
+    assert read_breathing(path, channel='ecg').name == 'night.edf#ECG'
+    with pytest.raises(InputError, match="0 channels are named 'EEG'; it has 'ECG', 'Resp thorax'"):
+        read_breathing(path, channel='EEG')
+    for changed, reason in (
+        ({'reserved': 'EDF+D'}, r'has gaps \(EDF\+D\): convert it'),
+        ({'cut': 400}, 'where the header promises 60'),
+    ):
+        with pytest.raises(InputError, match=reason):
+            read_edf(write_edf(tmp_path / 'bad.edf', signals, **changed))
+    (tmp_path / 'bad.edf').write_bytes(b'\xffBIOSEMI' + bytes(400))
+    with pytest.raises(InputError, match='BDF of 24 bits: convert it'):
+        read_edf(tmp_path / 'bad.edf')
+
+
+def test_says_what_it_cannot_use(tmp_path, capsys):
+    rows = np.column_stack([TIMES, breath(TIMES), breath(TIMES)])
+    path = table(tmp_path / 'two.csv', ('time [s]', 'left', 'right'), rows)
+    with pytest.raises(InputError, match='which column is it'):
+        read_breathing(path)
+    assert read_breathing(path, channel='left').name == 'two.csv#left'
+    with pytest.raises(InputError, match='0 samples that move'):
+        read_breathing(table(tmp_path / 'flat.csv', ('time [s]', 'belt'), np.column_stack([TIMES, 0 * TIMES + 1.0])))
+    short = table(tmp_path / 'short.csv', ('time [s]', 'belt [mm]'), rows[:120, :2])
+    with pytest.raises(InputError, match='15 s without a gap'):
+        print_breathing([short])
+    (tmp_path / 'none.csv').write_text('# only a note\n')
+    with pytest.raises(InputError, match='is empty'):
+        read_breathing(tmp_path / 'none.csv')
+
+
+def test_a_record_of_a_monitor(shared_data):
+    signals = {one.name: one for one in read_wfdb(shared_data / 'physio_wfdb' / 'v102s.hea')}
+    assert signals['RESP'].rate_hz == 250.0 and len(signals['RESP'].values) == 75000
+    assert read_wfdb(shared_data / 'physio_wfdb' / '100.hea')[0].values[0] == pytest.approx(-0.145)
+    trace = read_breathing(shared_data / 'physio_wfdb' / 'v102s.hea')
+    assert trace.name == 'v102s.hea#RESP' and 5900 < len(trace.stamps_ns) <= 6000
