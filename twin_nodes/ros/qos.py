@@ -23,10 +23,10 @@ MEASUREMENT_SUBSCRIPTION = QoSProfile(
     depth=5,
     durability=DurabilityPolicy.VOLATILE,
 )
-COMMAND_SUBSCRIPTION = QoSProfile(  # of the bridge: every command counts, as each is a copy in later datagrams
+COMMAND_SUBSCRIPTION = QoSProfile(  # every command counts: each is a copy in later datagrams, and part of the path
     reliability=ReliabilityPolicy.BEST_EFFORT,
     history=HistoryPolicy.KEEP_LAST,
-    depth=50,
+    depth=400,  # 2 s at 200 Hz: a link that delivers in spells brings them at once
     durability=DurabilityPolicy.VOLATILE,
 )
 REPLAY_SUBSCRIPTION = QoSProfile(

@@ -83,7 +83,7 @@ def test_holds_within_100_ms_all_the_same():
 
 def test_lapses_after_a_longer_silence():
     pair = following()
-    stall(pair, 1.2)
+    stall(pair, 1.7)
     pair.run(1.0)
     assert pair.mode == 'hold'
     assert not pair.follower.standing.stands

@@ -54,7 +54,6 @@ SETTINGS = {
 }  # fmt: skip
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
 FLOOD_HZ = 4000
-FOLLOW_GAP = 'follower.outage.follow_gap'
 
 
 def run(quick: bool = False) -> Iterator[dict[str, object]]:
@@ -146,12 +145,8 @@ def crept(watch: TelesurgeryWatch) -> float:
 
 
 def follow_figures(seconds: float) -> Iterator[Figure]:
-    """Yield the figures of a standing resume: the surgeon goes on through outages of the JHU law (0.8 s in 4 s).
-
-    An outage and what it takes to fill its hole last about the 1 s after which a `follow` lapses: here it has 1.5 s.
-    """
-    settings = {**SETTINGS, 'compensation': {**SETTINGS['compensation'], FOLLOW_GAP: 1.5}}
-    with TelesurgerySites('jhu', settings, {**ARGUMENTS, 'resume': 'follow', 'through_outages': 'true'}) as sites:
+    """Yield the figures of a standing resume: the surgeon goes on through outages of the JHU law (0.8 s in 4 s)."""
+    with TelesurgerySites('jhu', SETTINGS, {**ARGUMENTS, 'resume': 'follow', 'through_outages': 'true'}) as sites:
         apart = sites.watch.create_publisher(Float64, '/follower/PSM1/compensation/divergence', MEASUREMENT)
         sites.connect()
         end = time.monotonic() + seconds

@@ -89,8 +89,9 @@ class OutageConfig:
         maximum=5.0,
     )
     follow_gap: float = setting(
-        "The operator's `follow` lapses when the robot has stood for longer than this.",
-        1.0,
+        "The operator's `follow` lapses when the robot has stood for longer. An outage of the JHU law (0.8 s, at most "
+        '1.1 s) and two round trips of 0.2 s for what was lost in it fit in.',
+        1.5,
         unit='s',
         minimum=0.1,
         maximum=3.0,

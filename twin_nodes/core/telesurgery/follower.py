@@ -26,6 +26,7 @@ _SLEW = 25.0  # growth and fall of the play rate [1/s]
 _STANDS = (Mode.OUTAGE, Mode.HOLD)
 _CREEP = 1e-6  # of a robot that stands, so that it has a speed [m/s]
 _LONG_AGO_NS = 1 << 60
+_PATIENCE_NS = 2 * NANOSECONDS  # a replay waits this long for what is missing in front of it, then goes on across it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Follower:
         self._returned_ns = -_LONG_AGO_NS
         self._shaped_ns = 0  # how much of the lateness is made by our own bound on the speed after a return
         self._whole_from_ns = 0
+        self._waits_ns = 0
         self._joins = True
         self._went_alone = False
         self._alone_ns = round(config.assistance.begin_after * NANOSECONDS)
@@ -160,7 +162,7 @@ class Follower:
             self._reception.distrust(now_ns, self._hold_ns)
         self._tick_ns = now_ns
         dt = min(elapsed_ns / NANOSECONDS, _MAX_TICK)
-        self._reception.settle()
+        self._reception.settle(plays=bool(self._player.playhead))
         mode = self._decide(now_ns)
         player = self._player
         before = player.position
@@ -219,7 +221,8 @@ class Follower:
 
     def _begin(self, now_ns: int, request: str, before: Mode) -> None:
         """Begin to catch up: from standstill slowly, from motion as fast as it was."""
-        self._asked, self._started_ns, self._chase, self._shaped_ns = request, now_ns, 0.0, 0
+        self._asked, self._started_ns, self._waits_ns = request, now_ns, now_ns
+        self._chase, self._shaped_ns = 0.0, 0
         self._from_speed = self._speed
         if before in _STANDS:
             self._from_speed, self._returned_ns = 0.0, now_ns
@@ -277,12 +280,18 @@ class Follower:
     def _play(self, now_ns: int, dt: float, mode: Mode) -> None:
         """Let the play rate follow the mode and the clock, and play."""
         goal, cap, turn = 0.0, self.config.playback.max_speed, None
+        path = self._player.path
+        assert path.newest is not None
+        end_ns = path.newest.stamp_ns
         late = max(self._late_ns(now_ns), 0) / NANOSECONDS
         if mode is Mode.CATCH_UP:
+            end_ns = path.whole_until(self._hold_ns)
             cap = self._limit(now_ns)
             turn = self._turn_limit(cap)
-            goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
+            if not self._waits_at_hole(now_ns, end_ns):
+                goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
         elif mode in (Mode.CONNECTED, Mode.DEGRADED):
+            end_ns += self._bridge_ns
             goal = 1.0 + min(max(self._late_ns(now_ns) / NANOSECONDS / 0.3, -0.5), 0.25)
             if self._ceiling(now_ns) < cap:
                 cap = self._ceiling(now_ns)
@@ -291,10 +300,22 @@ class Follower:
             cap = min(cap, max(self._speed, _CREEP))  # brakes: a replay at three times the pace may not run on at that
         self._rate += min(max(goal - self._rate, -_SLEW * dt), _SLEW * dt)
         self._rate = min(self._rate, goal * self._fade(now_ns) + (0.0 if goal else self._rate))
-        bridge_ns = self._bridge_ns if mode in (Mode.CONNECTED, Mode.DEGRADED) else 0
-        slowed_ns = self._player.play(self._rate, dt, cap=cap, bridge_ns=bridge_ns, turn=turn)
+        slowed_ns = self._player.play(self._rate, dt, cap=cap, end_ns=end_ns, turn=turn)
         returns = mode is not Mode.CATCH_UP and turn is not None
         self._shaped_ns = max(min(self._shaped_ns + returns * slowed_ns, self._late_ns(now_ns)), 0)
+
+    def _waits_at_hole(self, now_ns: int, end_ns: int) -> bool:
+        """Whether a replay stands at a hole that is being filled; after some time it is played across."""
+        path = self._player.path
+        assert path.newest is not None
+        if end_ns == path.newest.stamp_ns or self._player.playhead < end_ns:
+            self._waits_ns = now_ns
+            return False
+        if now_ns - self._waits_ns > _PATIENCE_NS:
+            path.give_up_hole()
+        if now_ns - self._waits_ns > self._hold_ns:
+            self._returned_ns = now_ns  # it goes on as after any other stand
+        return True
 
     def _return(self, now_ns: int, dt: float) -> None:
         """Go back to the operator on the straight way; what he did in between is not played."""

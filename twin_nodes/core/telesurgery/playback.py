@@ -25,7 +25,7 @@ class CommandPath:
         self._keep_ns = round(keep * NANOSECONDS)
         self._stamps: list[int] = []
         self._commands: list[Command] = []
-        self._at = 0
+        self._at = self._whole = 0
         self.overflowed = False
 
     def __len__(self) -> int:
@@ -36,11 +36,17 @@ class CommandPath:
         """The command with the newest stamp."""
         return self._commands[-1] if self._commands else None
 
+    @property
+    def reached(self) -> int:
+        """Number of the last command at or before the playhead, 0 for none: what lies before it is never played."""
+        return self._commands[self._at].sequence if self._commands else 0
+
     def clear(self) -> None:
         """Forget all commands."""
         self._stamps.clear()
         self._commands.clear()
-        self._at, self.overflowed = 0, False
+        self._at = self._whole = 0
+        self.overflowed = False
 
     def add(self, command: Command) -> None:
         """Put a command in its place; one that is there already, or lies before the playhead, changes nothing."""
@@ -73,6 +79,7 @@ class CommandPath:
             keep_from = self._at - 16
             del self._stamps[:keep_from], self._commands[:keep_from]
             self._at -= keep_from
+            self._whole = max(self._whole - keep_from, 0)
 
     def at(self, playhead_ns: int) -> tuple[Vector, Quaternion, Command]:
         """Return position [m], orientation and the last command at a playhead not before the one last set."""
@@ -93,6 +100,25 @@ class CommandPath:
         """Return the longest time between two commands from the one at this stamp on, or from the playhead [ns]."""
         start = max(bisect_right(self._stamps, stamp_ns) - 1, self._at)
         return max((after - before for before, after in pairwise(self._stamps[start:])), default=0)
+
+    def whole_until(self, widest_ns: int) -> int:
+        """Return the stamp of the last command before a hole that may yet be filled, or of the newest [ns].
+
+        Args:
+            widest_ns: A longer time between two commands is a hole, where numbers between theirs are missing.
+        """
+        index = max(self._whole, self._at)
+        while index + 1 < len(self._stamps):
+            first, second = self._commands[index], self._commands[index + 1]
+            if second.stamp_ns - first.stamp_ns > widest_ns and second.sequence > first.sequence + 1:
+                break
+            index += 1
+        self._whole = index
+        return self._stamps[index]
+
+    def give_up_hole(self) -> None:
+        """Take the hole that `whole_until` met for one that nobody fills: it is played across."""
+        self._whole = min(self._whole + 1, len(self._stamps) - 1)
 
     def velocity_at_end(self, span_ns: int) -> Vector:
         """Return the mean velocity of the last span of the path [m/s], zero when there is none."""

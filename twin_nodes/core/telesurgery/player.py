@@ -73,14 +73,14 @@ class Player:
         )
         return ahead, quat, command.jaw, True
 
-    def play(self, rate: float, dt: float, *, cap: float, bridge_ns: int, turn: float | None = None) -> int:
+    def play(self, rate: float, dt: float, *, cap: float, end_ns: int, turn: float | None = None) -> int:
         """Play the path for a tick; at rate 0 the robot stands, whatever of the way to the path is left.
 
         Args:
             rate: Leader's time per time.
             dt: Length of the tick [s].
             cap: Largest speed [m/s]; the tick is played in part where it would be exceeded.
-            bridge_ns: How far beyond the newest command may be predicted [ns].
+            end_ns: Leader's time that the playhead does not pass [ns]; what lies beyond the newest is predicted.
             turn: Likewise for turning [rad/s]; None to let the orientation lag where it turns faster than the robot.
 
         Returns:
@@ -89,15 +89,13 @@ class Player:
         if not self.playhead:  # nothing was ever played: it begins with a way to the operator, not here
             return 0
         self._mend()
-        newest = self.path.newest
-        assert newest is not None
         ahead = round(rate * dt * NANOSECONDS)
         keep = math.exp(-rate * dt / _BLEND)  # in played time: where the robot stands, nothing creeps
         offset = (keep * self._offset[0], keep * self._offset[1], keep * self._offset[2])
         limit, most = cap * dt, self._config.max_turn * dt if turn is None else turn * dt
-        wanted = self._ahead(ahead, newest.stamp_ns + bridge_ns)
+        wanted = self._ahead(ahead, end_ns)
         for _ in range(_ROUNDS):
-            playhead = self._ahead(ahead, newest.stamp_ns + bridge_ns)
+            playhead = self._ahead(ahead, end_ns)
             nominal, quat, jaw, predicts = self._place(playhead)
             target = (nominal[0] + offset[0], nominal[1] + offset[1], nominal[2] + offset[2])
             over = distance(target, self.position) / limit

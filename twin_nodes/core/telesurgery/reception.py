@@ -109,8 +109,14 @@ class Reception:
             self.loss += _LOSS_BLEND * missing
         self._packet = max(self._packet, sequence)
 
-    def settle(self) -> None:
-        """Find up to where nothing is missing."""
+    def settle(self, *, plays: bool) -> None:
+        """Find up to where nothing is missing that could still be played; else one early loss is asked for for ever.
+
+        Args:
+            plays: Whether anything was played yet.
+        """
+        if plays:
+            self.received = max(self.received, self._path.reached)
         while self._guard.knows(self.received + 1):
             self.received += 1
 

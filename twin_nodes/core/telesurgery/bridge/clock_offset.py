@@ -10,6 +10,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+_SLEW = 1e-3  # of the offset that is used, towards the middle [s/s]
+_LONGEST_STEP_NS = 100_000_000  # between two uses that counts for it
+
 
 @dataclass(frozen=True, slots=True)
 class Offset:
@@ -48,6 +51,34 @@ class _Extreme:
 
     def _aged(self, item: tuple[int, int], now_ns: int) -> int:
         return item[1] - round(self._skew * (now_ns - item[0]))
+
+
+class SteadyOffset:
+    """The offset that stamps are carried over with: two monotonic clocks do not jump, so it does not either.
+
+    The middle of the interval moves by tens of milliseconds on a link whose delays do; stamps that moved with it would
+    change places. This one goes to the middle slowly, and to a bound at once where the interval leaves it.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._at_ns = 0
+
+    def follow(self, found: Offset | None, now_ns: int) -> int | None:
+        """Return the offset to use [ns], None before the first.
+
+        Args:
+            found: What is known.
+            now_ns: Our clock.
+        """
+        if found is not None:
+            if self._offset_ns is None:
+                self._offset_ns = found.offset_ns
+            most = round(_SLEW * min(now_ns - self._at_ns, _LONGEST_STEP_NS))
+            nearer = self._offset_ns + min(max(found.offset_ns - self._offset_ns, -most), most)
+            self._offset_ns = min(max(nearer, found.low_ns), found.high_ns)
+            self._at_ns = now_ns
+        return self._offset_ns
 
 
 class ClockOffset:

@@ -48,6 +48,12 @@ class PlayoutConfig:
     slew: float = setting('How fast a wait that became too long shrinks.', 0.05, unit='s/s', minimum=0.0, maximum=1.0)
     late_limit: float = setting('A command later than this after its time is not played.', 0.1, unit='s', minimum=0.0,
                                 maximum=5.0)  # fmt: skip
+    late: str = setting(
+        'Which of the commands that came late are played: the newest of them, for a robot that obeys at once, or all, '
+        'in order, for compensation_node, which plays them by their stamps and needs the whole path.',
+        'newest',
+        choices=('newest', 'all'),
+    )
     capacity: int = setting('Commands that may wait.', 1024, minimum=8, maximum=65536)
 
 

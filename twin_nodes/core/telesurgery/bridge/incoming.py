@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.core.telesurgery.bridge.clock_offset import Offset
 from twin_nodes.core.telesurgery.bridge.config import BridgeConfig
 from twin_nodes.core.telesurgery.bridge.jitter_buffer import JitterBuffer, Played
 from twin_nodes.core.telesurgery.bridge.link_state import ChannelState
@@ -84,17 +83,17 @@ class IncomingChannel:
         )
         return round((copies - 1) * period_s * NANOSECONDS)
 
-    def due(self, offset: Offset | None, now_ns: int) -> Iterator[Due]:
+    def due(self, offset_ns: int | None, now_ns: int) -> Iterator[Due]:
         """Give out what is to be published now, in order.
 
         Args:
-            offset: Their clock less ours, None while it is not known.
+            offset_ns: Their clock less ours, None while it is not known.
             now_ns: Our monotonic clock.
         """
         for played in self.buffer.pop(now_ns):
             stamp_ns = played.arrived_ns
-            if offset is not None:
-                stamp_ns = min(played.command.stamp_ns - offset.offset_ns, now_ns)
+            if offset_ns is not None:
+                stamp_ns = min(played.command.stamp_ns - offset_ns, now_ns)
             self.played_ns = now_ns
             self._age_s = (now_ns - stamp_ns) / NANOSECONDS
             kind, counts, label = self._schemas[played.command.sequence]

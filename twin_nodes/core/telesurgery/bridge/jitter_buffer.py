@@ -188,7 +188,7 @@ class JitterBuffer:
         self._planned_ns = now_ns
 
     def pop(self, now_ns: int) -> list[Played]:
-        """Return the commands that are due, in order; of those that came late only the newest."""
+        """Return the commands that are due, in order; of those that came late the newest, or all, as configured."""
         due: list[Played] = []
         while self._order:
             command, arrived_ns = self._waiting[self._order[0]]
@@ -199,7 +199,7 @@ class JitterBuffer:
             del self._waiting[command.sequence]
             self._count_missing(command.sequence)
             late = arrived_ns > due_ns
-            if late and due and due[-1].late:
+            if late and due and due[-1].late and self._config.late == 'newest':
                 due.pop()
                 self.counts['superseded'] += 1
                 self.counts['late'] -= 1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.core.telesurgery.bridge.clock_offset import ClockOffset
+from twin_nodes.core.telesurgery.bridge.clock_offset import ClockOffset, SteadyOffset
 from twin_nodes.core.telesurgery.bridge.config import BridgeConfig
 from twin_nodes.core.telesurgery.bridge.incoming import Due, IncomingChannel
 from twin_nodes.core.telesurgery.bridge.link_state import ChannelState, LinkState, link_mode
@@ -45,6 +45,7 @@ class Site:
         self._outgoing = {topic: OutgoingChannel(config, topic) for topic in outgoing}
         self._incoming = {channel.number: channel for channel in (IncomingChannel(config, topic) for topic in incoming)}
         self._clock = ClockOffset(window=config.clock_window, max_skew_ppm=config.max_skew_ppm)
+        self._carries = SteadyOffset()
         self._meter = LossMeter()
         self._report: ProbeFrame | None = None
         self._budget = RateBudget(config.redundancy)
@@ -175,6 +176,7 @@ class Site:
         """The other process is a new one: its clock and its numbers begin anew, what waits is of the old."""
         self._theirs = epoch
         self._clock.reset()
+        self._carries = SteadyOffset()
         self._report = self._echo = None
         for channel in self._incoming.values():
             channel.reset()
@@ -205,8 +207,8 @@ class Site:
 
     def due(self, now_ns: int) -> list[Due]:
         """Return the commands that are to be published now, in order."""
-        offset = self._clock.estimate(now_ns)
-        return [due for channel in self._incoming.values() for due in channel.due(offset, now_ns)]
+        offset_ns = self._carries.follow(self._clock.estimate(now_ns), now_ns)
+        return [due for channel in self._incoming.values() for due in channel.due(offset_ns, now_ns)]
 
     def next_ns(self) -> int:
         """Return when `tick` or `due` has something to do next."""
