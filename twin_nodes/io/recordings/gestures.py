@@ -84,6 +84,11 @@ def _gesture(words: list[str], rate_hz: float) -> Gesture | None:
         start, end, label = float(words[0]), float(words[1]), words[2].strip()
     except (ValueError, IndexError):
         return None
-    if not (_LABEL.fullmatch(label) and math.isfinite(start) and math.isfinite(end) and (1.0 if rate_hz else 0.0) <= start <= end):
+    if not (
+        _LABEL.fullmatch(label)
+        and math.isfinite(start)
+        and math.isfinite(end)
+        and (1.0 if rate_hz else 0.0) <= start <= end
+    ):
         return None
     return Gesture(label, (start - 1.0) / rate_hz, (end - 1.0) / rate_hz) if rate_hz else Gesture(label, start, end)

@@ -40,6 +40,7 @@ class Columns:
         length: Unit of length, '' where it is not said.
         label: Column that names the tool of a row; None for none.
         notes: What is left out, one line each.
+        named: Whether a header, or the form of the file, says the order of the quaternion.
     """
 
     time: int = 0
@@ -49,6 +50,7 @@ class Columns:
     length: str = ''
     label: int | None = None
     notes: tuple[str, ...] = ()
+    named: bool = True
 
     @property
     def metres(self) -> float:

@@ -27,7 +27,8 @@ from twin_nodes.core.geometry.se3 import QUATERNION_RENORMALISE, Array, make_tra
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.jigsaws import is_jigsaws, read_jigsaws
 from twin_nodes.io.recordings.pose_columns import COLUMNS, Columns, read_columns
-from twin_nodes.io.recordings.pose_rows import lost_rows, nanoseconds_of, stamp_of, tick_of
+from twin_nodes.io.recordings.pose_rows import in_order, lost_rows, nanoseconds_of, stamp_of, tick_of
+from twin_nodes.io.recordings.pose_text import cells_of, separator_of, text_of
 from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MM
 
 MAX_TABLE_BYTES = 256 << 20
@@ -37,7 +38,6 @@ MAX_BAD_SHARE = 0.5
 ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 _QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
 _FAR = 10.0  # no tracker sees as far [m]: such a spread is of millimetres
-_SPLIT = {',': re.compile(r'\s*,\s*'), ';': re.compile(r'\s*;\s*'), ' ': re.compile(r'\s+')}
 MAX_TOOLS = 32
 Tables = dict[str, tuple[NDArray[np.int64], Array, tuple[str, ...]]]  # stamps (n,), poses (n, 4, 4), notes by tool
 
@@ -224,21 +224,20 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
     header: Columns | None = None
     separator = ''
     rows = _Rows()
-    text = data.removeprefix(b'\xef\xbb\xbf').decode('utf-8', errors='replace')
-    lines = text.splitlines()
+    lines = text_of(data, where).splitlines()
     if is_jigsaws(next((line for line in lines if line.strip()), '').split()):
         return read_jigsaws(lines, where)
     for number, raw in enumerate(lines, start=1):
-        line = raw.strip()
+        line = raw.strip(' \r\n')
+        line = line if line.strip() else ''
         if len(line) > MAX_LINE_BYTES:
             raise InputError(f'{where}: line {number} has {len(line)} characters: not a table of poses')
         comment = line.startswith('#')
         line = line.lstrip('# \t')
         if not line:
             continue
-        separator = separator if separator and not comment else _separator(line)
-        cells = _SPLIT[separator].split(line.rstrip(' \t') if header else line.rstrip(',; \t'))
-        cells = [cell.replace(',', '.') for cell in cells] if separator == ';' else cells
+        separator = separator if separator and not comment else separator_of(line)
+        cells = cells_of(line, separator, header=header is not None)
         if comment or (header is None and not rows.count and _is_header(cells)):
             try:
                 header = read_columns(cells)
@@ -247,11 +246,11 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
                     raise InputError(
                         f'{where}: line {number} names {line[:60]!r}; expected {", ".join(COLUMNS)}: {error}'
                     ) from None
-            if comment:
+            if comment or separator == ' ':  # words of a header may be parted otherwise than numbers
                 separator = ''
             continue
         rows.add(cells, header or Columns(), number)
-    return rows.tables(header, where)
+    return rows.tables(header or Columns(named=where.lower().endswith('.tum')), where)
 
 
 class _Rows:
@@ -276,8 +275,7 @@ class _Rows:
                 continue
             self._rows.setdefault((tool, label), []).append(row)
 
-    def tables(self, header: Columns | None, where: str) -> Tables:
-        columns = header or Columns()
+    def tables(self, columns: Columns, where: str) -> Tables:
         found: Tables = {}
         for tool in columns.tools:
             groups = {label: rows for (name, label), rows in self._rows.items() if name == tool}
@@ -315,17 +313,19 @@ def _table(
         stamps, table = stamps[~lost], table[~lost]
     notes = [*notes, said] if said else notes
     quaternions = table[:, 3:] / np.linalg.norm(table[:, 3:], axis=1, keepdims=True)
+    order = ''
+    if not columns.named:
+        try:
+            quaternions, order = in_order(quaternions)
+        except InputError as error:
+            raise InputError(f'{where}: {error}') from None
     metres = columns.metres
     spread = float(np.median(np.linalg.norm(table[:, :3] - np.median(table[:, :3], axis=0), axis=1)))
     if not columns.length and spread > _FAR:
         metres = MM
         notes = [*notes, f'positions taken as millimetres: they spread over {spread:.0f}']
+    notes = [*notes, order] if order else notes
     return stamps, make_transform(rotation_from_quat(quaternions), table[:, :3] * metres), tuple(notes)
-
-
-def _separator(line: str) -> str:
-    """Return the mark between columns: a comma in a line with semicolons is a decimal mark; else white space."""
-    return next((mark for mark in (';', ',') if mark in line), ' ')
 
 
 def _is_header(cells: list[str]) -> bool:

@@ -17,6 +17,8 @@ NAMES = {'ms': 'milliseconds', 'us': 'microseconds', 'ns': 'nanoseconds'}
 _EPOCHS = (('ns', 1e17), ('us', 1e14), ('ms', 1e11))  # a number above this is no time in the next larger unit
 _STEPS = (('ns', 1e6), ('us', 1e3), ('ms', 2.0))  # a median step of whole numbers above this, likewise
 _MANY = 20  # stamps whose median step says something
+_OPPOSITE, _ZERO = 0.8, 0.15  # neighbours of opposite sign; where w passes zero
+_LARGE, _SMALL = 0.9, 0.45  # of w in rotations below 50°; of the others then
 _NEAR = 0.02  # m; a motion may begin at the origin, and then goes on near it
 
 
@@ -85,3 +87,29 @@ def lost_rows(positions: Array, quaternions: Array) -> NDArray[np.bool_]:
         beside = [positions[row - 1] if row else None, positions[row + 1] if row + 1 < len(found) else None]
         found[row] = found[row] and not any(p is not None and 0.0 < np.linalg.norm(p) < _NEAR for p in beside)
     return found
+
+
+def in_order(quaternions: Array) -> tuple[Array, str]:
+    """Return quaternions of a table without a header as x y z w, and what to say of it.
+
+    A number that is never negative, and passes zero where the quaternion turns over, is w: recorders that choose the
+    sign choose that of w. Without such evidence they are x y z w, as in the TUM format, and that is said.
+
+    Args:
+        quaternions: Four numbers of norm 1 in the order of the file, shape (n, 4).
+
+    Raises:
+        InputError: The first number is near ±1 throughout, as w is of small rotations, and the last is not.
+    """
+    turned = np.flatnonzero(np.sum(quaternions[1:] * quaternions[:-1], axis=1) < -_OPPOSITE)
+    beside = np.minimum(np.abs(quaternions[turned]), np.abs(quaternions[turned + 1]))
+    for column, order in ((3, 'x y z w'), (0, 'w x y z')):
+        if len(turned) and (quaternions[:, column] >= 0.0).all() and (beside[:, column] < _ZERO).all():
+            found = quaternions if column == 3 else quaternions[:, [1, 2, 3, 0]]
+            return found, f'no header: quaternions are {order}, by where their signs turn'
+    if len(quaternions) and np.abs(quaternions[:, 0]).min() > _LARGE and np.abs(quaternions[:, 3]).max() < _SMALL:
+        raise InputError(
+            'there is no header, and the quaternions may be w x y z (small rotations) or x y z w (half turns about x): '
+            'write `# t x y z qw qx qy qz` or `# t x y z qx qy qz qw` as the first line'
+        )
+    return quaternions, 'no header: quaternions taken as x y z w'
