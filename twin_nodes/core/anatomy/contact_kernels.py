@@ -30,11 +30,11 @@ def near_capsule(start: Any, end: Any, reach: float, vertices: Any, faces: Any, 
         places: Filled with those of the triangles [m], shape (k, 3).
     """
     away = np.full(len(faces), np.inf)
-    corners = np.empty((3, 3))
+    corners, middle = np.empty((3, 3)), np.empty(3)
     way = end - start
     squared = way[0] ** 2 + way[1] ** 2 + way[2] ** 2
     for f in range(len(faces)):
-        middle, size = _middle(vertices, faces[f], corners)
+        size = _middle(vertices, faces[f, 0], faces[f, 1], faces[f, 2], corners, middle)
         share = _along(middle, start, way, squared)
         gap = 0.0
         for k in range(3):
@@ -58,20 +58,18 @@ def near_capsule(start: Any, end: Any, reach: float, vertices: Any, faces: Any, 
 
 
 @njit(cache=True)
-def _middle(vertices: Any, face: Any, corners: Any) -> Any:
-    """Fill the corners; return the middle of a triangle, and how far its corners are from it."""
-    middle = np.zeros(3)
-    for k in range(3):
-        for axis in range(3):
-            corners[k, axis] = vertices[face[k], axis]
-            middle[axis] += corners[k, axis] / 3.0
+def _middle(vertices: Any, a: int, b: int, c: int, corners: Any, middle: Any) -> float:
+    """Fill the corners and the middle of a triangle; return how far its corners are from that."""
+    for axis in range(3):
+        corners[0, axis], corners[1, axis], corners[2, axis] = vertices[a, axis], vertices[b, axis], vertices[c, axis]
+        middle[axis] = (corners[0, axis] + corners[1, axis] + corners[2, axis]) / 3.0
     size = 0.0
     for k in range(3):
         size = max(
             size,
             (corners[k, 0] - middle[0]) ** 2 + (corners[k, 1] - middle[1]) ** 2 + (corners[k, 2] - middle[2]) ** 2,
         )
-    return middle, math.sqrt(size)
+    return math.sqrt(size)
 
 
 @njit(cache=True)
@@ -83,6 +81,18 @@ def _along(point: Any, start: Any, way: Any, squared: float) -> float:
     for k in range(3):
         share += (point[k] - start[k]) * way[k]
     return min(max(share / squared, 0.0), 1.0)
+
+
+@njit(cache=True)
+def gap(vertices: Any, nodes: Any, weights: Any, push: Any, target: Any) -> float:
+    """Return how far a place (3,) of a triangle's nodes (3,) is from its target (3,) along a push (3,) [m]."""
+    total = 0.0
+    for k in range(3):
+        place = -target[k]
+        for corner in range(3):
+            place += weights[corner] * vertices[nodes[corner], k]
+        total += push[k] * place
+    return total
 
 
 @njit(cache=True)

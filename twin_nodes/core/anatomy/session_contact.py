@@ -66,7 +66,8 @@ class _Touch:
 
     def gap(self, x: Array) -> float:
         """Return how far the place is from the tool along the push [m]; negative inside it."""
-        return float(self.push @ (self.weights @ x[self.nodes] - self.target))
+        found: float = contact_kernels.gap(x, self.nodes, self.weights, self.push, self.target)
+        return found
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Contacts:
             held: Nodes that are held; tools do not push them.
         """
         found: dict[_Key, _Touch] = {}
-        usable = np.isin(self._faces, held, invert=True).min(axis=1)
+        usable = np.isin(self._faces, held, invert=True).all(axis=1) if len(held) else np.ones(len(self._faces), bool)
         for capsule in capsules:
             self._touch(capsule, x, usable, found)
         changed = any(self._is_other(key, touch, x) for key, touch in found.items())
@@ -182,7 +183,10 @@ class Contacts:
         radius, faces = capsule.radius, self._faces
         axis, places = np.empty((len(faces), 3)), np.empty((len(faces), 3))
         away = contact_kernels.near_capsule(capsule.tip, capsule.end, 2.0 * radius, x, faces, axis, places)
-        for face in np.flatnonzero(np.isfinite(away) & usable).tolist():
+        before = [face for tool, face, _ in self._touches if tool == capsule.tool]
+        near = away <= (1.0 + _NEAR) * radius  # what is beyond it may be met no more, but may still be touched
+        near[before] |= np.isfinite(away[before])
+        for face in np.flatnonzero(near & usable).tolist():
             kept = {}
             for number in range(_MOST_PLACES):
                 known = self._touches.get((capsule.tool, face, number))

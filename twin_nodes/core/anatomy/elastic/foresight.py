@@ -48,7 +48,10 @@ class Foresight:
             return x
         share = np.linalg.solve(inner + RIDGE * strongest * np.eye(len(inner)), past @ change)
         share = np.clip(share, -2.0, 2.0)
-        return np.asarray(x + np.tensordot(share, np.stack([move[1] for move in self._moves]), 1))
+        ahead = x.copy()
+        for part, (_, move) in zip(share, self._moves, strict=True):
+            ahead += part * move
+        return ahead
 
     def keep(self, loads: Loads, x: Array) -> None:
         """Remember the state that a frame ended with."""

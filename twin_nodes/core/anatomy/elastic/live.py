@@ -242,13 +242,12 @@ class LiveSolver:
         return None
 
     def _learn(self, objective: Objective, x: Array, tried: Array, change: Array) -> None:
-        """Keep a step and the change of the gradient (n, 3) [N] that it made without that of the barriers."""
+        """Keep a step and the change of the gradient (n, 3) [N] that it made; that of the barriers is taken off it."""
         barriers, free = objective.loads.barriers, self.model.free
         if len(barriers):
-            change = change.copy()
             barriers.add_gradient(tried, change, -1.0)
             barriers.add_gradient(x, change, 1.0)
-            change[~objective.active] = 0.0
+            change[objective.still] = 0.0
         self._history.add((tried - x)[free].ravel(), change[free].ravel())
 
     def _most_energy(self, objective: Objective, energy: float, missing: Array) -> float:

@@ -27,6 +27,7 @@ class Objective:
     Attributes:
         forces: Those that stay as they are [N], gravity among them, shape (n, 3).
         scale: The forces that act at the last call [N].
+        still: Nodes that do not move freely: fixed, held or loose, shape (n,).
 
     Raises:
         InputError: LOADS_REFUSED.
@@ -46,7 +47,7 @@ class Objective:
         self.active = model.free & ~frozen
         self.active[loads.held] = False
         self.rows = self.active[model.free]
-        self._still = ~self.active
+        self.still = ~self.active
         self.forces = np.zeros_like(x) if loads.forces is None else loads.forces.astype(float)
         if np.any(loads.gravity):
             self.forces = self.forces + model.nodal_mass()[:, None] * loads.gravity
@@ -76,7 +77,7 @@ class Objective:
         self.pressure.follow(x)
         energy += self.pressure.energy_gradient(x, after)
         gradient = gradient + (after - before)
-        gradient[self._still] = 0.0
+        gradient[self.still] = 0.0
         return energy, gradient
 
     def __call__(self, x: Array) -> tuple[float, Array]:
@@ -96,9 +97,9 @@ class Objective:
             total += self.pressure.energy_gradient(x, gradient)
         gradient -= self.forces
         total -= float(np.vdot(self.forces, x - self.model.rest))
-        reaction = float(np.linalg.norm(gradient[self._still]))
+        reaction = float(np.linalg.norm(gradient[self.still]))
         self.scale = max(reaction + pulled + self._acting, self._floor)
-        gradient[self._still] = 0.0
+        gradient[self.still] = 0.0
         return total, gradient
 
     def residual(self, gradient: Array) -> float:

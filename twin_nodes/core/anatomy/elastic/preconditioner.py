@@ -27,7 +27,7 @@ PENALTY = 1e3  # of a held node's own stiffness: f32 leaves four digits of it
 # Of negative eigenvalues that are taken away. The stiffness as it is (0) brings a steady body to rest in the fewest
 # steps, but one that slips away from where the factor was made loses its way; positive by tetrahedron (1) it is too
 # stiff where tissue is pressed, and each step leaves half of what the last one left. A push needs fewest steps with:
-PROJECT = 0.25
+PROJECT = 0.2
 
 
 @dataclass(frozen=True, eq=False)

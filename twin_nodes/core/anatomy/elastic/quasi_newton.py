@@ -98,11 +98,6 @@ class History:
             chosen: Pairs, the oldest first, shape (m,).
             inner: Yᵀ H₀ Y of them, shape (m, m).
         """
-        count = len(chosen)
-        along = np.triu(self._along[np.ix_(chosen, chosen)])
-        inverse = np.linalg.inv(along)
-        middle = np.zeros((2 * count, 2 * count))
-        middle[:count, :count] = inverse.T @ (np.diag(np.diag(along)) + inner) @ inverse
-        middle[:count, count:] = -inverse.T
-        middle[count:, :count] = -inverse
+        middle = np.empty((2 * len(chosen), 2 * len(chosen)))
+        vector_kernels.middle(self._along[np.ix_(chosen, chosen)], inner, middle)
         return middle

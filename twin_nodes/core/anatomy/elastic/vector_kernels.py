@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 
@@ -42,3 +43,35 @@ def mix(rows: Any, at: Any, share: Any, mixed: Any) -> None:
                 if weight != 0.0:
                     for j in range(len(row)):
                         mixed[c, j] += weight * row[j]
+
+
+@njit(cache=True, nogil=True)
+def middle(along: Any, inner: Any, found: Any) -> None:
+    """Fill M (2 m, 2 m) of limited-memory BFGS written out (Byrd, Nocedal and Schnabel 1994, equation 2.6).
+
+    Args:
+        along: Of step i and change j, shape (m, m); only the upper triangle R is asked.
+        inner: Of the changes, Yᵀ H₀ Y, shape (m, m).
+        found: Receives [[R⁻ᵀ (D + Yᵀ H₀ Y) R⁻¹, -R⁻ᵀ], [-R⁻¹, 0]].
+    """
+    m = len(along)
+    inverse, bent = np.zeros((m, m)), np.zeros((m, m))
+    for j in range(m):
+        for i in range(j, -1, -1):
+            total = 1.0 if i == j else 0.0
+            for k in range(i + 1, j + 1):
+                total -= along[i, k] * inverse[k, j]
+            inverse[i, j] = total / along[i, i]
+    for i in range(m):
+        for j in range(m):
+            for k in range(j + 1):
+                bent[i, j] += (inner[i, k] + (along[i, i] if i == k else 0.0)) * inverse[k, j]
+    for i in range(m):
+        for j in range(m):
+            total = 0.0
+            for k in range(i + 1):
+                total += inverse[k, i] * bent[k, j]
+            found[i, j] = total
+            found[i, m + j] = -inverse[j, i]
+            found[m + i, j] = -inverse[i, j]
+            found[m + i, m + j] = 0.0
