@@ -202,8 +202,14 @@ def test_a_trace_in_place_of_a_scenario_is_told_how_to_be_named(tmp_path):
         ('both: {delay: {law: normal, base: 0.1}}\n', 'law=normal needs sigma above 0'),
         ('both: {outage: {down: {law: uniform, mean: 1, spread: 2}, up: {law: constant, mean: 1}}}\n', 'above mean'),
         ('both: {bandwidth: {rate_bps: 1000000, trace_file: synthetic}}\n', 'give one of both'),
-        ('both: {delay: {law: trace, trace_file: no.txt}}\n', r'mine\.yaml: forward\.delay\.trace_file: .*no\.txt'),
-        ('both: {bandwidth: {trace_file: no.up}}\n', r'mine\.yaml: forward\.bandwidth\.trace_file: .*no\.up cannot'),
+        ('both: {delay: {law: trace, trace_file: no.txt}}\n', r'mine\.yaml: both\.delay\.trace_file: .*no\.txt'),
+        ('both: {bandwidth: {trace_file: no.up}}\n', r'mine\.yaml: both\.bandwidth\.trace_file: .*no\.up cannot'),
+        ('both: {delay: {law: trace}}\nbackward: {delay: {trace_file: no.txt}}\nforward: {delay: {law: constant}}\n',
+         r'mine\.yaml: backward\.delay\.trace_file: .*no\.txt'),
+        ('both: {delay: {bas: 0.1}}\n', r"unknown key 'both\.delay\.bas'; did you mean 'both\.delay\.base'"),
+        ('both: {delay: {base: 50.0}}\n', r'mine\.yaml: both\.delay\.base=50\.0 s is above its maximum 10\.0 s'),
+        ('both: {delay: {weights: 0.5}}\n', r'mine\.yaml: both\.delay\.weights=0\.5: expected a list'),
+        ('both: {delay: {base: 0.1}}\nforward: {loss: {probability: 2}}\n', r'forward\.loss\.probability=2 is above'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_scenario_is_told_with_its_mend(text, told, tmp_path):

@@ -158,29 +158,46 @@ def build_config(config_type: type[C], values: Mapping[str, Any], *, source: str
         ConfigError: naming source, key, value, limit and the nearest valid key.
     """
     where = f'{source}: ' if source else ''
-    flat = _nested(values)
-    known = {item.key: item for item in settings_of(config_type)}
-    for key in flat:
-        if key not in known:
-            raise ConfigError(f'{where}unknown key {key!r}{nearest(key, known)}')
-    checked: dict[str, Any] = {}
-    for key, item in known.items():
-        if key not in flat:
-            if item.default is dataclasses.MISSING:
-                unit = f' [{item.info.unit}]' if item.info.unit else ''
-                raise ConfigError(f'{where}{key}{unit} has no default and must be given: {item.info.meaning}')
-            continue
-        value = flat[key]
-        if item.is_list:
-            if isinstance(value, str) or not hasattr(value, '__iter__'):
-                raise ConfigError(f'{where}{key}={value!r}: expected a list')
-            checked[key] = tuple(_check_scalar(item, element, where) for element in value)
-        else:
-            checked[key] = _check_scalar(item, value, where)
+    checked = check_values(config_type, values, source=source)
+    for item in settings_of(config_type):
+        if item.key not in checked and item.default is dataclasses.MISSING:
+            unit = f' [{item.info.unit}]' if item.info.unit else ''
+            raise ConfigError(f'{where}{item.key}{unit} has no default and must be given: {item.info.meaning}')
     try:
         return _assemble(config_type, checked, '')
     except ConfigError as error:
         raise ConfigError(f'{where}{error}', code=error.code) from None
+
+
+def check_values(
+    config_type: type[Any], values: Mapping[str, Any], *, source: str = '', under: str = ''
+) -> dict[str, Any]:
+    """Return some values of a config by dotted key, refusing unknown keys, wrong types and values out of bounds.
+
+    Args:
+        config_type: As for `build_config`.
+        values: Nested mapping, or dotted keys.
+        source: File or node name, for the error message.
+        under: Where the values stand in it, such as `both.`.
+
+    Raises:
+        ConfigError: naming source, key, value, limit and the nearest valid key.
+    """
+    where = f'{source}: ' if source else ''
+    known = {f'{under}{item.key}': dataclasses.replace(item, key=f'{under}{item.key}')
+             for item in settings_of(config_type)}  # fmt: skip
+    checked: dict[str, Any] = {}
+    for key, value in _nested(values, under).items():
+        if key not in known:
+            raise ConfigError(f'{where}unknown key {key!r}{nearest(key, known)}')
+        item = known[key]
+        if not item.is_list:
+            checked[key.removeprefix(under)] = _check_scalar(item, value, where)
+            continue
+        if isinstance(value, str) or not hasattr(value, '__iter__'):
+            raise ConfigError(f'{where}{key}={value!r}: expected a list')
+        checked[key.removeprefix(under)] = tuple(_check_scalar(item, element, where) for element in value)
+    return checked
 
 
 def _assemble(config_type: type[C], checked: Mapping[str, Any], prefix: str) -> C:

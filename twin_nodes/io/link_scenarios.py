@@ -10,7 +10,7 @@ from typing import Any
 
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.telesurgery.link.config import LinkConfig
-from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
+from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config, written_under
 from twin_nodes.core.telesurgery.link.trace import DelayTrace
 from twin_nodes.io.link_traces import delay_trace, opportunities
 from twin_nodes.io.yaml_files import read_mapping
@@ -75,10 +75,10 @@ def _scenario(path: Path) -> Scenario:
     traces, slots = {}, {}
     for number, name in enumerate(('forward', 'backward')):
         direction, seed = getattr(config, name), TRACE_SEED + number
-        with _naming(path, f'{name}.delay.trace_file'):
+        with _naming(path, written_under(values, name, 'delay', 'trace_file')):
             if direction.delay.law == 'trace':
                 traces[name] = delay_trace(direction.delay.trace_file, folder=path.parent, seed=seed)
-        with _naming(path, f'{name}.bandwidth.trace_file'):
+        with _naming(path, written_under(values, name, 'bandwidth', 'trace_file')):
             if direction.bandwidth.trace_file:
                 slots[name] = opportunities(direction.bandwidth.trace_file, folder=path.parent, seed=seed)
     _check_round_trips(path, config, traces)

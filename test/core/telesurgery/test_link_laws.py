@@ -213,7 +213,7 @@ def test_refuses_what_cannot_be():
         LinkDirection(DirectionConfig(), seed=0).fates([10, 5])
     with pytest.raises(ConfigError, match='must be below 1'):
         LossConfig(good_to_bad=0.6, bad_to_good=0.6)
-    with pytest.raises(ConfigError, match=r'forward.delay.bas.*did you mean'):
+    with pytest.raises(ConfigError, match=r'both.delay.bas.*did you mean'):
         link_config({'both': {'delay': {'bas': 0.1}}})
     with pytest.raises(ConfigError, match=r'nearest is .geo'):
         load_scenario('geos')

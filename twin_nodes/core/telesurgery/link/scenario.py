@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twin_nodes.core.config import build_config, settings_of
+from twin_nodes.core.config import build_config, check_values, settings_of
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.telesurgery.link.config import DirectionConfig, LinkConfig
 from twin_nodes.core.telesurgery.link.direction import LinkDirection
@@ -89,7 +89,15 @@ def _groups(name: str, value: Any, source: str) -> Mapping[str, Any]:
             raise ConfigError(
                 f'{source}: {name}.{key}={given!r}: expected keys under it, such as {", ".join(inside[:4])}'
             )
+    check_values(DirectionConfig, value, source=source, under=f'{name}.')  # by the names under which they are written
     return value
+
+
+def written_under(values: Mapping[str, Any], direction: str, group: str, key: str) -> str:
+    """Return the dotted key under which a setting of a direction stands in a scenario: its own, or that of `both`."""
+    own = values.get(direction) or {}
+    stands = f'{group}.{key}' in own or key in (own.get(group) or {})
+    return f'{direction if stands else "both"}.{group}.{key}'
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
