@@ -45,11 +45,11 @@ from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.prompt_process import unhurried
 from twin_nodes.ros.qos import EVENTS, latched, measurement, measurement_subscription
 from twin_nodes.ros.run import run_node
+from twin_nodes.ros.silence import ReplaySilence
 from twin_nodes.ros.tip_share import follow_tip_share
 
 _WATCH_S = 0.05
 _LATENCY_EVERY = 8  # poses between two looks at the latency
-_SILENCE_NS = 2_000_000_000  # after so long without a message nothing of a replay is on its way any more
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
 
 
@@ -101,6 +101,7 @@ class GuidanceNode(Node):
         self._measurement = measurement(replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
+        self._silence = ReplaySilence(self, _WATCH_S)
         self._advisor = Advisor(self.config.advisor, ordered=replay, steered=bool(self.config.setpoint_topic))
         self._advisor.changes.listen(self._drain)
         self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
@@ -173,8 +174,7 @@ class GuidanceNode(Node):
         return checked_tie(message, frame=frame, now_ns=self._now_ns(), health=self.health)
 
     def _checked(self, message: PoseWithCovarianceStamped, frame: str) -> StampedCovariance | None:
-        if self._replay:
-            self._heard_ns = self._steady.now().nanoseconds
+        self._silence.hear()
         return checked_pose(message, frame=frame, now_ns=self._now_ns(), health=self.health)
 
     def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
@@ -190,8 +190,7 @@ class GuidanceNode(Node):
             self._publish(self._advisor.add_patient(pose))
 
     def _on_setpoint(self, message: PoseStamped) -> None:
-        if self._replay:
-            self._heard_ns = self._steady.now().nanoseconds
+        self._silence.hear()
         try:
             record = pose_from(message, frame=self.config.tracker_frame, now_ns=self._now_ns())
             self._advisor.steer(record.stamp_ns, record.pose)
@@ -268,14 +267,16 @@ class GuidanceNode(Node):
         Live, the time of the streams goes on by the monotonic clock. The clock of a replay runs ahead of what is still
         on its way: there only a real silence counts.
         """
-        steady_ns = self._steady.now().nanoseconds
-        silence_ns = steady_ns - self._heard_ns
         if not self._replay:
+            silence_ns = int(self._steady.now().nanoseconds) - self._heard_ns
             self._publish(self._advisor.check_stale(self._newest_ns + silence_ns))
-        elif silence_ns < _SILENCE_NS:
+            return
+        self._silence.tick()
+        if not self._silence.has_ended:
             self._say_setpoints()
-        else:
-            self._publish(self._advisor.finish())
+            return
+        self._publish(self._advisor.finish())
+        if self._silence.is_long:
             self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
 
     def _say_setpoints(self) -> None:

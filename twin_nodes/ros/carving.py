@@ -36,6 +36,7 @@ from twin_nodes.ros.marker_bytes import marker_array_bytes
 from twin_nodes.ros.progress import ProgressOutput, follow_progress, is_replay
 from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT, latched, measurement
 from twin_nodes.ros.removed import removed_cloud
+from twin_nodes.ros.silence import ReplaySilence
 from twin_nodes.ros.ties import tie_from
 from twin_nodes.ros.tip_share import follow_tip_share
 
@@ -44,7 +45,7 @@ SURFACE_DELTA_DTYPE = np.dtype(
 )
 _REPORT_S = 0.2
 _SILENCE_NS = 2 * NANOSECONDS
-_REPLAY_SILENCE_NS = 10 * NANOSECONDS  # a stall of the machine is no silence of the recording
+_WATCH_S = 0.5
 
 
 class LiveCarving:
@@ -92,6 +93,7 @@ class LiveCarving:
         self._newest: TipPose | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._steady.now().nanoseconds
+        self._silence = ReplaySilence(node, _WATCH_S)
         create = node.create_publisher
         self._deltas = create(PointCloud2, 'anatomy/removed', measurement(replay=replay))
         self._snapshots = create(PointCloud2, 'anatomy/removed/snapshot', SNAPSHOT)
@@ -105,7 +107,7 @@ class LiveCarving:
         self._send_snapshot()
         self._subscribe()
         self._service = node.create_service(Trigger, 'anatomy/reset_carving', self._on_reset)
-        self._timer = node.create_timer(0.5, self._on_timer, clock=self._steady)
+        self._timer = node.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
         self._jump = on_jump_back(node, self._start_again)
         self._health.set('carving', OK, 'OK', 'nothing is carved yet')
 
@@ -135,6 +137,7 @@ class LiveCarving:
 
     def _pose(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
         self._heard_ns = self._steady.now().nanoseconds
+        self._silence.hear()
         try:
             record = pose_from(message, frame=self._config.tracker_frame, now_ns=self._now_ns())
         except InputError as error:
@@ -355,8 +358,9 @@ class LiveCarving:
 
     def _on_timer(self) -> None:
         """Bring out what is due when the streams have fallen silent."""
-        limit_ns = _REPLAY_SILENCE_NS if self._replay else _SILENCE_NS
-        is_silent = self._steady.now().nanoseconds - self._heard_ns > limit_ns
+        self._silence.tick()
+        silent_ns = self._steady.now().nanoseconds - self._heard_ns
+        is_silent = self._silence.has_ended if self._replay else silent_ns > _SILENCE_NS
         for held, on in self._switch.flush() if self._switch is not None and is_silent else ():
             self._pass_on(held, on)
         if self._newest is not None and is_silent:

@@ -27,10 +27,11 @@ from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.live_learning import LiveLearning
 from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.silence import ReplaySilence
 
 _REFRESH_NS = NANOSECONDS  # errors grow also where nothing moves
 _DRILL = '\0drill'  # no tool can have this name
-_ENDED_NS = 3 * NANOSECONDS  # of real time, after which a stream of a replay has ended
+_REPLAY_WATCH_S = 0.5
 
 
 class LiveDeforming:
@@ -77,14 +78,17 @@ class LiveDeforming:
         )  # fmt: skip
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())
-        self.input = DeformingInput(node, health, config, frame, self.feed, self._handle, self._on_registered)
+        self._silence = ReplaySilence(node, _REPLAY_WATCH_S)
+        self.input = DeformingInput(
+            node, health, config, frame, self.feed, self._handle, self._on_registered, self._silence.hear
+        )  # fmt: skip
         self._framed_ns = self._stamp_ns = 0
         self._joined: tuple[str, ...] = ()
         self.learning: LiveLearning | None = None
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
         self._timer = node.create_timer(
-            0.5 if self._replay else 1.0 / config.rate, self._on_timer, clock=self._steady
+            _REPLAY_WATCH_S if self._replay else 1.0 / config.rate, self._on_timer, clock=self._steady
         )  # fmt: skip
 
     def tissue(self, volume: CarvedVolume) -> CarvedTissue:
@@ -161,7 +165,8 @@ class LiveDeforming:
     def _on_timer(self) -> None:
         self.input.watch()
         if self._replay:
-            if self.feed.waits and self.input.silent_ns() > _ENDED_NS:
+            self._silence.tick()
+            if self.feed.waits and self._silence.has_ended:
                 self._handle(self.input.give_up())
                 for stream in self._joined:
                     self._handle(self.feed.give_up(stream))

@@ -60,6 +60,7 @@ class DeformingInput:
         feed: Takes the samples.
         handle: Takes what comes of them.
         start_again: Called with the reason when the anatomy was registered anew.
+        hear: Called when the place of a tool or sensor is known.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class DeformingInput:
         feed: SessionFeed,
         handle: Callable[[list[Outcome]], None],
         start_again: Callable[[str], None],
+        hear: Callable[[], None],
     ) -> None:
         self._node, self._health, self._config, self._frame = node, health, config, frame
-        self._feed, self._handle, self._start_again = feed, handle, start_again
+        self._feed, self._handle, self._start_again, self._hear = feed, handle, start_again, hear
         self._replay = replay = is_replay(node)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._streams = {
@@ -122,10 +124,6 @@ class DeformingInput:
         self._clouds.clear()
         self._closed.clear()
         self._used, self._newest_ns = None, 0
-
-    def silent_ns(self) -> int:
-        """Return for how long nothing has been heard [ns], by the monotonic clock."""
-        return int(self._steady.now().nanoseconds) - max(self._heard.values(), default=0)
 
     def give_up(self) -> list[Outcome]:
         """Wait for no stream any longer, in replay."""
@@ -212,6 +210,7 @@ class DeformingInput:
             self._event(item.stamp_ns, Cloud(partial(transform_points, pose, points), sigma))
             return
         self._heard[name] = int(self._steady.now().nanoseconds)
+        self._hear()
         self._newest_ns = max(self._newest_ns, item.stamp_ns)
         sample = (
             Tip(name, pose, float(np.trace(covariance[:3, :3])) / 3.0)

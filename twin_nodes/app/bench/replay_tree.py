@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -24,7 +26,8 @@ from twin_nodes.app.play import PlayConfig, Player
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
 from twin_nodes.core.errors import TwinError
 from twin_nodes.io.bags.reader import BagReader
-from twin_nodes.ros.qos import DIAGNOSTICS
+from twin_nodes.ros.conversions import stamp_to_ns
+from twin_nodes.ros.qos import DIAGNOSTICS, REPLAY_SUBSCRIPTION
 
 TOOLS = (PATIENT, TOOL)
 STRUCTURES = ('nerve', 'artery')
@@ -40,10 +43,11 @@ TOPICS = (
     *(f'/guidance/{name}/distance' for name in STRUCTURES),
     '/guidance/events',
 )
-FILTERED_LISTENERS = 4  # calibration, registration, guidance, recorder
+MEASURED_LISTENERS = 2  # recorder, this one
+FILTERED_LISTENERS = 5  # calibration, registration, anatomy, guidance, recorder
 READY_S = 40.0
-QUIET_S = 1.5
-DRAIN_S = 30.0
+QUIET_S = 2.5  # more than a node waits before it takes a replay for ended
+DRAIN_S = 60.0
 END_S = 5.0
 DOMAINS = 100
 
@@ -87,6 +91,11 @@ class ReplayTree:
         )
         self._node = Node('replay', context=self._context, start_parameter_services=False, enable_rosout=False)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, DIAGNOSTICS)
+        self._passed_on: dict[str, int] = {}
+        for tool in TOOLS:
+            self._node.create_subscription(
+                PoseStamped, f'/{tool}/measured_cp', partial(self._on_measured, tool), REPLAY_SUBSCRIPTION
+            )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         command = [sys.executable, '-m', 'twin_nodes', 'record', '-q', '-o', str(self.bag), *TOPICS]
@@ -131,16 +140,21 @@ class ReplayTree:
         stop = threading.Event()
         with BagReader(bag) as reader:
             player = Player(reader, self._node, config)
+            last = {tool: _last_stamp_ns(reader, name) for tool, name in zip(TOOLS, names, strict=True)}
             missing = player.wait_for_subscribers(stop)
             if missing:
                 raise TwinError(f'nobody takes in {", ".join(missing)}: see {self.folder / "log.txt"}')
             for index in range(passes):
                 if index:
-                    self._wait_until_quiet()
                     player.rewind(stop)
+                self._passed_on.clear()
                 player.play(stop)
-            player.wait_until_delivered()
-            self._wait_until_quiet()
+                player.wait_until_delivered()
+                self._spin(lambda: self._passed_on == last, DRAIN_S, 'the last poses from the tracker')
+                self._wait_until_quiet()
+
+    def _on_measured(self, tool: str, message: PoseStamped) -> None:
+        self._passed_on[tool] = stamp_to_ns(message.header.stamp)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -156,7 +170,10 @@ class ReplayTree:
         if self._recorder.poll() is not None:
             raise TwinError(f'the recorder has ended: see {self.folder / "log.txt"}')
         listeners = [self._checks.get(f'tracker: tool {tool}', {}).get('listeners', '0 0').split() for tool in TOOLS]
-        matched = all(int(measured) >= 1 and int(filtered) >= FILTERED_LISTENERS for measured, filtered in listeners)
+        matched = all(
+            int(measured) >= MEASURED_LISTENERS and int(filtered) >= FILTERED_LISTENERS
+            for measured, filtered in listeners
+        )
         anatomy = self._checks.get('guidance: anatomy', {}).get('code') == 'OK'
         made = all(self._node.count_subscribers(topic) for topic in TOPICS)
         return matched and anatomy and made
@@ -180,3 +197,9 @@ class ReplayTree:
             if time.monotonic() > end:
                 raise TwinError(f'{what} did not come within {seconds:g} s: see {self.folder / "log.txt"}')
             self._executor.spin_once(timeout_sec=0.1)
+
+
+def _last_stamp_ns(reader: BagReader, topic: str) -> int:
+    """Return the stamp of the last pose of a topic."""
+    *_, last = reader.messages({topic})
+    return stamp_to_ns(reader.decode(last).header.stamp)
