@@ -14,10 +14,15 @@ from tf2_msgs.msg import TFMessage
 from twin_nodes.app.check import inspect
 from twin_nodes.app.export import export
 from twin_nodes.app.metrics import measure_bag, print_metrics
-from twin_nodes.core.errors import InputError
+from twin_nodes.app.report.page import as_html
+from twin_nodes.app.report.run import make_report
+from twin_nodes.app.view.bag_feed import BagFeed
+from twin_nodes.app.view.run import config_of
+from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import published_model
 from twin_nodes.io.bags.qos import OfferedQos
+from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.bags.writer import BagWriter
 from twin_nodes.io.recordings.gestures import read_gestures
 from twin_nodes.ros.conversions import ns_to_stamp, transform_stamped
@@ -68,6 +73,8 @@ def write(folder, *, poses=True, sim=False, zero=False, task=()):
             )
             if poses:
                 said['/mir/ee_pose'] = PoseStamped()
+                said['/mir/ee_pose'].header.frame_id = 'base'
+                said['/mir/ee_pose'].pose.orientation.w = 1.0
                 point = said['/mir/ee_pose'].pose.position
                 point.x, point.y, point.z = place(tick).tolist()
             if task and tick % 10 == 0:
@@ -187,3 +194,33 @@ def test_a_transcript_of_another_trial_or_form_is_refused(trial_of_jigsaws, tmp_
             read_gestures(tmp_path / 'bad.txt')
     with pytest.raises(InputError, match='cannot be read'):
         measure_bag(bags['sim'], gestures=tmp_path / 'nothing.txt')
+
+
+def test_a_report_tells_of_what_others_recorded(bags):
+    page = as_html(make_report(bags['tree']))
+    assert '/tf#pointer' in page and 'sensor_msgs/msg/JointState' in page and page.count('/tf#tool0') >= 2
+    assert '/mir/ee_pose' in as_html(make_report(bags['sim']))
+    empty = write_nothing(bags['tree'].parent / 'empty')
+    with pytest.raises(InputError, match='holds no message'):
+        make_report(empty)
+
+
+def write_nothing(folder):
+    if not folder.exists():
+        with BagWriter(folder) as writer:
+            writer.add_topic('/tf', TREE, qos=(OfferedQos(),))
+    return folder
+
+
+def test_the_view_shows_what_moves(bags, capsys):
+    for name, tool, frame in (('sim', 'mir/ee_pose', 'base'), ('tree', 'pointer', 'tracker')):
+        with BagReader(bags[name]) as reader:
+            config = config_of(reader, bags[name], None, port=0)
+            assert (config.tools, config.fixed_frame) == ((tool,), frame)
+            feed = BagFeed(reader, config)
+            feed.advance(reader.start_ns + 2 * 10**9, budget_s=30.0)
+            shown = feed.picture().tools[0]
+            assert shown.live and shown.fixed_T_tool[:3, 3] == pytest.approx(place(200), abs=2e-3)
+    assert 'not tool0, which no frame ties to it' in capsys.readouterr().out
+    with BagReader(bags['zero']) as reader, pytest.raises(ConfigError, match='no moving frame with a stamp'):
+        config_of(reader, bags['zero'], None, port=0)

@@ -21,7 +21,7 @@ from twin_nodes.core.guidance.respiration.predictor import BreathingPredictor
 from twin_nodes.core.guidance.respiration.session import RespirationSession
 from twin_nodes.core.simulate.breathing import breathing_trace
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.recordings.marker_csv import read_marker_csv
+from twin_nodes.io.recordings.breathing import read_breathing
 
 LMS_STEPS = (0.01, 0.03, 0.1)
 FOLDER = 'resp_extmarker'
@@ -87,7 +87,7 @@ def _traces(quick: bool) -> Iterator[tuple[str, Array, Array]]:
     folder = recordings(FOLDER)
     if folder:
         for path in sorted(folder.glob('*.csv'))[:: 4 if quick else 1]:
-            trace = read_marker_csv(path)
+            trace = read_breathing(path)
             yield FOLDER, trace.stamps_ns / NANOSECONDS, trace.positions
         return
     for seed in range(3 if quick else 15):

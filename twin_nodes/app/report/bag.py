@@ -67,7 +67,9 @@ def _overview(reader: BagReader, path: Path, started: datetime.datetime) -> Sect
         ),
     )
     rows = tuple((file.name, f'{file.stat().st_size}', file_sha256(file)) for file in reader.files)
-    return Section('What was recorded', '', facts, (Table(('file', 'bytes', 'SHA-256'), rows),))
+    topics = tuple((name, topic.type_name, str(reader.counts[name])) for name, topic in sorted(reader.topics.items()))
+    tables = (Table(('file', 'bytes', 'SHA-256'), rows), Table(('topic', 'type', 'messages'), topics))
+    return Section('What was recorded', '', facts, tables)
 
 
 def _figures(path: Path) -> Section:
@@ -193,12 +195,13 @@ def _skill(path: Path) -> Section:
         trial = measure_bag(path)
     except InputError:
         return Section('Motion')
+    foreign = () if any(topic.endswith('filtered_cp') for topic in trial.motions) else tuple(trial.motions)
     rows = tuple(
         (topic, *(number(round(float(value), digits)) for value, digits in (
             (motion.tracked, 1), (1e3 * motion.path_length, 0), (1e3 * motion.mean_speed, 1), (motion.smoothness, 2),
             (100.0 * motion.idle_share, 0),
         )))
-        for topic, motion in trial.motions.items() if topic.endswith('filtered_cp')
+        for topic, motion in trial.motions.items() if topic.endswith('filtered_cp') or topic in foreign
     )  # fmt: skip
     forces = tuple(
         (topic, number(round(float(force.peak), 2)), number(round(float(force.mean), 2)), number(float(force.peaks)))

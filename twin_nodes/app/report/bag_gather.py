@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bag_poses import pose_topics, poses_of
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.part import BagMessage
 from twin_nodes.io.bags.reader import BagReader
@@ -73,6 +74,8 @@ def gather(reader: BagReader) -> Gathered:
     """Read all messages that a report tells of."""
     seen = Gathered(reader.start_ns)
     takers = {topic: taker for topic in reader.topics if (taker := _taker(topic, reader.topics[topic].type_name))}
+    if not any(topic.endswith('/measured_cp') for topic in takers):  # a bag of others: whatever has poses
+        takers |= {topic: _take_poses for topic in pose_topics(reader) if topic not in takers}
     markers = [topic for topic in takers if topic.endswith('anatomy/surface')]
     for chosen in (markers, [topic for topic in takers if topic not in markers]):
         for message in reader.messages(chosen) if chosen else ():
@@ -105,6 +108,11 @@ def _after(seen: Gathered, message: BagMessage) -> float:
 def _take_measured(seen: Gathered, message: BagMessage, record: Any) -> None:
     stamp = record.header.stamp
     seen.measured[message.topic].append(stamp.sec * NANOSECONDS + stamp.nanosec)
+
+
+def _take_poses(seen: Gathered, message: BagMessage, record: Any) -> None:
+    for pose in poses_of(message.topic, message.type_name, record):
+        seen.measured[pose.stream].append(pose.stamp_ns)
 
 
 def _take_tie(seen: Gathered, message: BagMessage, record: Any) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from tf2_msgs.msg import TFMessage
 
+from twin_nodes.app.bag_poses import poses_of
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.feed import Input, ViewFeed
+from twin_nodes.app.view.foreign import edge_of, foreign_poses
 from twin_nodes.app.view.picture import Picture
 from twin_nodes.app.view.records import Event, Moment
 from twin_nodes.core.errors import InputError
@@ -33,6 +36,7 @@ class BagFeed:
     """
 
     def __init__(self, reader: BagReader, config: ViewConfig) -> None:
+        self._poses = foreign_poses(reader, config.tools)
         self._reader, self._config = reader, config
         self._feed = ViewFeed(config)
         self._offset_ns: int | None = None
@@ -51,21 +55,21 @@ class BagFeed:
     @property
     def topics(self) -> set[str]:
         """The topics of the bag that are shown."""
-        return {*self._inputs, *self._tf}
+        return {*self._inputs, *self._tf, *self._poses}
 
     def seek(self, position_ns: int) -> None:
         """Go to a place: what was latched before it, and what streamed just before it."""
         self._feed.restart()
         for message in self._latched(position_ns):
             self._take(message)
-        streams = {name for name in (*self._inputs, *self._tf) if name not in self._states and name != _TF_STATIC}
+        streams = {name for name in self.topics if name not in self._states and name != _TF_STATIC}
         step_ns = position_ns - WARM_NS
         for message in self._reader.messages(streams, since_ns=position_ns - WARM_NS, until_ns=position_ns):
             if message.log_time_ns > step_ns + WARM_STEP_NS:
                 self._feed.picture(self._moment(message.log_time_ns))  # so that the trail has a past
                 step_ns = message.log_time_ns
             self._take(message)
-        self._ahead = self._reader.messages({*self._inputs, *self._tf}, since_ns=position_ns + 1)
+        self._ahead = self._reader.messages(self.topics, since_ns=position_ns + 1)
         self._next = next(self._ahead, None)
         self.position_ns = position_ns
 
@@ -132,7 +136,7 @@ class BagFeed:
 
     def _clock_offset(self) -> int:
         """How far log times are ahead of stamps, 0 where they are of one clock."""
-        streams = {name for name in self._inputs if name.endswith('filtered_cp')}
+        streams = {name for name in self._inputs if name.endswith('filtered_cp')} or set(self._poses)
         offsets: list[int] = []
         for message in self._reader.messages(streams) if streams else ():
             stamp = self._reader.decode(message).header.stamp
@@ -150,7 +154,18 @@ class BagFeed:
             record: Any = self._reader.decode(message)
             self._feed.on_tf(record, static=message.topic == _TF_STATIC)
             return
+        if message.topic in self._poses:
+            self._take_pose(message)
+            return
         self._hand_over(self._inputs[message.topic], message, self._moment(message.log_time_ns), self._feed)
+
+    def _take_pose(self, message: BagMessage) -> None:
+        for pose in poses_of(message.topic, message.type_name, self._reader.decode(message)):
+            edge = edge_of(pose, self._poses[message.topic])
+            if edge is None:
+                self._feed.state.count_dropped()
+            else:
+                self._feed.on_tf(TFMessage(transforms=[edge]), static=False)
 
     def _hand_over(self, one: Input, message: BagMessage, moment: Moment, feed: ViewFeed) -> None:
         try:

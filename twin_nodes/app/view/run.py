@@ -15,6 +15,7 @@ from twin_nodes.app.launch.environment import complete_environment
 from twin_nodes.app.record import ended_by_signals
 from twin_nodes.app.view.bag_feed import BagFeed
 from twin_nodes.app.view.config import ViewConfig
+from twin_nodes.app.view.foreign import foreign_tools
 from twin_nodes.app.view.page import ViserView
 from twin_nodes.app.view.playback import Playback
 from twin_nodes.app.view.records import Event
@@ -215,9 +216,16 @@ def config_of(reader: BagReader, bag: Path, path: Path | None, *, port: int) -> 
     else:
         values = {'tools': guess_tools(reader.topics), 'models': _models(reader)}
         if not values['tools']:
-            raise ConfigError(
-                f'{bag.name} holds no <tool>{_SAMPLE}, and there is no config/{CONFIG_FILE} beside it: name one with '
-                '`--config FILE`'
+            found = foreign_tools(reader)
+            if not found.tools:
+                raise ConfigError(
+                    f'{bag.name} holds no <tool>{_SAMPLE}, no pose and no moving frame with a stamp, and there is no '
+                    f'config/{CONFIG_FILE} beside it: name one with `--config FILE`'
+                )
+            frame = found.fixed_frame
+            values |= {'tools': list(found.tools), 'fixed_frame': frame, 'tracker_frame': frame}
+            print(
+                f'no <tool>{_SAMPLE} in it: {", ".join(found.tools)} in {frame} are shown{found.left_out}', flush=True
             )
     return build_config(ViewConfig, values | {'port': port}, source=str(path or bag))
 

@@ -80,11 +80,13 @@ class SqlitePart:
 
     def _selected(self, ids: list[int], since_ns: int, until_ns: int) -> Iterator[tuple[int, int, bytes]]:
         if self._rows is None:
-            yield from self._database.execute(
+            rows = self._database.execute(
                 f'SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({",".join("?" * len(ids))}) '  # noqa: S608 - question marks alone
                 'AND timestamp BETWEEN ? AND ? ORDER BY timestamp, id',
                 (*ids, since_ns, until_ns),
             )
+            for row in rows:  # not `yield from`: that would close the cursor of a bag that is closed already
+                yield row
             return
         for stamp_ns, row in self._rows:
             if since_ns <= stamp_ns <= until_ns:
