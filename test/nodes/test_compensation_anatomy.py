@@ -112,6 +112,23 @@ def test_tells_and_predicts_where_the_anatomy_is(start, probe, tmp_path):
     assert highest < RADIUS - 0.0005
 
 
+def test_a_structure_that_was_refused_is_no_longer_told_once_it_is_whole_or_gone(start, tmp_path):
+    node = start(CompensationNode, role='leader', arm=ARM, base_frame='world', anatomy__grid_spacing=0.001,
+                 anatomy__cache_dir=str(tmp_path))  # fmt: skip
+    vertices, triangles = superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0)
+    feed, colour = node.side.anatomy, (1.0, 1.0, 1.0, 1.0)
+    whole = surface_marker(1, 'anatomy', 'ball', 0, vertices, triangles, colour)
+    wrong = [surface_marker(1, 'elsewhere', 'ball', 0, vertices, triangles, colour),
+             surface_marker(2, 'elsewhere', 'cube', 0, vertices, triangles, colour)]  # fmt: skip
+    feed._on_surface(MarkerArray(markers=wrong))
+    assert (node.health.code('structure ball'), node.health.code('structure cube')) == ('ANATOMY_REFUSED',) * 2
+    feed._on_surface(MarkerArray(markers=[whole, wrong[1]]))
+    assert (node.health.code('structure ball'), node.health.code('structure cube')) == ('', 'ANATOMY_REFUSED')
+    feed._on_surface(MarkerArray(markers=[whole]))
+    assert node.health.code('structure cube') == ''
+    assert list(feed.fences.names) == ['ball']
+
+
 def test_settings(start):
     with pytest.raises(ConfigError, match='six'):
         start(AnatomyPoseNode, base_frame='world', fixed=[1.0])

@@ -67,6 +67,7 @@ class AnatomyFeed:
         self._pose_ns = 0
         self._surface: MarkerArray | None = None
         self._known: dict[str, bytes] = {}
+        self._refused: set[str] = set()
         self._carved: CarvedStructures | None = None
         self._said = ''
         if config.enabled:
@@ -149,6 +150,8 @@ class AnatomyFeed:
                 grids[marker.id] = (name, grid)
         self.fences.keep_only(set(watched))
         self._known = {name: content for name, content in self._known.items() if name in watched}
+        for name in self._refused - set(watched):
+            self._forgive(name)
         if changed:
             self._carved.watch(grids)
 
@@ -163,8 +166,17 @@ class AnatomyFeed:
             if marker.header.frame_id != config.frame:
                 raise InputError(f'{marker.ns}: frame is {marker.header.frame_id!r}, not {config.frame!r}')
             surface = make_surface(marker.ns, *surface_from_marker(marker))
-            return cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+            grid = cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
         except (InputError, ConfigError) as error:
             level = ERROR if must else WARN
+            self._refused.add(marker.ns)
             self._health.set(f'structure {marker.ns}', level, 'ANATOMY_REFUSED', str(error))
             return None
+        self._forgive(marker.ns)
+        return grid
+
+    def _forgive(self, name: str) -> None:
+        """Say no more that a structure was refused: it is whole by now, or gone."""
+        if name in self._refused:
+            self._refused.discard(name)
+            self._health.clear(f'structure {name}')
