@@ -27,6 +27,34 @@ def test_each_pushes_or_stands_off_and_none_pulls(seed, count, rank):
     left = gaps + compliance @ push
     assert (push >= 0.0).all() and (left > -1e-6).all()
     assert np.abs(push * left).max() < 1e-5 * (1.0 + np.abs(push).max())
+    again = pushes(compliance, gaps, rng.random(count) < 0.5)  # where the search begins does not matter
+    assert np.abs(compliance @ (again - push)).max() < 1e-6
+
+
+def test_a_push_with_pairs_ends_where_one_without_them_does():
+    model, _ = lobe()
+    ends = []
+    for history in (1, 5):
+        config = LiveConfig(refactor_lag=4, history=history, tolerance=1e-6, max_iterations=80)
+        with LiveSolver(model, config) as live:
+            for depth in (0.0, 0.004, 0.008):
+                answer = live.update(Loads(barriers=plate(model, depth)))
+        assert answer.is_converged
+        ends.append(answer)
+    assert np.linalg.norm(ends[0].positions - ends[1].positions) < 1e-4 * np.linalg.norm(ends[0].displacement)
+    assert ends[1].iterations < ends[0].iterations
+
+
+def test_a_factor_of_this_very_state_needs_few_steps_where_a_tool_presses():
+    model, _ = lobe()
+    fine = {'tolerance': 1e-5, 'max_iterations': 60}
+    with LiveSolver(model, LiveConfig(refactor_lag=1, **fine)) as live:
+        for depth in np.linspace(0.0, 0.014, 9):
+            pressed = live.update(Loads(barriers=plate(model, depth)))
+    with LiveSolver(model, LiveConfig(refactor=False, **fine)) as live:
+        live.reset(pressed.positions)
+        answer = live.update(Loads(barriers=plate(model, 0.0145)))
+    assert answer.is_converged and answer.iterations <= 4  # 5 with a stiffness made positive by tetrahedron
 
 
 def plate(model, depth, *, tilt=0.1):
