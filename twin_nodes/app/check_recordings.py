@@ -148,7 +148,8 @@ def inspect_bag(file: Path) -> str:
         span_s = (reader.end_ns - reader.start_ns) * 1e-9 if reader.message_count else 0.0
         text = f'{reader.message_count} messages on {len(reader.topics)} topics over {span_s:.3f} s'
         if reader.message_count == 0:
-            raise InputError(f'{file}: the bag holds no message that can be read')
+            cut = f' in whole chunks; `twin recover {file}` may find some' if loss.bytes else ' that can be read'
+            raise InputError(f'{file}: the bag holds no message{cut}')
     if loss:
         lost = ', '.join(f'{name} {value}' for name, value in vars(loss).items() if value)
         raise InputError(f'{file}: bag with {text}, but damaged ({lost}); type `twin recover {file}`')

@@ -33,10 +33,12 @@ def recover(path: Path | str, *, output: Path | str | None = None, compression: 
 
 def _lines(report: RecoverReport, target: Path) -> list[str]:
     if not report.messages:
-        return [f'nothing could be recovered: {report.bytes_lost} bytes hold no whole chunk']
+        return [f'nothing could be recovered: {report.bytes_lost} bytes hold no whole message']
     span_s = (report.end_ns - report.start_ns) * 1e-9
     lines = [f'recovered {report.messages} messages over {span_s:.3f} s into {target}']
     lines += [f'  {topic}: {count}' for topic, count in sorted(report.counts.items())]
+    if report.unguarded:
+        lines.append(f'  {report.unguarded} of them lay in the last chunk, which was cut: no checksum guards them')
     loss = report.loss
     told = (
         (loss.bad_chunks, 'chunks with a wrong checksum'),

@@ -2,13 +2,14 @@
 
 import random
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
-from mcap.writer import Writer
+from mcap.writer import CompressionType, Writer
 from rosbags.highlevel import AnyReader
 
 from twin_nodes.core.errors import ConfigError, InputError
@@ -21,14 +22,18 @@ def expected_messages(ends: list[tuple[int, int]], size: int) -> int:
     return max((messages for end, messages in ends if end <= size), default=0)
 
 
-def test_cut_at_every_1000th_byte_gives_every_whole_chunk(tmp_path: Path, chunked):
+def test_cut_at_every_1000th_byte_gives_every_whole_chunk_and_what_is_left_of_the_last(tmp_path: Path, chunked):
     raw, ends = chunked
+    unguarded = 0
     for size in range(0, len(raw), 1000):
         cut = tmp_path / f'{size}.mcap'
         cut.write_bytes(raw[:size])
         report = recover(cut, tmp_path / f'{size}')
-        expected = expected_messages(ends, size)
-        assert report.messages == expected
+        expected = expected_messages(ends, size) + report.unguarded
+        assert report.messages == expected and report.unguarded < 10
+        with BagReader(cut) as reader:
+            assert reader.message_count == expected_messages(ends, size) and not reader.unguarded
+        unguarded += report.unguarded
         if not expected:
             assert report.exit_status == NOTHING and not (tmp_path / f'{size}').exists()
             continue
@@ -38,6 +43,35 @@ def test_cut_at_every_1000th_byte_gives_every_whole_chunk(tmp_path: Path, chunke
         assert stamps == list(range(expected))
         with (tmp_path / f'{size}' / f'{size}_0.mcap').open('rb') as stream:
             assert make_reader(stream, validate_crcs=True).get_summary().statistics.message_count == expected
+    assert unguarded > 50
+
+
+@pytest.mark.parametrize('compression', [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD])
+def test_a_file_of_one_chunk_that_was_cut_is_not_lost(tmp_path: Path, compression: CompressionType):
+    """As other recorders write short bags: nothing is whole, and no message of it may be half."""
+    path = tmp_path / 'one.mcap'
+    writer = Writer(str(path), compression=compression, chunk_size=1 << 22)
+    writer.start('ros2')
+    channel = writer.register_channel(
+        '/a', 'cdr', writer.register_schema('std_msgs/msg/String', 'ros2msg', b'string data\n')
+    )
+    rng = random.Random(1)
+    texts = [rng.randbytes(300).hex().encode() + b'\0' for _ in range(1000)]
+    sent = [b'\x00\x01\x00\x00' + struct.pack('<I', len(text)) + text for text in texts]
+    for index, data in enumerate(sent):
+        writer.add_message(channel, index, data, index)
+    writer.finish()
+    raw = path.read_bytes()
+    cut = raw[: len(raw) // 2]
+    for name, data in (('cut', cut), ('zeros', cut + bytes(len(raw) // 4))):
+        (tmp_path / f'{name}.mcap').write_bytes(data)
+        with BagReader(tmp_path / f'{name}.mcap') as reader:
+            assert reader.message_count == 0 and reader.loss
+        report = recover(tmp_path / f'{name}.mcap', tmp_path / name)
+        with BagReader(tmp_path / name) as reader:
+            found = [row.data for row in reader.messages()]
+        assert report.exit_status == LOSSY and report.unguarded == len(found)
+        assert 200 < len(found) < 600 and found == sent[: len(found)]
 
 
 def test_cut_at_every_single_byte_of_some_chunks_raises_nothing(chunked):

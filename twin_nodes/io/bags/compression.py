@@ -53,6 +53,30 @@ def decompress(name: str, payload: memoryview, size: int) -> memoryview:
     return content
 
 
+def decompress_cut(name: str, payload: memoryview, size: int) -> memoryview:
+    """Return what is left of the content of a chunk that was cut: whole bytes, which no checksum guards.
+
+    Args:
+        name: The compression that the chunk names.
+        payload: The compressed bytes up to the cut.
+        size: The size that the whole chunk promises [bytes]; memory for more is never taken.
+
+    Raises:
+        InputError: As `decompress`; no bytes at all.
+    """
+    if size > LARGEST_CHUNK:
+        raise InputError(f'a chunk promises {size} bytes, above the limit of {LARGEST_CHUNK}: the bag is damaged here')
+    try:
+        # zeros at the end are what a file system leaves that was told of the length and not of the content
+        left = bytes(payload).rstrip(b'\0')
+        content = left if name == '' else _expand(name, memoryview(left), size)
+    except InputError:
+        raise
+    except Exception as error:  # each library raises errors of its own
+        raise InputError(f'a {name} chunk that was cut cannot be decompressed: {error}') from error
+    return memoryview(content[:size])
+
+
 def _expand(name: str, payload: memoryview, size: int) -> bytes:
     if name == 'zstd':
         import zstandard

@@ -67,6 +67,15 @@ def parse_chunk(body: memoryview) -> ChunkRecord:
     return ChunkRecord(*numbers, compression, payload)
 
 
+def parse_cut_chunk(body: memoryview) -> ChunkRecord:
+    """Decode the frame of a chunk whose end is missing; its payload is what is left of it."""
+    cursor = _Cursor(body)
+    numbers = cursor.number(8), cursor.number(8), cursor.number(8), cursor.number(4)
+    compression = cursor.text()
+    cursor.number(8)
+    return ChunkRecord(*numbers, compression, body[cursor.at :])
+
+
 def parse_message_index(body: memoryview) -> int:
     """Check a message index and return its count of entries; ValueError when the lengths contradict the body."""
     cursor = _Cursor(body)

@@ -21,18 +21,19 @@ class McapPart:
     Args:
         path: The file.
         known: What metadata.yaml says of topics.
+        unguarded: Whether to take the messages of a last chunk that was cut, which no checksum guards.
 
     Raises:
         InputError: Neither an MCAP file nor a damaged one with whole chunks.
     """
 
-    def __init__(self, path: Path, known: dict[str, Topic]) -> None:
+    def __init__(self, path: Path, known: dict[str, Topic], *, unguarded: bool = False) -> None:
         self._resources: list[Any] = [path.open('rb')]
         self._view, self._found = memoryview(b''), Scan()
         if path.stat().st_size:
             self._resources.insert(0, mmap.mmap(self._resources[0].fileno(), 0, access=mmap.ACCESS_READ))
             self._view = memoryview(self._resources[0])
-            self._found = scan(self._view)
+            self._found = scan(self._view, unguarded=unguarded)
             self._refuse_others(path)
         self._refuse_foreign(path)
         self._by_id = {
@@ -49,6 +50,7 @@ class McapPart:
         self.start_ns = min((block.start_ns for block in blocks), default=None)
         self.end_ns = max((block.end_ns for block in blocks), default=None)
         found = self._found
+        self.unguarded = sum(block.count for block in blocks if block.cut)
         self.loss = BagLoss(
             bytes=found.lost_bytes,
             bad_chunks=found.bad_chunks,

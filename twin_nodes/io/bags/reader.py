@@ -36,12 +36,14 @@ class BagReader:
 
     Args:
         path: A rosbag2 directory (with or without a usable metadata.yaml), or an MCAP or sqlite3 file.
+        unguarded: Whether to take what is left of a chunk that was cut, which no checksum guards.
 
     Raises:
         InputError: There is no bag, or it is stored in a form that is not read here.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, unguarded: bool = False) -> None:
+        self._unguarded = unguarded
         self.path = Path(path)
         entries = read_metadata(self.path) if self.path.is_dir() else None
         known = topics_of(entries)
@@ -75,6 +77,11 @@ class BagReader:
     def end_ns(self) -> int:
         """The last log time [ns]; 0 for an empty bag."""
         return max((part.end_ns for part in self._parts if part.end_ns is not None), default=0)
+
+    @property
+    def unguarded(self) -> int:
+        """Messages from chunks that were cut; 0 unless asked for."""
+        return sum(part.unguarded for part in self._parts if isinstance(part, McapPart))
 
     @property
     def loss(self) -> BagLoss:
@@ -148,7 +155,7 @@ class BagReader:
             with file.open('rb') as stream:
                 start = stream.read(len(SQLITE))
         try:
-            return SqlitePart(file, known) if start == SQLITE else McapPart(file, known)
+            return SqlitePart(file, known) if start == SQLITE else McapPart(file, known, unguarded=self._unguarded)
         except InputError as error:
             raise InputError(str(error).replace(file.name, path.name)) from None
 

@@ -22,6 +22,7 @@ class RecoverReport:
         counts: Messages in the new bag, by topic.
         start_ns: First log time [ns], 0 when nothing was recovered.
         end_ns: Last log time [ns], 0 when nothing was recovered.
+        unguarded: Messages in the new bag that stem from a chunk that was cut: no checksum guards them.
     """
 
     messages: int
@@ -29,6 +30,7 @@ class RecoverReport:
     counts: dict[str, int] = field(default_factory=dict)
     start_ns: int = 0
     end_ns: int = 0
+    unguarded: int = 0
 
     @property
     def bytes_lost(self) -> int:
@@ -56,8 +58,10 @@ def recover(path: Path | str, output: Path | str, *, compression: str = 'zstd') 
         ConfigError: The output exists already.
         BagWriteError: The disk took no more.
     """
-    with BagReader(path) as reader:
-        report = RecoverReport(reader.message_count, reader.loss, dict(reader.counts), reader.start_ns, reader.end_ns)
+    with BagReader(path, unguarded=True) as reader:
+        report = RecoverReport(
+            reader.message_count, reader.loss, dict(reader.counts), reader.start_ns, reader.end_ns, reader.unguarded
+        )
         if report.messages:
             _copy(reader, Path(output), compression)
         return report

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.bags import mcap_parse
 from twin_nodes.io.bags import mcap_records as records
-from twin_nodes.io.bags.compression import decompress
+from twin_nodes.io.bags.compression import decompress, decompress_cut
 from twin_nodes.io.bags.mcap_records import Channel, ChunkRecord, MessageRecord, Schema
 
 _PLAIN_BLOCK_BYTES = 1 << 20
@@ -22,7 +22,10 @@ _SKIPPED = frozenset((records.HEADER, records.METADATA, records.METADATA_INDEX, 
 
 @dataclass
 class Block:
-    """A stretch of the file that holds messages: a chunk's payload, or records that lie outside chunks."""
+    """A stretch of the file that holds messages: a chunk's payload, or records that lie outside chunks.
+
+    `cut` is said of a chunk whose end is missing: what is left of it is guarded by no checksum.
+    """
 
     start: int
     end: int
@@ -31,6 +34,7 @@ class Block:
     count: int = 0
     start_ns: int = 2**63 - 1
     end_ns: int = 0
+    cut: bool = False
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Scan:
         ended: Whether the end of the data was found.
         promised: How many messages the file says it holds, where it says so.
         chunked: Whether messages lie in chunks; then none is taken from outside, where no checksum guards it.
+        unguarded: Whether messages of a chunk that was cut are taken, which no checksum guards.
         doubtful: Schemas and channels found in damaged stretches: used for ids that are defined nowhere else.
     """
 
@@ -59,6 +64,7 @@ class Scan:
     ended: bool = False
     promised: int | None = None
     chunked: bool = False
+    unguarded: bool = False
     doubtful: 'Scan | None' = None
 
     @property
@@ -67,14 +73,15 @@ class Scan:
         return sum(self.counts.values())
 
 
-def scan(data: memoryview | bytes) -> Scan:
+def scan(data: memoryview | bytes, *, unguarded: bool = False) -> Scan:
     """Go through a file from its start; never raises, whatever the bytes.
 
     Args:
         data: The whole file, mapped or in memory.
+        unguarded: Whether to take the messages of a last chunk that was cut too; no checksum guards them.
     """
     view = memoryview(data)
-    found = Scan(promised=_promised(view), doubtful=Scan())
+    found = Scan(promised=_promised(view), unguarded=unguarded, doubtful=Scan())
     at = len(records.MAGIC) if bytes(view[: len(records.MAGIC)]) == records.MAGIC else 0
     while at < len(view) and not found.ended:
         following = _take(view, at, found)
@@ -93,8 +100,9 @@ def messages_of(view: memoryview, block: Block) -> Iterator[MessageRecord]:
     Raises:
         InputError: The file has changed since it was scanned.
     """
-    content = decompress(block.compression, view[block.start : block.end], block.size)
-    for opcode, start, end in mcap_parse.walk(content):
+    opened = decompress_cut if block.cut else decompress
+    content = opened(block.compression, view[block.start : block.end], block.size)
+    for opcode, start, end in _whole_records(content) if block.cut else mcap_parse.walk(content):
         if opcode == records.MESSAGE:
             head = mcap_parse.message_head(content, start, end)
             yield MessageRecord(*head, bytes(content[start + mcap_parse.MESSAGE_HEAD_BYTES : end]))
@@ -109,7 +117,8 @@ def _take(view: memoryview, at: int, found: Scan) -> int | None:
     start = at + records.PREFIX.size
     end = start + length
     if end > len(view):
-        return None
+        cut = opcode == records.CHUNK and found.unguarded and _use_cut_chunk(view, start, found)
+        return len(view) if cut else None
     try:
         return end if _use(view, opcode, start, end, found) else None
     except (ValueError, UnicodeDecodeError):
@@ -184,6 +193,35 @@ def _use_chunk(chunk: ChunkRecord, end: int, found: Scan) -> None:
     found.channels = inner.channels | found.channels
     for channel_id, count in counts.items():
         found.counts[channel_id] = found.counts.get(channel_id, 0) + count
+
+
+def _use_cut_chunk(view: memoryview, start: int, found: Scan) -> bool:
+    """Take the whole messages of a chunk whose end is missing; False where there is none."""
+    try:
+        chunk = mcap_parse.parse_cut_chunk(view[start:])
+        content = decompress_cut(chunk.compression, chunk.payload, chunk.uncompressed_bytes)
+        block = Block(len(view) - len(chunk.payload), len(view), chunk.compression, chunk.uncompressed_bytes, cut=True)
+        for opcode, first, last in _whole_records(content):
+            if opcode == records.MESSAGE:
+                channel_id, _, log_time_ns, _ = mcap_parse.message_head(content, first, last)
+                _count(block, channel_id, log_time_ns, found.counts)
+            elif opcode == records.SCHEMA:
+                _use_schema(mcap_parse.parse_schema(content[first:last]), found)
+            elif opcode == records.CHANNEL:
+                _use_channel(mcap_parse.parse_channel(content[first:last]), found)
+    except (InputError, ValueError):
+        return False
+    if block.count:
+        found.blocks.append(block)
+    return block.count > 0
+
+
+def _whole_records(content: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Yield the records up to the first that is not whole."""
+    try:
+        yield from mcap_parse.walk(content)
+    except ValueError:
+        return
 
 
 def _count(block: Block, channel_id: int, log_time_ns: int, counts: dict[int, int]) -> None:
