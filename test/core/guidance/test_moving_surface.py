@@ -177,6 +177,23 @@ def test_sigma_of_the_place_is_added(liver):
     assert found.sigma == pytest.approx(np.hypot(2e-4, 1.5e-3)) and found.distance == before
 
 
+def test_after_a_reset_nothing_hangs_on_where_the_tool_was(liver):
+    rng, tool = np.random.default_rng(9), build_config(GuidanceConfig, {'tool': TOOL})
+    places = rng.uniform(-0.2, 0.2, (12, 3))
+    poses = [make_transform(rotation_exp(place * 9.0), place) for place in places]
+    moving = MovingSurface(liver)
+    monitor = ClearanceMonitor(tool, [Structure('liver', moving)])
+    fresh = []
+    for pose in poses:
+        monitor.reset()
+        fresh.append(monitor.survey(pose, STILL))
+    for turn, pose in enumerate(poses):
+        for other in poses[turn:]:
+            monitor.survey(other, STILL)
+        again = ClearanceMonitor(tool, [Structure('liver', moving)])  # as when the anatomy is said once more
+        np.testing.assert_array_equal(again.survey(pose, STILL), fresh[turn])
+
+
 def test_what_cannot_be_is_refused_and_changes_nothing(liver):
     moving = MovingSurface(liver)
     point = liver.vertices[:1] + 0.001

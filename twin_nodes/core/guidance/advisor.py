@@ -213,6 +213,8 @@ class Advisor:
         self._newest_advice_ns = self._newest_pair = None
         self._withdrawn = True
         self._lookout.reset()
+        if self._monitor is not None:
+            self._monitor.reset()
         if self._zones is not None and self._alarms is not None:
             self._zones.reset()
             self._alarms.reset()

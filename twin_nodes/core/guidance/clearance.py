@@ -101,6 +101,13 @@ class ClearanceMonitor:
         self._direction = direction / np.linalg.norm(direction) if tool.shaft_length > 0.0 else direction
         self._errors = [_grid_errors(structure.grid) for structure in structures]
         self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget where the tool was: searches begin there, and what they find may hang on that by its rounding."""
+        for structure in self.structures:
+            if isinstance(structure.grid, MovingSurface):
+                structure.grid.seeds[:] = 0
 
     def set_grid(self, name: str, grid: Field) -> None:
         """Give a structure another grid: it was carved or deforms. Names that are not watched are left alone."""
