@@ -11,6 +11,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 from tf2_msgs.msg import TFMessage
 
+from twin_nodes.app.bag_joints import joints_of
 from twin_nodes.app.check import inspect
 from twin_nodes.app.export import export
 from twin_nodes.app.metrics import measure_bag, print_metrics
@@ -224,3 +225,22 @@ def test_the_view_shows_what_moves(bags, capsys):
     assert 'not tool0, which no frame ties to it' in capsys.readouterr().out
     with BagReader(bags['zero']) as reader, pytest.raises(ConfigError, match='no moving frame with a stamp'):
         config_of(reader, bags['zero'], None, port=0)
+
+
+def test_joints_that_come_in_parts_are_measured_whole(tmp_path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        topic = writer.add_topic('/joint_states', JOINTS, qos=(OfferedQos(),))
+        for tick in range(COUNT):
+            for shift_ns, part in ((0, slice(0, 4)), (4_000_000, slice(4, 6)), (1, None)):
+                stamp_ns = WALL_NS + tick * STEP_NS + shift_ns
+                message = JointState(name=['gripper_finger'], position=[0.1])
+                if part is not None:
+                    message = JointState(name=list(CHAIN.names[part]), position=joints(tick)[part].tolist())
+                message.header.stamp = ns_to_stamp(stamp_ns)
+                writer.write(topic, stamp_ns, serialize_message(message), publish_time_ns=stamp_ns)
+    tips = CHAIN.forward(np.array([joints(tick) for tick in range(COUNT)]))[:, :3, 3]
+    walked = float(np.linalg.norm(np.diff(tips, axis=0), axis=1).sum())
+    found = measure_bag(tmp_path / 'bag', models=('psm_classic',)).motions['/joint_states']
+    assert found.path_length == pytest.approx(walked, rel=0.01) and found.gaps == 0
+    with BagReader(tmp_path / 'bag') as reader:
+        assert joints_of(reader, '/joint_states', CHAIN, 'robot').dropped <= 2  # until the joints are complete

@@ -1,15 +1,10 @@
 """The tip of an arm from the joint states of a bag, for the measures of motion."""
 
 import re
-from typing import Any
 
-import numpy as np
-
-from twin_nodes.core.errors import InputError
+from twin_nodes.app.bag_joints import joints_of
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.chain import SerialChain
-from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
-from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.urdf import open_robot
 
@@ -49,24 +44,5 @@ def tips_of(reader: BagReader, topic: str, arm: str, model: str) -> tuple[Array,
         InputError: A model that is refused, or no good joint state, with the reason of the last.
     """
     chain = SerialChain(open_robot(model))
-    checker = JointReader(chain, JointsConfig(), arm=arm)
-    parts = checker.parts()
-    stamps, positions, why = [], [], 'the topic is empty'
-    for message in reader.messages(topics=(topic,)):
-        record: Any = reader.decode(message)
-        stamp_ns = record.header.stamp.sec * NANOSECONDS + record.header.stamp.nanosec
-        state = (stamp_ns, list(record.name), list(record.position))
-        try:
-            whole = None
-            if stamp_ns and 0 < parts.counted(record.name) < len(chain):
-                whole = parts.add(*state)
-            states = [state] if whole is None else [(one.stamp_ns, one.names, one.positions.tolist()) for one in whole]
-            samples = [checker.read(*one, now_ns=None) for one in states]
-        except InputError as error:
-            why = str(error)
-            continue
-        stamps += [sample.stamp_ns for sample in samples]
-        positions += [sample.positions for sample in samples]
-    if not stamps:
-        raise InputError(f'no good joint state: {why}')
-    return np.array(stamps, dtype=np.int64), chain.forward(np.array(positions))[:, :3, 3]
+    found = joints_of(reader, topic, chain, arm)
+    return found.stamps_ns, chain.forward(found.positions)[:, :3, 3]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bag_joints import joints_of
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 from twin_nodes.core.robot.base_pairing import pair_joints
 from twin_nodes.core.robot.base_registration import BaseRegistration, register_base
 from twin_nodes.core.robot.chain import SerialChain
-from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader, files_of
 from twin_nodes.io.base_ties import stored_base
@@ -73,14 +73,14 @@ def register_robot(
         topics = {name: topic.type_name for name, topic in reader.topics.items()}
         joints_name = _topic(topics, joints_topic, (JOINTS,), bag)
         poses_name = _topic(topics, topic, POSES, bag)
-        stamps, positions, dropped = _joints(reader, joints_name, chain, arm)
+        joints = joints_of(reader, joints_name, chain, arm)
         pose_stamps, poses, frame = _poses(reader, poses_name)
-    q, seen = pair_joints(stamps, positions, pose_stamps, poses, most=MAX_SAMPLES)
+    q, seen = pair_joints(joints.stamps_ns, joints.positions, pose_stamps, poses, most=MAX_SAMPLES)
     result = register_base(chain, q, seen)
     stored = stored_base(result, arm, frame or 'tracker', date=utc_date(), data_sha256=_digest(bag), data_file=bag.name)
     if output is not None:
         write_result(output, stored)
-    return RobotReport(stored, result, _text(result, arm, frame, dropped, output))
+    return RobotReport(stored, result, _text(result, arm, frame, joints.dropped, output))
 
 
 def _topic(topics: dict[str, str], wanted: str, kinds: tuple[str, ...], bag: Path) -> str:
@@ -90,24 +90,6 @@ def _topic(topics: dict[str, str], wanted: str, kinds: tuple[str, ...], bag: Pat
                 raise InputError(f'{bag}: {name} carries {topics[name]}, expected {" or ".join(kinds)}')
             return name
     raise InputError(f'{bag}: no topic {wanted!r}{nearest(wanted, topics)}; it has {", ".join(sorted(topics))}')
-
-
-def _joints(reader: BagReader, topic: str, chain: SerialChain, arm: str) -> tuple[Array, Array, int]:
-    """Return the good joint states as stamps (n,) and positions (n, m), and how many were left out."""
-    checker = JointReader(chain, JointsConfig(), arm=arm)
-    stamps, positions, dropped, why = [], [], 0, ''
-    for message in reader.messages(topics=(topic,)):
-        record: Any = reader.decode(message)
-        try:
-            sample = checker.read(_stamp(record), list(record.name), list(record.position), now_ns=None)
-        except InputError as error:
-            dropped, why = dropped + 1, str(error)
-            continue
-        stamps.append(sample.stamp_ns)
-        positions.append(sample.positions)
-    if not stamps:
-        raise InputError(f'{topic}: no good joint state{f", {dropped} left out, the last: {why}" if dropped else ""}')
-    return np.array(stamps), np.array(positions), dropped
 
 
 def _poses(reader: BagReader, topic: str) -> tuple[Array, Array, str]:
