@@ -33,7 +33,7 @@ class LiveConfig:
     )
     min_iterations: int = setting('steps of each frame at least, unless the residual is met', 2, minimum=1, maximum=100)
     max_iterations: int = setting('steps of each frame at most', 12, minimum=1, maximum=1000)
-    history: int = setting('pairs of the quasi-Newton method', 5, minimum=1, maximum=50)
+    history: int = setting('pairs of the quasi-Newton method', 8, minimum=1, maximum=50)
     foresight: int = setting(
         'last movements from which the next frame is foretold; 0 for none', 3, minimum=0, maximum=10
     )
