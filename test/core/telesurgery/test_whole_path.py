@@ -43,6 +43,15 @@ def test_one_follow_serves_the_outages_of_the_jhu_law():
     assert sites.path_error()[1] < 0.5e-3
 
 
+@pytest.mark.parametrize('name', ['N21', 'N7'])
+def test_a_session_opens_once_however_its_answer_falls_between_the_tries(name):
+    """N21: the answer took as long as the retry; each opened a session that nothing was said in before the next."""
+    sites = BridgedSites(load_scenario(name).link(0))
+    sites.run(4.0)
+    assert 'catch-up' in sites.modes
+    assert sum(site.refused.get('OTHER_SESSION', 0) for site in sites.sites) == 0
+
+
 def late_burst(late):
     """Commands on time for a second, then half a second of them at once."""
     buffer, out = JitterBuffer(PlayoutConfig(late=late, late_limit=2.0, max_added=0.0)), []

@@ -158,6 +158,8 @@ class Sessions:
             return Opened(refused='FORGED')
         session.window.take(counter)
         opened = session is not self._current
+        if not opened:
+            self._try = None  # the session lives: an answer that comes now would change it under what is on its way
         if opened:  # the initiator has answered under the new keys: change over, forget the other tries
             self._current = session
             self._pending.clear()

@@ -52,6 +52,7 @@ class Site:
         self._probe_at_ns = 0
         self._try_at_ns = 0
         self._heard_ns: int | None = None
+        self._opened_ns: int | None = None
         self._echo: tuple[int, int] | None = None
         self.refused: dict[str, int] = {}
         self.sent = 0
@@ -112,8 +113,8 @@ class Site:
     def tick(self, now_ns: int) -> list[bytes]:
         """Return the datagrams that are due of themselves: probes, and the opening of a session."""
         out = []
-        silence = None if self._heard_ns is None else now_ns - self._heard_ns
-        quiet = silence is None or silence > self.config.session_silence * NANOSECONDS
+        known = [at for at in (self._heard_ns, self._opened_ns) if at is not None]  # one just opened has yet to answer
+        quiet = not known or now_ns - max(known) > self.config.session_silence * NANOSECONDS
         if self._leads and quiet and now_ns >= self._try_at_ns:
             self._try_at_ns = now_ns + round(self.config.session_retry * NANOSECONDS)
             out.append(self._sessions.initiate(now_ns))
@@ -149,6 +150,7 @@ class Site:
             self._refuse(opened.refused)
         if opened.opened:
             self._meter.reset()
+            self._opened_ns = now_ns
             self._probe_at_ns = now_ns  # proves at once that we know the new keys
         if opened.payload is not None:
             self._take(opened, now_ns)
