@@ -35,13 +35,14 @@ from twin_nodes.nodes.anatomy_node import AnatomyNode
 from twin_nodes.nodes.guidance_node import GuidanceNode
 from twin_nodes.ros.anatomy_clouds import targets_from
 from twin_nodes.ros.clouds import array_from_cloud, cloud_from_array, surface_from_marker
-from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
+from twin_nodes.ros.conversions import ns_to_stamp, pose_stamped, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.deformed_surfaces import DEFORMED
 from twin_nodes.ros.moved_surface import moved_from
 from twin_nodes.ros.qos import LATCHED, REPLAY_LATCHED, REPLAY_MEASUREMENT, SNAPSHOT
 from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_cloud
 
 LESION = np.array([0.02, -0.02, 0.01])
+Z_TO_X = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # z becomes x
 RECIPE = """
 structures:
   - {name: liver, file: liver.ply}
@@ -632,6 +633,27 @@ def test_a_replay_gives_the_same_nodes_bit_for_bit(start, probe, case):
     first, second = runs
     assert len(first) > 8 and first == second
     assert len(set(first.values())) > 5
+
+
+def test_a_plane_with_a_stamp_cuts_the_same_in_each_replay(start, probe, case):
+    stamped, runs = 'anatomy/resect/stamped', []
+    for first in (True, False):  # whether the plane is heard before all others, or just before the tool
+        replayed = Replayed(start, probe, case)
+        recording = recording_of(replayed.mesh)
+        # beyond x = 10 mm goes, while the tissue is drawn along
+        recording[stamped] = [pose_stamped(1_200_000_000, 'anatomy', make_transform(Z_TO_X, [0.01, 0.0, 0.0]))]
+        others = [topic for topic in Replayed.TOPICS if topic != 'drill/filtered_cp']
+        order = [stamped, *others] if first else [*others, stamped]
+        nodes = replayed.play(recording, [*order, 'drill/filtered_cp'])
+        probe.until(lambda: replayed.node.deforming.session.left.volume, replayed.node, what='the cut')  # noqa: B023
+        left = replayed.node.deforming.session.left
+        runs.append((nodes, left.share.tobytes()))
+        assert 0.0 < left.volume < 1e-3
+        replayed.node.destroy_node()
+        replayed.messages.clear()
+    common = runs[0][0].keys() & runs[1][0].keys()
+    assert len(common) > 8 and all(runs[0][0][stamp] == runs[1][0][stamp] for stamp in common)
+    assert runs[0][1] == runs[1][1]
 
 
 def test_a_replay_of_a_drill_in_tissue_that_moves_gives_the_same_bits(start, probe, case):

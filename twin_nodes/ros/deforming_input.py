@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped, WrenchStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import FluidPressure, JointState, PointCloud2
@@ -33,7 +33,7 @@ from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import observed_points
 from twin_nodes.ros.checked import checked_pose, checked_tie
-from twin_nodes.ros.conversions import MAX_AHEAD_NS, check_header
+from twin_nodes.ros.conversions import MAX_AHEAD_NS, check_header, pose_from
 from twin_nodes.ros.health import WARN, Health
 from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import REPLAY_SUBSCRIPTION, latched, measurement_subscription
@@ -113,6 +113,8 @@ class DeformingInput:
             subscribe(WrenchStamped, f'{tool}/measured_cf', partial(self._on_force, tool), qos)
         subscribe(FluidPressure, 'anatomy/pressure', self._on_pressure, qos)
         subscribe(Plane, 'anatomy/resect', self._on_plane, 10)
+        stamped = REPLAY_SUBSCRIPTION if self._replay else 10
+        subscribe(PoseStamped, 'anatomy/resect/stamped', self._on_stamped_plane, stamped)
         # a cloud that came while the last one was fitted is still there; older ones are of no use
         subscribe(PointCloud2, 'anatomy/observed', self._on_cloud, REPLAY_SUBSCRIPTION if self._replay else 1)
 
@@ -261,6 +263,16 @@ class DeformingInput:
     def _on_plane(self, message: Plane) -> None:
         """A plane has no stamp: it cuts what is there when it comes."""
         self._event(self._newest_ns, Cut(np.array(message.coef[:3], float), float(message.coef[3])))
+
+    def _on_stamped_plane(self, message: PoseStamped) -> None:
+        """A plane by its origin and z axis, which points to what goes; in a replay it cuts at its stamp."""
+        try:
+            record = pose_from(message, frame=self._frame, now_ns=self._now_ns())
+        except InputError as error:
+            self._health.warn(error.code or 'NOT_FINITE', f'anatomy/resect/stamped: {error}')
+            return
+        normal = record.pose[:3, 2]
+        self._event(record.stamp_ns, Cut(normal, -float(normal @ record.pose[:3, 3])))
 
     def _on_switch(self, tool: str, message: Bool) -> None:
         """A Bool has no stamp: it holds from the newest pose on."""
