@@ -125,7 +125,9 @@ class Contacts:
             held: Nodes that are held; tools do not push them.
         """
         found: dict[_Key, _Touch] = {}
-        usable = np.isin(self._faces, held, invert=True).all(axis=1) if len(held) else np.ones(len(self._faces), bool)
+        usable = np.ones(len(self._faces), bool)
+        if len(held):
+            usable = np.asarray(np.isin(self._faces, held, invert=True).all(axis=1))
         for capsule in capsules:
             self._touch(capsule, x, usable, found)
         changed = any(self._is_other(key, touch, x) for key, touch in found.items())

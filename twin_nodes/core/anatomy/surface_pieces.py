@@ -116,7 +116,7 @@ class _Nesting:
 
     def is_within(self, number: int, *, whole: bool = False) -> bool:
         """Whether a piece lies inside an odd number of others; `whole`: with all of its vertices, as far as asked."""
-        own = (self._boxes[:, [number]] >= self._boxes).all(axis=(0, 2))
+        own = np.asarray((self._boxes[:, [number]] >= self._boxes).all(axis=(0, 2)))
         own[number] = False
         if not own.any():
             return False  # its box lies in no other one
