@@ -69,4 +69,13 @@ def test_followers_hear_of_each_pose_after_the_changes_and_listeners_of_each_new
     changes.add('moved', 8, lambda: done.append('late'))
     changes.reset()
     changes.advance(9)
-    assert 'late' not in done and changes.settled(100, 100)
+    assert 'late' not in done
+
+
+def test_after_a_jump_a_pose_waits_again_for_the_makers_that_there_are():
+    changes, _ = changes_of(ordered=True)
+    changes.progress('removed', 60, 0)
+    changes.reset()
+    assert not changes.settled(20, 20)
+    changes.progress('removed', 20, 0)
+    assert changes.settled(20, 20)

@@ -28,14 +28,15 @@ class AnatomyChanges:
         self._ordered = ordered
         self._followers: list[Callable[[int], None]] = []
         self._listeners: list[Apply] = []
+        self._progress: dict[str, tuple[int, int]] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Forget what waits and how far the makers have come, after a jump of the clock."""
+        """Forget what waits and how far the makers have come, not that there are any, after a jump of the clock."""
         self._waiting: list[tuple[int, int, Apply]] = []
         self._count = 0
         self._heard: dict[str, int] = {}
-        self._progress: dict[str, tuple[int, int]] = {}
+        self._progress = dict.fromkeys(self._progress, (0, 0))
 
     def follow(self, follower: Callable[[int], None]) -> None:
         """Have a callback told the stamp of each pose, once the changes up to it are done."""
