@@ -15,6 +15,8 @@ from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.quasi_newton import History
+from twin_nodes.core.anatomy.elastic.rigid_motions import refuse_unheld
+from twin_nodes.core.anatomy.tet_mesh import make_tet_mesh
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.simulate.tet_box import tet_box
 
@@ -251,10 +253,39 @@ def test_a_frame_that_is_not_at_rest_yet_is_told_and_one_that_failed_goes_on_whe
         assert answer.min_volume_ratio > 0.0 and (answer.status == 'failed') is bool(answer.reason)
 
 
-def test_a_body_that_hangs_on_one_node_is_refused():
-    model = ElasticModel(tet_box((2, 2, 2), (0.1, 0.1, 0.1)), LAWS['neo_hookean'], [0])
-    with LiveSolver(model) as live, pytest.raises(DegenerateGeometryError, match='not positive definite'):
-        live.update(Loads(forces=np.full((27, 3), 0.01)))
+@pytest.mark.parametrize('count', [1, 2, 3], ids=['one node', 'two', 'three on a line'])
+def test_a_body_that_can_still_turn_is_refused_whatever_its_size(count):
+    for size in 0.1 + 1e-4 * np.random.default_rng(0).random(10):  # other rounding each time
+        mesh = tet_box((2, 2, 2), (size, size, size))
+        line = np.flatnonzero((mesh.nodes[:, 1:] == mesh.nodes[:, 1:].min(axis=0)).all(axis=1))
+        model = ElasticModel(mesh, LAWS['neo_hookean'], line[:count])
+        with LiveSolver(model) as live, pytest.raises(DegenerateGeometryError, match='not positive definite'):
+            live.update(Loads(forces=np.full((27, 3), 0.01)))
+
+
+def test_one_face_of_a_tetrahedron_holds_a_body_of_thousands_and_an_edge_does_not():
+    mesh = tet_box((12, 12, 12), (0.1, 0.1, 0.1))
+    face = mesh.outer_faces[0]
+    held, hinged = (ElasticModel(mesh, LAWS['neo_hookean'], nodes) for nodes in (face, face[:2]))
+    refuse_unheld(Objective(held, Loads(), held.rest), held.rest)
+    with pytest.raises(DegenerateGeometryError):
+        refuse_unheld(Objective(hinged, Loads(), hinged.rest), hinged.rest)
+
+
+def test_what_a_grasp_holds_needs_no_fixed_nodes_and_parts_are_looked_at_each():
+    mesh = tet_box((2, 2, 2), (0.1, 0.1, 0.1))
+    two = make_tet_mesh(
+        'two', np.vstack([mesh.nodes, mesh.nodes + 0.5]), np.vstack([mesh.tets, mesh.tets + 27]), allow_parts=True
+    )
+    first, second = np.flatnonzero(two.nodes[:, 0] < 1e-9), 27 + np.flatnonzero(mesh.nodes[:, 0] < 1e-9)
+    model = ElasticModel(two, LAWS['neo_hookean'], first)
+    for held, whole in ((second, True), (second[:1], False)):
+        objective = Objective(model, Loads(held=held, held_at=model.rest[held]), model.rest)
+        if whole:
+            refuse_unheld(objective, model.rest)
+        else:
+            with pytest.raises(DegenerateGeometryError, match='with 27 free nodes'):
+                refuse_unheld(objective, model.rest)
 
 
 def test_close_ends_the_thread():

@@ -15,6 +15,7 @@ from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.preconditioner import Preconditioner
 from twin_nodes.core.anatomy.elastic.quasi_newton import History
 from twin_nodes.core.anatomy.elastic.refactoring import Refactoring
+from twin_nodes.core.anatomy.elastic.rigid_motions import refuse_unheld
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -142,11 +143,12 @@ class LiveSolver:
 
         Raises:
             InputError: LOADS_REFUSED; the state stays as it was.
-            DegenerateGeometryError: NOT_POSITIVE_DEFINITE where nothing holds the body at the first frame.
+            DegenerateGeometryError: NOT_POSITIVE_DEFINITE where the body is not held whole at the first frame.
         """
         objective = Objective(self.model, loads, self._at)
         self._swap()
         if self.preconditioner is None:
+            refuse_unheld(objective, self._at)
             self.preconditioner = Preconditioner(objective, self._at)
             self.factors += 1
         if self.preconditioner.match(loads, self.config.max_rank):
