@@ -1,7 +1,12 @@
 """Traces of breathing as belts, monitors and sleep laboratories write them, with what goes wrong in them."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twin_nodes.app.breathing import judge_trace, print_breathing
 from twin_nodes.app.check import inspect
@@ -121,6 +126,10 @@ def test_invalid_samples_and_headers_of_records(tmp_path):
         ('rec.dat', 'other.dat', 'cannot be read'),
         (' 20\n', ' 2000\n', '20 frames where the header promises 2000'),
         ('rec 1 50 20', 'nothing', 'no header of a WFDB record'),
+        ('rec 1 50 20', 'rec 1 fast 20', "rec.hea: 'fast' stands where a number belongs"),
+        ('100(20)', 'e(20)', "'e' stands where"),
+        (' 12 0 ', ' 12 x ', "'x' stands where"),
+        (' 16 ', ' 16x0 ', 'no samples in a frame'),
     ):
         (tmp_path / 'rec.hea').write_text(whole.replace(old, new, 1))
         with pytest.raises(InputError, match=reason):
@@ -147,6 +156,29 @@ def write_edf(path, signals, *, seconds=1, reserved='', cut=0):
     text = head + ''.join(''.join(column) for column in columns)
     path.write_bytes(text.encode('ascii') + data[: len(data) - cut])
     return path
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6)
+
+
+@given(CHANGES)
+def test_any_bytes_in_a_header_are_read_or_refused(changes):
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        times = np.arange(0.0, 4.0, 0.04)
+        header = write_wfdb(folder, form=16, values=0.9 * np.sin(times))
+        night = write_edf(folder / 'night.edf', [('Resp', 'mm', 25, breath(times))])
+        for path, read, length in ((header, read_wfdb, header.stat().st_size), (night, read_edf, 512)):
+            data = bytearray(path.read_bytes())
+            for at, value in changes:
+                data[at % length] = value
+            path.write_bytes(data)
+            try:
+                signals = read(path)
+            except InputError as error:
+                assert path.name in str(error) or 'rec' in str(error)
+            else:
+                assert all(np.isfinite(one.rate_hz) and one.rate_hz > 0.0 for one in signals)
 
 
 def test_edf_comes_back_and_its_breathing_channel_is_found(tmp_path):

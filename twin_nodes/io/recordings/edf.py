@@ -3,6 +3,7 @@
 After the published specification (Kemp et al. 1992; EDF+: Kemp and Olivan 2003).
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def read_edf(path: Path | str) -> list[Signal]:
         records, seconds, count = int(data[236:244]), float(data[244:252]), int(data[252:256])
         fields = _fields(data, count)
         each = [int(text) for text in fields[8]]
+        if min(each) < 0:
+            raise ValueError
     except (ValueError, IndexError):
         raise InputError(f'{path.name} is no EDF: its header holds no numbers where they belong') from None
     if reserved.startswith('EDF+D'):
@@ -58,12 +61,22 @@ def read_edf(path: Path | str) -> list[Signal]:
         raw = table[:, at : at + samples].reshape(-1).astype(float)
         at += samples
         if fields[0][index] != _ANNOTATIONS and samples:
-            low, high, bottom, top = (float(fields[row][index].replace(',', '.')) for row in (3, 4, 5, 6))
-            if not top > bottom or low == high:
-                raise InputError(f'{path.name}: signal {fields[0][index]!r} has limits {low:g} to {high:g}')
+            low, high, bottom, top = _limits(fields, index, path.name)
             values = low + (raw - bottom) * (high - low) / (top - bottom)
             found.append(Signal(fields[0][index], fields[2][index], samples / seconds, values))
     return found
+
+
+def _limits(fields: list[list[str]], index: int, where: str) -> list[float]:
+    """Return the physical and the digital limits of a signal."""
+    texts = [fields[row][index] for row in (3, 4, 5, 6)]
+    try:
+        low, high, bottom, top = (float(text.replace(',', '.')) for text in texts)
+    except ValueError:
+        low = high = bottom = top = math.nan
+    if not (top > bottom and abs(high - low) > 0.0 and math.isfinite(high - low)):
+        raise InputError(f'{where}: signal {fields[0][index]!r} has limits {", ".join(texts)}')
+    return [low, high, bottom, top]
 
 
 def _fields(data: bytes, count: int) -> list[list[str]]:

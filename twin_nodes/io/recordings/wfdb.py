@@ -3,6 +3,7 @@
 After the published format (header(5) and signal(5) of the WFDB Applications Guide, Moody).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,10 @@ def read_wfdb(header: Path | str) -> list[Signal]:
         raise InputError(f'{header.name} is no header of a WFDB record: expected `NAME SIGNALS RATE SAMPLES` first')
     if '/' in words[0]:
         raise InputError(f'{header.name} is a record of several segments, one is read; {_MEND}')
-    rate = float(re.split(r'[/(]', words[2])[0]) if len(words) > 2 else DEFAULT_RATE
+    rate = _number(re.split(r'[/(]', words[2])[0], header.name) if len(words) > 2 else DEFAULT_RATE
     count = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
     channels = [_channel(line, header.name) for line in lines[1 : 1 + int(words[1])]]
-    if len(channels) != int(words[1]) or not channels or not rate > 0.0:
+    if len(channels) != int(words[1]) or not channels or rate <= 0.0:
         raise InputError(f'{header.name}: {len(channels)} signals at {rate:g} Hz, {words[1]} are promised')
     found: dict[int, Signal] = {}
     for file in dict.fromkeys(channel.file for channel in channels):
@@ -72,15 +73,27 @@ def _channel(line: str, where: str) -> _Channel:
         raise InputError(f'{where}: signal format {words[1] if len(words) > 1 else "?"!r} is not read; {_MEND}')
     if form['skew'] not in (None, '0'):
         raise InputError(f'{where}: skewed signals are not read; {_MEND}')
-    if Path(words[0]).name != words[0]:
+    if Path(words[0]).name != words[0] or '\0' in words[0]:
         raise InputError(f'{where}: signals lie in {words[0]!r}, expected a file beside the header')
-    zero = float(words[4]) if len(words) > 4 else 0.0
-    scale = float(gain['gain']) if gain is not None else 0.0
+    if form['many'] is not None and int(form['many']) == 0:
+        raise InputError(f'{where}: a signal of no samples in a frame: {line!r}')
+    zero = _number(words[4], where) if len(words) > 4 else 0.0
+    scale = _number(gain['gain'], where) if gain is not None else 0.0
     return _Channel(
         words[0], int(form['form']), int(form['many'] or 1), int(form['offset'] or 0), scale or DEFAULT_GAIN,
         float(gain['base']) if gain is not None and gain['base'] else zero,
         (gain['unit'] if gain is not None else None) or 'mV', words[8].strip() if len(words) > 8 else '',
     )  # fmt: skip
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f'{where}: {text!r} stands where a number belongs')
+    return value
 
 
 def _file(path: Path, channels: list[tuple[int, _Channel]], rate: float, count: int) -> dict[int, Signal]:
