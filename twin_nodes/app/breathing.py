@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.bench.respiration import LMS_STEPS, Errors, follow
+from twin_nodes.app.bench.respiration import Errors, follow
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.guidance.respiration.config import BreathingConfig
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.breathing import BreathingTrace, read_breathing
-
-PEERS = ('hold-last', 'linear')
 
 
 def judge_trace(trace: BreathingTrace, config: BreathingConfig | None = None) -> list[dict[str, Any]]:
@@ -40,10 +38,9 @@ def judge_trace(trace: BreathingTrace, config: BreathingConfig | None = None) ->
                 f'{config.max_gap:g} s are learned from first, and {horizon:g} s must follow'
             )
         own, hold = error.rmse('own'), error.rmse('hold-last')
-        lms = min(error.rmse(f'lms {step}') for step in LMS_STEPS)
         told.append({
             'ahead_s': horizon, 'rmse': own * trace.per_metre, 'hold_last': hold * trace.per_metre,
-            'linear': error.rmse('linear') * trace.per_metre, 'least_mean_squares': lms * trace.per_metre,
+            'linear': error.rmse('linear') * trace.per_metre, 'least_mean_squares': error.least_mean_squares * trace.per_metre,
             'skill': 1.0 - own / hold if hold > 0.0 else 0.0, 'coverage95': float(np.mean(error.hits)),
             'predictions': len(error.hits),
         })  # fmt: skip

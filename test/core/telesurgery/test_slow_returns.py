@@ -34,17 +34,23 @@ def dash(begins):
     return lambda t: (0.06 * min(max(t - begins, 0.0), 1.0), 0.0, 0.05)
 
 
+def joined_before_a_dash():
+    """A robot that has just come to a hand which now dashes off."""
+    pair = Pair(dash(1.2))
+    pair.until(lambda: pair.mode == 'hold')
+    pair.run(1.0)
+    pair.leader.request('discard')
+    pair.until(lambda: pair.mode == 'degraded', 1.0)
+    return pair
+
+
 def wave(speed):
     """A hand that goes to and fro at up to a speed [m/s]."""
     return lambda t: (0.03 * math.sin(speed / 0.03 * t), 0.01 * math.sin(speed / 0.02 * t), 0.05)
 
 
 def test_a_hand_that_dashes_off_as_soon_as_it_is_joined_is_followed_slowly_and_then_caught_up():
-    pair = Pair(dash(1.2))
-    pair.until(lambda: pair.mode == 'hold')
-    pair.run(1.0)
-    pair.leader.request('discard')
-    pair.until(lambda: pair.mode == 'degraded', 1.0)
+    pair = joined_before_a_dash()
     first = pair.index
     points = pair.run(5.5)
     assert {point.mode.value for point in points} == {'degraded', 'connected'}, 'what it was itself late by is not old'
@@ -60,11 +66,7 @@ def test_a_hand_that_dashes_off_as_soon_as_it_is_joined_is_followed_slowly_and_t
 
 
 def test_after_the_first_second_the_speed_grows_and_does_not_jump():
-    pair = Pair(dash(1.2))
-    pair.until(lambda: pair.mode == 'hold')
-    pair.run(1.0)
-    pair.leader.request('discard')
-    pair.until(lambda: pair.mode == 'degraded', 1.0)
+    pair = joined_before_a_dash()
     pair.run(1.3)
     speeds = [point.speed for point in pair.points]
     fast = [at for at, speed in enumerate(speeds) if speed > 0.019]

@@ -58,8 +58,8 @@ def run(quick: bool) -> Iterator[dict[str, Any]]:
 
 def _fits(quick: bool) -> Iterator[Figure]:
     folder = recordings(FOLDER)
-    given = folder is not None
-    curves, published = _silicones(folder, quick) if folder else _simulated()
+    given = folder is not None and (folder / FILE_NAME).is_file()
+    curves, published = _silicones(folder, quick) if folder and given else _simulated()
     worst: dict[str, tuple[float, float, float]] = dict.fromkeys(LAWS, (0.0, 0.0, 0.0))
     changes = []
     for curve in curves:

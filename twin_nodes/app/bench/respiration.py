@@ -43,6 +43,11 @@ class Errors:
         """Return the root mean square of the errors of a predictor [m]."""
         return float(np.sqrt(np.mean(self.squared[name])))
 
+    @property
+    def least_mean_squares(self) -> float:
+        """That of the best of its step sizes [m]."""
+        return min(self.rmse(f'lms {step}') for step in LMS_STEPS)
+
 
 def run(quick: bool = False) -> list[dict[str, object]]:
     """Measure the prediction of breathing.
@@ -74,7 +79,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 def _judged(horizon: float, error: Errors) -> Iterator[Figure]:
     name = f'{round(1e3 * horizon)}ms'
     own, hold = error.rmse('own'), error.rmse('hold-last')
-    lms = min(error.rmse(f'lms {step}') for step in LMS_STEPS)
+    lms = error.least_mean_squares
     yield judge(f'skill_{name}', 1.0 - own / hold, '', at_least=0.0, peer='hold-last', ratio=own / hold)
     yield judge(f'rmse_{name}_mm', 1e3 * own, 'mm', peer='least mean squares', ratio=own / lms)
     yield judge(
