@@ -40,7 +40,8 @@ def judge_trace(trace: BreathingTrace, config: BreathingConfig | None = None) ->
         own, hold = error.rmse('own'), error.rmse('hold-last')
         told.append({
             'ahead_s': horizon, 'rmse': own * trace.per_metre, 'hold_last': hold * trace.per_metre,
-            'linear': error.rmse('linear') * trace.per_metre, 'least_mean_squares': error.least_mean_squares * trace.per_metre,
+            'linear': error.rmse('linear') * trace.per_metre,
+            'least_mean_squares': error.least_mean_squares * trace.per_metre,
             'skill': 1.0 - own / hold if hold > 0.0 else 0.0, 'coverage95': float(np.mean(error.hits)),
             'predictions': len(error.hits),
         })  # fmt: skip
