@@ -7,6 +7,7 @@ from geometry_msgs.msg import TransformStamped
 
 from twin_nodes.app.bag_poses import TREE, BagPose, pose_topics, poses_of
 from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.ros.conversions import ns_to_stamp
 
 MAX_TOOLS = 8
 _ENOUGH = 2000  # messages that are looked at to learn the frames
@@ -93,7 +94,7 @@ def edge_of(pose: BagPose, frame: str) -> TransformStamped | None:
     if not pose.stamp_ns or not pose.frame:
         return None
     edge = TransformStamped()
-    edge.header.stamp.sec, edge.header.stamp.nanosec = divmod(pose.stamp_ns, 10**9)
+    edge.header.stamp = ns_to_stamp(pose.stamp_ns)
     edge.header.frame_id, edge.child_frame_id = pose.frame, frame
     for into, of, axes in (
         (edge.transform.translation, pose.position, 'xyz'),
