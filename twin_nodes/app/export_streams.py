@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bag_poses import stamp_of
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
@@ -58,8 +59,7 @@ class Stream:
     def add(self, message: Any, log_time_ns: int) -> None:
         """Take in a message, or count it as left out."""
         names, values = _numbers(self.topic, self.kind, message)
-        header = getattr(message, 'header', None)
-        stamp = log_time_ns if header is None else header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+        stamp = stamp_of(message) if hasattr(message, 'header') else log_time_ns
         rising = stamp > 0 and (not self.stamps_ns or stamp > self.stamps_ns[-1])
         if not rising or len(names) != len(values) or (self.names and names != self.names) or not self._sound(values):
             self.left_out += 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bag_poses import stamp_of
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
@@ -131,7 +132,7 @@ def _images(bag: Path, topic: str, *, decode: bool = True) -> Iterator[tuple[int
     with BagReader(bag) as reader:
         for record in reader.messages((topic,)):
             message = reader.decode(record)
-            stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+            stamp_ns = stamp_of(message)
             if stamp_ns > newest:
                 newest = stamp_ns
                 yield stamp_ns, message if decode else None

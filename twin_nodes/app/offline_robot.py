@@ -6,18 +6,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from twin_nodes.app.bag_joints import joints_of
+from twin_nodes.app.bag_poses import poses_of
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 from twin_nodes.core.robot.base_pairing import pair_joints
 from twin_nodes.core.robot.base_registration import BaseRegistration, register_base
 from twin_nodes.core.robot.chain import SerialChain
-from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader, files_of
 from twin_nodes.io.base_ties import stored_base
 from twin_nodes.io.results import StoredResult, utc_date, write_result
@@ -109,23 +108,16 @@ def _poses(reader: BagReader, topic: str) -> tuple[Array, Array, str]:
 
 def _each_pose(reader: BagReader, topic: str) -> Iterator[tuple[int, str, Array]]:
     for message in reader.messages(topics=(topic,)):
-        record: Any = reader.decode(message)
-        body = record.transform if hasattr(record, 'transform') else record.pose
-        body = body.pose if hasattr(body, 'pose') else body
-        place = body.translation if hasattr(body, 'translation') else body.position
-        turn = body.rotation if hasattr(body, 'rotation') else body.orientation
-        xyz, stamp_ns = (place.x, place.y, place.z), _stamp(record)
+        (told,) = poses_of(topic, message.type_name, reader.decode(message))
+        place, turn, stamp_ns = told.position, told.orientation, told.stamp_ns
+        xyz = (place.x, place.y, place.z)
         if stamp_ns <= 0 or not np.isfinite(xyz).all():
             continue
         try:
             quat = check_quaternion((turn.x, turn.y, turn.z, turn.w))
         except InputError:
             continue
-        yield stamp_ns, record.header.frame_id, make_transform(rotation_from_quat(quat), xyz)
-
-
-def _stamp(record: Any) -> int:
-    return int(record.header.stamp.sec) * NANOSECONDS + int(record.header.stamp.nanosec)
+        yield stamp_ns, told.frame, make_transform(rotation_from_quat(quat), xyz)
 
 
 def _digest(bag: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.bag_poses import pose_topics, poses_of
+from twin_nodes.app.bag_poses import pose_topics, poses_of, stamp_of
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.part import BagMessage
 from twin_nodes.io.bags.reader import BagReader
@@ -106,8 +106,7 @@ def _after(seen: Gathered, message: BagMessage) -> float:
 
 
 def _take_measured(seen: Gathered, message: BagMessage, record: Any) -> None:
-    stamp = record.header.stamp
-    seen.measured[message.topic].append(stamp.sec * NANOSECONDS + stamp.nanosec)
+    seen.measured[message.topic].append(stamp_of(record))
 
 
 def _take_poses(seen: Gathered, message: BagMessage, record: Any) -> None:
