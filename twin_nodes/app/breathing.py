@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.app.bench.respiration import Errors, follow
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.guidance.respiration.config import BreathingConfig
+from twin_nodes.core.guidance.respiration.trial import Errors, follow
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.breathing import BreathingTrace, read_breathing
 

@@ -7,7 +7,6 @@ three). With the recordings of `resp_extmarker` beside the repository these are 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import chi2
@@ -15,38 +14,14 @@ from scipy.stats import chi2
 from twin_nodes.app.bench.recordings import recordings
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.respiration.band import REGION
 from twin_nodes.core.guidance.respiration.config import BreathingConfig, RespirationConfig
-from twin_nodes.core.guidance.respiration.predictor import BreathingPredictor
 from twin_nodes.core.guidance.respiration.session import RespirationSession
+from twin_nodes.core.guidance.respiration.trial import Errors, follow, position_at
 from twin_nodes.core.simulate.breathing import breathing_trace
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.breathing import read_breathing
 
-LMS_STEPS = (0.01, 0.03, 0.1)
 FOLDER = 'resp_extmarker'
-
-
-@dataclass
-class Errors:
-    """Squared errors of one horizon [m²], of each predictor, and hits of the band."""
-
-    squared: dict[str, list[float]] = field(default_factory=dict)
-    hits: list[bool] = field(default_factory=list)
-    axis_hits: list[float] = field(default_factory=list)
-
-    def add(self, name: str, error: Array) -> None:
-        """Take an error of a predictor [m], shape (3,)."""
-        self.squared.setdefault(name, []).append(float(error @ error))
-
-    def rmse(self, name: str) -> float:
-        """Return the root mean square of the errors of a predictor [m]."""
-        return float(np.sqrt(np.mean(self.squared[name])))
-
-    @property
-    def least_mean_squares(self) -> float:
-        """That of the best of its step sizes [m]."""
-        return min(self.rmse(f'lms {step}') for step in LMS_STEPS)
 
 
 def run(quick: bool = False) -> list[dict[str, object]]:
@@ -100,62 +75,6 @@ def _traces(quick: bool) -> Iterator[tuple[str, Array, Array]]:
         yield 'simulated', simulated.times, simulated.markers[:, 0]
 
 
-def follow(config: BreathingConfig, times: Array, positions: Array, errors: list[Errors]) -> None:
-    """Predict a trace sample by sample beside the peers, and add the errors of each horizon."""
-    predictor = BreathingPredictor(config)
-    peers = [[_LeastMeanSquares(config.short_lags, step) for step in LMS_STEPS] for _ in config.horizons]
-    for index, (time, position) in enumerate(zip(times, positions, strict=True)):
-        forecast = predictor.add(round(time * NANOSECONDS), position)
-        velocity = (position - positions[index - 1]) / (time - times[index - 1]) if index else np.zeros(3)
-        past = _lags(times, positions, index, config)
-        for at, horizon in enumerate(config.horizons):
-            if time + horizon > times[-1]:
-                continue
-            change = _truth(times, positions, time + horizon) - position
-            for peer in peers[at]:
-                guess = peer.follow(time, time + horizon, past, change)
-                if forecast is not None:
-                    errors[at].add(f'lms {peer.step}', change - guess)
-            if forecast is None:
-                continue
-            miss = position + change - forecast.positions[at]
-            errors[at].add('own', miss)
-            errors[at].add('hold-last', change)
-            errors[at].add('linear', change - velocity * horizon)
-            errors[at].hits.append(bool(miss @ np.linalg.solve(forecast.covariances[at], miss) <= REGION))
-            errors[at].axis_hits.append(float(np.mean(np.abs(miss) <= forecast.bands[at])))
-
-
-def _truth(times: Array, positions: Array, instant: float) -> Array:
-    return np.array([np.interp(instant, times, positions[:, axis]) for axis in range(3)])
-
-
-def _lags(times: Array, positions: Array, index: int, config: BreathingConfig) -> Array:
-    instants = times[index] - config.step * np.arange(1.0, config.short_lags + 1.0)
-    known = slice(0, index + 1)
-    past = [np.interp(instants, times[known], positions[known, axis]) for axis in range(3)]
-    return (positions[index] - np.array(past).T) * 1e3
-
-
-class _LeastMeanSquares:
-    """Normalised least mean squares per axis on the changes since earlier instants (Haykin 2002, chapter 6)."""
-
-    def __init__(self, lags: int, step: float) -> None:
-        self.step = step
-        self._weights = np.zeros((lags, 3))
-        self._waiting: list[tuple[float, Array, Array]] = []
-
-    def follow(self, now: float, due: float, past: Array, change: Array) -> Array:
-        """Learn from what is due by now, then predict; `change` is kept until it is due."""
-        while self._waiting and self._waiting[0][0] <= now:
-            _, lags, seen = self._waiting.pop(0)
-            error = 1e3 * seen - np.sum(lags * self._weights, axis=0)
-            self._weights += self.step * lags * error / (1.0 + np.sum(lags**2, axis=0))
-        self._waiting.append((due, past, change))
-        guess: Array = 1e-3 * np.sum(past * self._weights, axis=0)
-        return guess
-
-
 def _target(runs: int) -> list[Figure]:
     """Error of a hidden target 0.5 s ahead, a fix every 5 s, skin markers with hysteresis; and its 95 % region."""
     config = RespirationConfig()
@@ -175,7 +94,7 @@ def _target(runs: int) -> list[Figure]:
             forecast = session.forecast()
             if forecast is None or time + 0.5 > trace.times[-1]:
                 continue
-            truth = _truth(trace.times, trace.target, time + 0.5)
+            truth = position_at(trace.times, trace.target, time + 0.5)
             miss = truth - forecast.positions[ahead]
             misses.append(miss @ miss)
             held.append((truth - fix) @ (truth - fix))
