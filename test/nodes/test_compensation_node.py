@@ -1,5 +1,9 @@
 """compensation_node: both sides in one process, the bridge between them left out (their topics are the same)."""
 
+import math
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
@@ -8,6 +12,7 @@ from std_msgs.msg import Float64, String
 
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.nodes import compensation_follower
 from twin_nodes.nodes.compensation_node import CompensationNode
 from twin_nodes.ros.conversions import pose_stamped
 
@@ -109,6 +114,32 @@ def test_replays_only_when_told_that_twin_and_reality_agree(sites):
         return sites.mode in ('catch-up', 'degraded', 'connected')
 
     sites.until(replayed, 'replay')
+
+
+def test_what_was_computed_before_a_stop_is_not_told_after_it(sites, monkeypatch):
+    """SIGSTOP between the tick and its publication: the robot stays where it was told to be before."""
+    sites.connect()
+    side, stops, told = sites.follower.side, [], []
+    follower, steady = side.follower, time.monotonic_ns
+    monkeypatch.setattr(
+        compensation_follower, 'time', SimpleNamespace(monotonic_ns=lambda: steady() + 350_000_000 * len(stops))
+    )
+    ticked = follower.tick
+
+    def tick(now_ns):
+        before, point = side._point.position, ticked(now_ns)
+        if not stops and math.dist(before, point.position) > 1e-5:
+            stops.append(len(sites.points))
+            told.append(before)
+        return point
+
+    follower.tick = tick
+    sites.hand[0] += 0.02
+    sites.until(lambda: stops, 'a tick that moves the robot')
+    sites.until(lambda: sites.mode in ('outage', 'hold') and len(sites.points) > stops[0] + 20, 'the robot standing')
+    places = [(at.pose.position.x, at.pose.position.y, at.pose.position.z) for at in sites.points]
+    assert places[-20:] == [told[0]] * 20
+    assert all(place[0] <= told[0][0] for place in places[stops[0] :])
 
 
 def test_refuses_nonsense(sites):

@@ -41,6 +41,7 @@ SAID = {
 }
 _DIVERGENCE_NS = NANOSECONDS
 _STALL_NS = 50_000_000
+_LATE_NS = 20_000_000  # a set point that comes so long after its tick could move a robot that has to stand
 _STRAYED_NS = NANOSECONDS  # longer than a robot takes to come to a place where it was told to stand
 _AGREED = (Mode.CONNECTED, Mode.DEGRADED)
 _STANDS = (Mode.OUTAGE, Mode.HOLD)
@@ -198,12 +199,17 @@ class FollowerSide:
             self._task.look(self.follower, self._robot)
         if not self._knows(now_ns):
             self.follower.standing.lapse()
-        point = self._point = self.follower.tick(now_ns)
+        point = self.follower.tick(now_ns)
         self._say(point)  # before it moves: who watches must never see motion under an old mode
-        self._setpoint.publish(pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw))
-        jaw = JointState(name=['jaw'], position=[point.jaw])
+        pose = pose_message(ros_ns, self._config.base_frame, point.position, point.quat_xyzw)
         state = state_message(self.follower.state(now_ns), ros_ns)
+        jaw = JointState(name=['jaw'], position=[point.jaw])
         jaw.header.stamp = state.header.stamp
+        if time.monotonic_ns() - now_ns > _LATE_NS:  # we were stopped since: what was computed is not of now
+            self.follower.withdraw()
+            return
+        self._point = point
+        self._setpoint.publish(pose)
         self._jaw.publish(jaw)
         self._state.publish(state)
 

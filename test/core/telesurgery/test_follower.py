@@ -74,6 +74,26 @@ def test_plays_nothing_old_without_a_request():
     assert pair.points[-1].position == stood
 
 
+def test_a_set_point_that_nobody_was_told_is_taken_back():
+    """The follower's process is stopped after a tick was computed, before it was published."""
+    pair = Pair(swing).connect()
+    pair.run(2.0)
+    told = pair.points[-1]
+    pair.tick()
+    assert distance(pair.points.pop().position, told.position) > 1e-5
+    pair.follower.withdraw()
+    pair.up = False
+    pair.index += 70
+    points = pair.run(0.5)
+    assert {point.position for point in points} == {told.position}
+    assert {point.quat_xyzw for point in points} == {told.quat_xyzw}
+    pair.up = True
+    pair.until(lambda: pair.mode == 'hold')
+    pair.leader.request('discard')
+    back = [told, *pair.run(0.5)]
+    assert 0.0 < max(steps_of(back)) <= 0.019 * TICK + 1e-9, 'and the way back goes from there'
+
+
 def outage(seconds, action, hand=swing):
     pair = Pair(hand).connect()
     pair.run(2.0)

@@ -19,13 +19,13 @@ from twin_nodes.core.telesurgery.guard import CommandGuard
 from twin_nodes.core.telesurgery.modes import Mode, ModeMachine, Signs
 from twin_nodes.core.telesurgery.player import Player
 from twin_nodes.core.telesurgery.reception import Reception
+from twin_nodes.core.telesurgery.speed_bounds import SpeedBounds
 from twin_nodes.core.telesurgery.standing_resume import StandingResume
 
 _MAX_TICK = 0.02  # a longer tick is a stall: motion goes on as if it had been this long [s]
 _SLEW = 25.0  # growth and fall of the play rate [1/s]
 _STANDS = (Mode.OUTAGE, Mode.HOLD)
 _CREEP = 1e-6  # of a robot that stands, so that it has a speed [m/s]
-_LONG_AGO_NS = 1 << 60
 _PATIENCE_NS = 2 * NANOSECONDS  # a replay waits this long for what is missing in front of it, then goes on across it
 
 
@@ -79,6 +79,7 @@ class Follower:
         self._player = Player(config.playback, position, quat_xyzw, jaw, fence if fence is not None else Geofence())
         self._reception = Reception(config.playback, self.guard, self._player.path)
         self._clock = self._reception.clock
+        self._bounds = SpeedBounds(config.outage, config.playback.max_turn)
         self._slow_ns = round(config.playback.slow_after * NANOSECONDS)
         self._hold_ns = round(config.playback.hold_after * NANOSECONDS)
         self._bridge_ns = round(config.playback.bridge * NANOSECONDS)
@@ -87,9 +88,7 @@ class Follower:
         self._speed = 0.0
         self._tick_ns: int | None = None
         self._asked = ''
-        self._started_ns = 0
-        self._from_speed = 0.0
-        self._returned_ns = -_LONG_AGO_NS
+        self._told = (position, quat_xyzw, jaw)
         self._shaped_ns = 0  # how much of the lateness is made by our own bound on the speed after a return
         self._whole_from_ns = 0
         self._waits_ns = 0
@@ -165,7 +164,7 @@ class Follower:
         self._reception.settle(plays=bool(self._player.playhead))
         mode = self._decide(now_ns)
         player = self._player
-        before = player.position
+        before, self._told = player.position, (player.position, player.quat_xyzw, player.jaw)
         if dt > 0.0 and player.path.newest is not None:
             if self._assist(now_ns, dt, mode):
                 self._went_alone = True
@@ -177,6 +176,11 @@ class Follower:
             self._joins = self._joins and (not player.playhead or player.off > self.config.outage.joined_distance)
         self._speed = distance(before, player.position) / dt if dt > 0.0 else 0.0
         return SetPoint(player.position, player.quat_xyzw, player.jaw, mode, self._speed, player.predicts)
+
+    def withdraw(self) -> None:
+        """Stand where the robot was told to be before the last tick, whose set point came too late to be told."""
+        self._player.stand(*self._told)
+        self._speed = 0.0
 
     def _assist(self, now_ns: int, dt: float, mode: Mode) -> bool:
         """Let the assistance move the robot where it is allowed to; it never is while the link is there."""
@@ -221,11 +225,11 @@ class Follower:
 
     def _begin(self, now_ns: int, request: str, before: Mode) -> None:
         """Begin to catch up: from standstill slowly, from motion as fast as it was."""
-        self._asked, self._started_ns, self._waits_ns = request, now_ns, now_ns
+        self._asked, self._waits_ns = request, now_ns
         self._chase, self._shaped_ns = 0.0, 0
-        self._from_speed = self._speed
         if before in _STANDS:
-            self._from_speed, self._returned_ns = 0.0, now_ns
+            self._bounds.stood(now_ns)
+        self._bounds.begin(now_ns, 0.0 if before in _STANDS else self._speed)
         if request == 'discard':
             self._player.path.overflowed = self._went_alone = False
             self._joins = True
@@ -246,11 +250,10 @@ class Follower:
     def _is_caught_up(self, now_ns: int, late_ns: int) -> bool:
         outage = self.config.outage
         if self._asked == 'discard':
-            self._joins = not (now_ns > self._started_ns and self._player.joined)
+            self._joins = not (now_ns > self.machine.since_ns and self._player.joined)
             return not self._joins
-        after_first = now_ns - self._returned_ns >= outage.first_seconds * NANOSECONDS
         back = self._player.off <= outage.joined_distance  # else the rest of a way back would be made at full speed
-        return after_first and back and late_ns <= outage.joined * NANOSECONDS
+        return self._bounds.first_is_over(now_ns) and back and late_ns <= outage.joined * NANOSECONDS
 
     def _fade(self, now_ns: int) -> float:
         """Return the share of speed that is left this long after the last valid command."""
@@ -258,24 +261,6 @@ class Follower:
         if gap <= self._slow_ns:
             return 1.0
         return max(self._hold_ns - gap, 0) / (self._hold_ns - self._slow_ns)
-
-    def _ceiling(self, now_ns: int) -> float:
-        """Return the largest speed after a return [m/s], in any mode: small in the first second, then growing."""
-        outage = self.config.outage
-        more = (now_ns - self._returned_ns) / NANOSECONDS - outage.first_seconds
-        return outage.first_speed + outage.acceleration * max(more, 0.0)
-
-    def _limit(self, now_ns: int) -> float:
-        """Return the largest speed in catch-up [m/s]: begun in motion, it grows from the speed that there was."""
-        outage = self.config.outage
-        grown = outage.acceleration * (now_ns - self._started_ns) / NANOSECONDS
-        grown += max(outage.first_speed, self._from_speed)
-        return min(grown, max(outage.replay_speed, self._from_speed), self._ceiling(now_ns))
-
-    def _turn_limit(self, speed: float) -> float:
-        """Return the largest turning speed [rad/s] where the speed is bounded [m/s]; it grows as that does."""
-        outage = self.config.outage
-        return min(outage.first_turn * speed / outage.first_speed, self.config.playback.max_turn)
 
     def _play(self, now_ns: int, dt: float, mode: Mode) -> None:
         """Let the play rate follow the mode and the clock, and play."""
@@ -286,16 +271,16 @@ class Follower:
         late = max(self._late_ns(now_ns), 0) / NANOSECONDS
         if mode is Mode.CATCH_UP:
             end_ns = path.whole_until(self._hold_ns)
-            cap = self._limit(now_ns)
-            turn = self._turn_limit(cap)
+            cap = self._bounds.catch_up(now_ns)
+            turn = self._bounds.turn(cap)
             if not self._waits_at_hole(now_ns, end_ns):
                 goal = min(self.config.outage.time_scale, 1.0 + late / 0.1)
         elif mode in (Mode.CONNECTED, Mode.DEGRADED):
             end_ns += self._bridge_ns
             goal = 1.0 + min(max(self._late_ns(now_ns) / NANOSECONDS / 0.3, -0.5), 0.25)
-            if self._ceiling(now_ns) < cap:
-                cap = self._ceiling(now_ns)
-                turn = self._turn_limit(cap)
+            if self._bounds.ceiling(now_ns) < cap:
+                cap = self._bounds.ceiling(now_ns)
+                turn = self._bounds.turn(cap)
         else:
             cap = min(cap, max(self._speed, _CREEP))  # brakes: a replay at three times the pace may not run on at that
         self._rate += min(max(goal - self._rate, -_SLEW * dt), _SLEW * dt)
@@ -314,18 +299,19 @@ class Follower:
         if now_ns - self._waits_ns > _PATIENCE_NS:
             path.give_up_hole()
         if now_ns - self._waits_ns > self._hold_ns:
-            self._returned_ns = now_ns  # it goes on as after any other stand
+            self._bounds.stood(now_ns)  # it goes on as after any other stand
         return True
 
     def _return(self, now_ns: int, dt: float) -> None:
         """Go back to the operator on the straight way; what he did in between is not played."""
         outage = self.config.outage
-        goal = self._limit(now_ns) * self._fade(now_ns)
+        limit = self._bounds.catch_up(now_ns)
+        goal = limit * self._fade(now_ns)
         self._chase = min(self._chase + outage.acceleration * dt, goal)
         newest = self._player.path.newest
         assert newest is not None
         playhead = min(now_ns - self._clock.lag_ns, newest.stamp_ns)  # not beyond what has come
-        near, turn = outage.joined_distance, self._turn_limit(self._limit(now_ns))
+        near, turn = outage.joined_distance, self._bounds.turn(limit)
         self._player.chase(playhead, self._chase * dt, dt=dt, turn=turn, near=near)
 
     def state(self, now_ns: int) -> FollowerState:

@@ -160,6 +160,11 @@ class Player:
         self._move(toward(self.position, target, step), self.quat_xyzw, self.jaw if jaw is None else jaw, step, most)
         self._rest()
 
+    def stand(self, position: Vector, quat: Quaternion, jaw: float) -> None:
+        """Stand there; the path goes on from that."""
+        self.position, self.quat_xyzw, self.jaw = position, quat, jaw
+        self._rest()
+
     def _rest(self) -> None:
         """Take where the robot stands as where the path has it, less an offset."""
         p, n = self.position, self._nominal
