@@ -11,7 +11,7 @@ from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figur
 from twin_nodes.app.bench.telesurgery_live import crept, followed
 from twin_nodes.app.bench.telesurgery_soak import Sample, memory_curve, memory_slope
 from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
-from twin_nodes.app.telesurgery_judge import holds, last_motion, path_error, residual_loss, returns
+from twin_nodes.app.telesurgery_judge import holds, largest_step, last_motion, path_error, residual_loss, returns
 from twin_nodes.app.telesurgery_sites import PROCESSES
 from twin_nodes.app.telesurgery_watch import Track
 from twin_nodes.core.errors import ConfigError
@@ -75,6 +75,18 @@ def test_the_first_second_after_a_return_counts_in_every_mode_and_a_replay_from_
     found = returns(watch)
     assert [one.speed for one in found] == [pytest.approx(0.06, rel=1e-6)]
     assert found[0].step == pytest.approx(0.0003)
+
+
+def test_what_was_not_heard_is_no_step_of_the_robot():
+    times = np.arange(100) * 0.005
+    points = np.zeros((100, 3))
+    points[:, 0] = 0.019 * times
+    heard = np.delete(np.arange(100), np.arange(40, 52))  # 65 ms, 1.2 mm
+    assert largest_step(times[heard], points[heard]) == (pytest.approx(9.5e-5), 1)
+    points[70:, 0] += 0.002  # a jump between neighbours stays one
+    step, gaps = largest_step(times[heard], points[heard])
+    assert (step, gaps) == (pytest.approx(2.095e-3), 1)
+    assert largest_step(times[:1], points[:1]) == (0.0, 0)
 
 
 def test_what_stands_has_not_moved():

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.app.figures import Figure, judge
-from twin_nodes.app.telesurgery_judge import fastest, last_motion
+from twin_nodes.app.telesurgery_judge import fastest, largest_step, last_motion
 from twin_nodes.app.telesurgery_sites import PROCESSES, WITHOUT_ANATOMY, TelesurgerySites
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
@@ -65,9 +65,10 @@ class Outcome:
         hold: From the last valid command to the last motion of the robot [s].
         crept: How far it moved between standing and the next request [m].
         seen: Whether its return was heard, and so measured.
-        step: Largest step of the set point at the reconnection [m].
+        step: Largest step from one set point to the next at the reconnection [m].
+        gaps: How many gaps there were in the set points that were heard of it; no step is judged over them.
         speed: Largest speed of the set point while it comes to the hand, in the first second of that [m/s].
-            recovered: Whether the robot followed again.
+        recovered: Whether the robot followed again.
     """
 
     fault: Fault
@@ -75,6 +76,7 @@ class Outcome:
     crept: float = 0.0
     seen: bool = False
     step: float = 0.0
+    gaps: int = 0
     speed: float = 0.0
     recovered: bool = True
 
@@ -291,8 +293,7 @@ def _judge_return(sites: TelesurgerySites, outcome: Outcome, fault_ns: int, mode
         outcome.crept = float(np.linalg.norm(points[still] - points[still][0], axis=1).max())
     back = (times >= asked - 0.02) & (times < asked + 1.0)
     if back.sum() > 1:
-        steps = np.linalg.norm(np.diff(points[back], axis=0), axis=1)
-        outcome.step = float(steps.max())
+        outcome.step, outcome.gaps = largest_step(times[back], points[back])
         outcome.speed = fastest(times[back], points[back])
 
 
@@ -326,7 +327,9 @@ def figures_of(series: Series, count: int = 1) -> Iterator[Figure]:
     yield judge('kill_returns_measured', float(sum(outcome.seen for outcome in found)), '')
     crept = [outcome for outcome in found if outcome.crept > CREPT]
     yield judge('kill_moved_without_request', float(len(crept)), '', at_most=0.0)
+    gaps = sum(outcome.gaps for outcome in found)
     yield judge('kill_reconnect_step_mm', 1e3 * max(o.step for o in found), 'mm', at_most=STEP_LIMIT_MM)
+    yield judge('kill_reconnect_gaps', float(gaps), '', peer='not heard or not sent: no step is judged over them')
     yield judge('kill_reconnect_speed_mm_s', 1e3 * max(o.speed for o in found), 'mm/s', at_most=SPEED_LIMIT_MM_S)
     lost = sum(not outcome.recovered for outcome in series.outcomes)
     yield judge('kill_not_recovered', float(lost), '', at_most=0.0)
