@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.ros.conversions import stamp_to_ns
 
 TREE = 'tf2_msgs/msg/TFMessage'
 _ONE: dict[str, Callable[[Any], tuple[Any, Any]]] = {
@@ -46,7 +46,7 @@ def poses_of(topic: str, kind: str, record: Any) -> Iterator[BagPose]:
 
 def stamp_of(record: Any) -> int:
     """Return the stamp of a message [ns]."""
-    return int(record.header.stamp.sec) * NANOSECONDS + int(record.header.stamp.nanosec)
+    return stamp_to_ns(record.header.stamp)
 
 
 def pose_topics(reader: BagReader) -> dict[str, str]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from twin_nodes.ros.conversions import stamp_to_ns
+
 if TYPE_CHECKING:
     from twin_nodes.app.frames_errors import Errors
 
@@ -53,7 +55,7 @@ class Tree:
             if link.parent != parent:
                 link.publisher_changes += 1
                 link.parent = parent
-            stamp = transform.header.stamp.sec * 1_000_000_000 + transform.header.stamp.nanosec
+            stamp = stamp_to_ns(transform.header.stamp)
             link.stamps_ns.append(stamp)
             link.ages_s.append((now_ns - stamp) * 1e-9)
 

@@ -17,7 +17,6 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)  # the wheels do not set it
 
 import rclpy
-from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -34,6 +33,7 @@ from twin_nodes.io.bags.metadata import Topic
 from twin_nodes.io.bags.part import BagMessage
 from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.reader import BagReader
+from twin_nodes.ros.conversions import ns_to_stamp
 from twin_nodes.ros.qos import REPLAY_DEPTH
 
 CLOCK_PERIOD_NS = 10_000_000
@@ -188,7 +188,7 @@ class Player:
     def _send_clock(self, now_ns: int) -> None:
         self.latest_ns = now_ns
         if self._clock is not None:
-            self._clock.publish(Clock(clock=Time(sec=now_ns // 10**9, nanosec=now_ns % 10**9)))
+            self._clock.publish(Clock(clock=ns_to_stamp(now_ns)))
 
     def _wait_until(self, log_ns: int, first_ns: int, begun_ns: int, stop: threading.Event) -> bool:
         """Wait for the moment of a log time; return whether to stop."""

@@ -15,6 +15,7 @@ from twin_nodes.app.frames import Tree, subscribe
 from twin_nodes.app.listening import Listener, message_class
 from twin_nodes.app.why import Diagnostic, End, Facts, Qos
 from twin_nodes.core.errors import InputError
+from twin_nodes.ros.conversions import stamp_to_ns
 
 DISCOVERY_S = 3.0
 MAX_MESSAGES = 100_000
@@ -38,7 +39,7 @@ class _Heard:
         if header is None and getattr(message, 'transforms', None):
             header = message.transforms[0].header
         if header is not None:
-            self.stamps.append(header.stamp.sec * 1_000_000_000 + header.stamp.nanosec)
+            self.stamps.append(stamp_to_ns(header.stamp))
             self.frame = header.frame_id
         self.not_finite = self.not_finite or first_not_finite(message)
 

@@ -24,6 +24,7 @@ from twin_nodes.core.errors import TwinError
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.bags.recover import recover
 from twin_nodes.io.bags.scan import scan
+from twin_nodes.ros.conversions import ns_to_stamp, stamp_to_ns
 
 GOAL_MS = 100.0
 RATE_HZ = 200
@@ -123,9 +124,9 @@ def _publish_for(publisher: Publisher, run_s: float) -> int:
 
 def _stamped(now_ns: int) -> PointStamped:
     message = PointStamped()
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 10**9)
+    message.header.stamp = ns_to_stamp(now_ns)
     return message
 
 
 def _stamp_ns(message: PointStamped) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return stamp_to_ns(message.header.stamp)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from math import acos, sin
 
 import numpy as np
-from builtin_interfaces.msg import Time as TimeMsg
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from numpy.typing import NDArray
 from rclpy.time import Time
@@ -18,6 +17,7 @@ from std_msgs.msg import Header
 from tf2_ros import Buffer
 
 from twin_nodes.core.geometry import se3
+from twin_nodes.ros.conversions import ns_to_stamp
 
 Array = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def _fill(stamps: list[int], positions: Array, quats: Array) -> Buffer:
     buffer = Buffer()
     for link in range(len(positions)):
         for stamp, p, q in zip(stamps, positions[link].tolist(), quats[link].tolist(), strict=True):
-            header = Header(stamp=TimeMsg(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=f'link_{link}')
+            header = Header(stamp=ns_to_stamp(stamp), frame_id=f'link_{link}')
             pose = Transform(
                 translation=Vector3(x=p[0], y=p[1], z=p[2]), rotation=Quaternion(x=q[0], y=q[1], z=q[2], w=q[3])
             )

@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from twin_nodes.app.bench.tracking_sender import TOOLS
+from twin_nodes.ros.conversions import stamp_to_ns
 
 # best effort as our subscribers are, but deep: a stall of this process must show as time, not as a loss
 LISTENING = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1000)
@@ -45,8 +46,7 @@ class Receiver(Node):
     def _on_pose(self, namespace: str, tool: str) -> Callable[[PoseWithCovarianceStamped], None]:
         def note(message: PoseWithCovarianceStamped) -> None:
             now_ns = time.monotonic_ns()
-            stamp = message.header.stamp
-            self._arrivals.append((namespace, tool, stamp.sec * 1_000_000_000 + stamp.nanosec, now_ns))
+            self._arrivals.append((namespace, tool, stamp_to_ns(message.header.stamp), now_ns))
 
         return note
 

@@ -22,7 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from twin_nodes.app.view.geometry import sphere
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.ros.clouds import CLEARANCE_DTYPE, cloud_from_array, surface_marker
-from twin_nodes.ros.conversions import pose_with_covariance, transform_stamped
+from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, transform_stamped
 from twin_nodes.ros.marker_bytes import marker_array_bytes
 from twin_nodes.ros.qos import DIAGNOSTICS, LATCHED, MEASUREMENT
 
@@ -86,7 +86,7 @@ class Room(Node):
     def _health(self, stamp: int) -> DiagnosticArray:
         values = [KeyValue(key='code', value='OK')]
         array = DiagnosticArray(status=[DiagnosticStatus(name='anatomy: deforming', message='at rest', values=values)])
-        array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp, 10**9)
+        array.header.stamp = ns_to_stamp(stamp)
         return array
 
 

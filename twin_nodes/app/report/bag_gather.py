@@ -120,11 +120,10 @@ def _take_tie(seen: Gathered, message: BagMessage, record: Any) -> None:
         seen.ties.pop(message.topic, None)
         return
     position, rotation = (float(np.sqrt(np.trace(part))) for part in (covariance[:3, :3], covariance[3:, 3:]))
-    pose, stamp = record.pose.pose, record.header.stamp
+    pose = record.pose.pose
     numbers = [getattr(pose.position, axis) for axis in 'xyz'] + [getattr(pose.orientation, axis) for axis in 'xyzw']
     digest = hashlib.sha256(np.array([*numbers, *covariance.ravel()], '<f8').tobytes()).hexdigest()
-    from_file = stamp.sec == 0 and stamp.nanosec == 0
-    seen.ties[message.topic] = TieSigma(position, rotation, _after(seen, message), from_file, digest)
+    seen.ties[message.topic] = TieSigma(position, rotation, _after(seen, message), stamp_of(record) == 0, digest)
 
 
 def _take_tip(seen: Gathered, message: BagMessage, record: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tf2_msgs.msg import TFMessage
 
-from twin_nodes.app.bag_poses import poses_of
+from twin_nodes.app.bag_poses import poses_of, stamp_of
 from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.feed import Input, ViewFeed
 from twin_nodes.app.view.foreign import edge_of, foreign_poses
@@ -139,8 +139,7 @@ class BagFeed:
         streams = {name for name in self._inputs if name.endswith('filtered_cp')} or set(self._poses)
         offsets: list[int] = []
         for message in self._reader.messages(streams) if streams else ():
-            stamp = self._reader.decode(message).header.stamp
-            offsets.append(message.log_time_ns - (stamp.sec * 10**9 + stamp.nanosec))
+            offsets.append(message.log_time_ns - stamp_of(self._reader.decode(message)))
             if len(offsets) >= _OFFSET_SAMPLES:
                 break
         offset_ns = int(np.median(offsets)) if offsets else 0
