@@ -17,6 +17,7 @@ import pytest
 import setuptools
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import twin_nodes
@@ -193,6 +194,18 @@ def test_what_the_requirements_bring_along_is_locked_too(locked):
             if needed.marker is None or any(needed.marker.evaluate({'extra': extra}) for extra in extras):
                 todo.append(needed)
     assert len(seen) > 50
+
+
+def test_what_is_locked_serves_the_oldest_python_that_is_promised(locked, setup_arguments):
+    (promise,) = SpecifierSet(setup_arguments['python_requires'])
+    needs = {
+        canonicalize_name(item.name): SpecifierSet(item.metadata.get('Requires-Python') or '')
+        for item in metadata.distributions()
+        if locked.get(canonicalize_name(item.name)) == item.version
+    }
+    assert len(needs) > 50
+    late = {name: str(need) for name, need in needs.items() if f'{promise.version}.0' not in need}
+    assert not late, f'{late}: Python {promise.version}.0 cannot install these; type: make lock'
 
 
 def test_launch_files_name_executables_and_files_that_exist(setup_arguments):
