@@ -36,6 +36,16 @@ def test_show_tells_of_silences_and_of_the_attacker(tmp_path, capsys):
     assert 'attack_flip_percent' not in forward
 
 
+def test_show_tells_how_far_the_clocks_come_apart(capsys):
+    """N23: 200 ppm apart; steps of +1 and -1 s here, +1 h and -1 s there."""
+    assert main(['link', 'show', 'clock', '--seconds', '50', '--rate', '10', '--json']) == 0
+    for found in map(json.loads, capsys.readouterr().out.splitlines()):
+        assert found['steady_clocks_apart_max_ms'] == pytest.approx(10.0)
+        assert found['wall_clocks_apart_max_ms'] == pytest.approx(3.6e6, abs=10.0)
+    assert main(['link', 'show', 'lan', '--seconds', '50', '--rate', '10', '--json']) == 0
+    assert 'clocks' not in capsys.readouterr().out
+
+
 def test_show_of_a_link_that_passes_nothing(tmp_path, capsys):
     path = tmp_path / 'dead.yaml'
     path.write_text('both: {loss: {probability: 1.0}}\n')

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.link.losses import mean_runs
-from twin_nodes.core.telesurgery.link.scenario import Scenario
+from twin_nodes.core.telesurgery.link.scenario import Link, Scenario
 from twin_nodes.io.link_key import make_key
 from twin_nodes.io.link_scenarios import all_scenarios, load_scenario
 from twin_nodes.io.precise_wait import ALLOW, sharpened
@@ -35,6 +35,7 @@ def show(name: str, *, seconds: float, rate_hz: float, size: int, seed: int, jso
     scenario = load_scenario(name)
     for direction in ('forward', 'backward'):
         figures = _figures(scenario, direction, seconds=seconds, rate_hz=rate_hz, size=size, seed=seed)
+        figures |= _clocks(scenario.link(seed), seconds)
         if json:
             print(json_text.dumps({'name': scenario.config.name, 'direction': direction} | figures))
             continue
@@ -77,6 +78,17 @@ def _silences(arrived: NDArray[np.int64]) -> dict[str, float]:
         return {}
     standing = np.maximum(gaps_ms - HOLD_MS, 0.0).sum() / gaps_ms.sum() if gaps_ms.sum() > 0.0 else 0.0
     return {'silence_max_ms': float(gaps_ms.max()), 'silent_over_100_ms_percent': 100.0 * float(standing)}
+
+
+def _clocks(link: Link, seconds: float) -> dict[str, float]:
+    """Return how far the clocks of the sites come apart, looked at each second; nothing where they do not."""
+    leader, follower = link.leader_clock, link.follower_clock
+    times = [second * NANOSECONDS for second in range(int(seconds) + 1)]
+    apart = {
+        'steady_clocks_apart_max_ms': max(abs(leader.monotonic_ns(t) - follower.monotonic_ns(t)) for t in times),
+        'wall_clocks_apart_max_ms': max(abs(leader.wall_ns(t) - follower.wall_ns(t)) for t in times),
+    }
+    return {name: 1e-6 * value for name, value in apart.items()} if any(apart.values()) else {}
 
 
 def relay(

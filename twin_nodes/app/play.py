@@ -97,7 +97,6 @@ class Player:
         self._clock = node.create_publisher(Clock, CLOCK_TOPIC, 10) if config.clock else None
         self._latched = {name for name in self._chosen if any(qos.latched for qos in reader.topics[name].qos)}
         self.published = 0
-        self.latest_ns = 0
 
     def wait_for_subscribers(self, stop: threading.Event) -> list[str]:
         """Wait until every topic has a subscriber or the wait is over; return the topics that have none."""
@@ -186,7 +185,6 @@ class Player:
         self.published += 1
 
     def _send_clock(self, now_ns: int) -> None:
-        self.latest_ns = now_ns
         if self._clock is not None:
             self._clock.publish(Clock(clock=ns_to_stamp(now_ns)))
 

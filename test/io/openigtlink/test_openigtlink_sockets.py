@@ -296,7 +296,6 @@ def test_a_slow_client_loses_old_frames_and_delays_nobody(room):
         assert stamp < 2000
         server.call(server.server.send_frame, stamp, poses)
         assert [fast.next().stamp_ns for _ in range(300)] == [stamp] * 300
-    assert server.server.counters['frames_dropped'] == server.server.clients[0].frames_dropped
     slow_stamps = []
     while not slow_stamps or slow_stamps[-1] < stamp:
         slow_stamps.append([slow.next().stamp_ns for _ in range(300)][-1])

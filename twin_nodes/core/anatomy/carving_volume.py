@@ -100,11 +100,6 @@ class CarvedVolume:
         """Linear indices of all voxels removed, in rising order, shape (n,)."""
         return np.flatnonzero(self.voxels.ravel() >= carving_kernels.REMOVED)
 
-    def remaining(self) -> LabelVolume:
-        """Return the labels of what is left, 0 where it is gone."""
-        left = np.where(self.voxels < carving_kernels.REMOVED, self.voxels, np.uint8(0))
-        return LabelVolume(left, self.anatomy_T_index)
-
     def local(self, points_anatomy: ArrayLike) -> Array:
         """Bring points [m] (…, 3) from the anatomy frame to index coordinates scaled to metres."""
         return np.asarray((np.asarray(points_anatomy, float) - self.anatomy_T_index[:3, 3]) @ self._axes)

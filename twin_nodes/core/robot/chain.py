@@ -80,7 +80,7 @@ class SerialChain:
         self.upper = np.array([joint.upper for joint in self.joints])
         self.is_prismatic = np.array([joint.kind == 'prismatic' for joint in self.joints])
         column = {name: index for index, name in enumerate(self.names)}
-        origins, axes, kinds, columns, ratios, offsets, links = [], [], [], [], [], [], []
+        origins, axes, kinds, columns, ratios, offsets = [], [], [], [], [], []
         pending = np.eye(4)
         for joint in joints:
             pending = pending @ joint.parent_T_joint
@@ -92,9 +92,7 @@ class SerialChain:
             columns.append(column[joint.mimics or joint.name])
             ratios.append(joint.ratio if joint.mimics else 1.0)
             offsets.append(joint.offset if joint.mimics else 0.0)
-            links.append(joint.child)
             pending = np.eye(4)
-        self.moved_links = tuple(links)
         self._kernel = (
             np.ascontiguousarray(origins), np.ascontiguousarray(axes), np.array(kinds, np.int64),
             np.array(columns, np.int64), np.array(ratios), np.array(offsets), np.ascontiguousarray(pending[:3]),

@@ -55,8 +55,6 @@ class Session(asyncio.Protocol):
         self.stream = 'TRANSFORM'
         self.resolution_ms = 0
         self.peer = ''
-        self.frames_sent = 0
-        self.frames_dropped = 0
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,7 +119,6 @@ class Session(asyncio.Protocol):
             self._write_frame(data)
             return
         if len(self._queue) == self._queue.maxlen:
-            self.frames_dropped += 1
             self._counters['frames_dropped'] += 1
         self._queue.append(data)
 
@@ -135,7 +132,6 @@ class Session(asyncio.Protocol):
         return True
 
     def _write_frame(self, data: bytes) -> None:
-        self.frames_sent += 1
         self._counters['frames_sent'] += 1
         self._transport.write(data)
 

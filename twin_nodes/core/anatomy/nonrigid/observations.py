@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from twin_nodes.core.anatomy.targets import MaterialPoints
 from twin_nodes.core.errors import InputError
@@ -114,5 +114,3 @@ def _normals(normals: ArrayLike | None, count: int) -> Array | None:
         raise InputError('normals: their lengths are not 1')
     return np.asarray(ways / size)
 
-
-Flags = NDArray[np.bool_]

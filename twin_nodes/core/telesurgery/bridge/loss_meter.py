@@ -41,7 +41,6 @@ class LossMeter:
         self._got = 0
         self._total = 0
         self._marks: deque[tuple[int, int]] = deque(maxlen=64)  # (time, newest counter)
-        self.outages = 0
 
     def add(self, counter: int, now_ns: int) -> None:
         """Take the counter of an authentic datagram."""
@@ -55,7 +54,6 @@ class LossMeter:
                 self._marks.append((now_ns, counter))
         limit = self._newest - REORDER
         if limit > self._final + HISTORY:  # a gap too long to step through: an outage
-            self.outages += 1
             self._waiting = {each for each in self._waiting if each >= limit}
             self._final = limit
         while self._final < limit:
@@ -76,7 +74,6 @@ class LossMeter:
             if self._final > self._newest:
                 break
         if lost > OUTAGE_S * max(self._rate(), 1.0):
-            self.outages += 1
             lost = 0
         self._close(lost)
 

@@ -46,11 +46,6 @@ class Fates:
         arrived = ~self.lost
         return (self.arrival_ns[arrived] - self.sent_ns[arrived]) / NANOSECONDS
 
-    def in_order_of_arrival(self) -> list[tuple[int, int]]:
-        """Return (arrival [ns], index of the packet) of all that arrive, duplicates too, by time of arrival."""
-        events = [(int(t), i) for stamps in (self.arrival_ns, self.second_ns) for i, t in enumerate(stamps) if t >= 0]
-        return sorted(events)
-
 
 class LinkDirection:
     """Emulates one direction; the i-th packet takes the i-th random numbers, spells are drawn in time.

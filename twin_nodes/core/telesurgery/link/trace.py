@@ -82,11 +82,6 @@ class Opportunities:
         self._stamps_ns = [stamp * 1_000_000 for stamp in stamps_ms]
         self._period_ns = self._stamps_ns[-1]
 
-    @property
-    def mean_bps(self) -> float:
-        """Mean rate [bit/s]."""
-        return 8.0 * MAHIMAHI_BYTES * len(self._stamps_ns) / (self._period_ns * 1e-9)
-
     def first_at(self, t_ns: int) -> int:
         """Return the number of the first opportunity not before t_ns."""
         laps, rest = divmod(t_ns, self._period_ns)
