@@ -74,7 +74,8 @@ class LiveDeforming:
         forces = map(force_stream, config.learning.forces if config.learning.enabled else ())
         self.feed = SessionFeed(
             self.session, (*config.tools, *config.sensors, *forces), period_ns=round(NANOSECONDS / config.rate),
-            event_wait_ns=round(config.event_wait * NANOSECONDS), ordered=self._replay,
+            event_wait_ns=round(config.event_wait * NANOSECONDS), max_age_ns=round(config.max_age * NANOSECONDS),
+            ordered=self._replay,
         )  # fmt: skip
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())

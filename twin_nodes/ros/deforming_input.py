@@ -24,6 +24,7 @@ from twin_nodes.core.anatomy.session_feed import (
     Pressed,
     SessionFeed,
     Tip,
+    lost,
 )
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
@@ -135,7 +136,7 @@ class DeformingInput:
         return found
 
     def watch(self) -> None:
-        """Let go what a tool held that is not seen any more; live only."""
+        """Let go what a tool held that is not seen any more; in replay the stamps tell that, in the feed."""
         if self._replay:
             return
         now_ns = int(self._steady.now().nanoseconds)
@@ -146,9 +147,7 @@ class DeformingInput:
         for name in (*self._config.tools, *self._config.sensors):
             if self._heard[name] and now_ns - self._heard[name] > limit_ns:
                 self._heard[name] = 0
-                self._health.warn('GRASP_LOST', f'{name} is not seen any more: what it held or marked is free')
-                self._health.set(f'grasp {name}', WARN, 'GRASP_LOST', f'{name} is not seen')
-                self._handle(self._feed.add(name, self._newest_ns, Lost(name)))
+                self._handle([*self._feed.add(name, self._newest_ns, Lost(name)), lost(self._newest_ns, name)])
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self._node.get_clock().now().nanoseconds)

@@ -235,7 +235,12 @@ def replayed(body, order):
     learner, news = session.learning.learner, []
     work = LearnWork(learner.body)
     feed = SessionFeed(
-        session, ('drill', 'drill/measured_cf'), period_ns=100 * MS, event_wait_ns=100 * MS, ordered=True
+        session,
+        ('drill', 'drill/measured_cf'),
+        period_ns=100 * MS,
+        event_wait_ns=100 * MS,
+        max_age_ns=500 * MS,
+        ordered=True,
     )
     jobs = []
 

@@ -21,7 +21,7 @@ def body():
 
 def feed_of(body, streams, *, ordered, sensors=None):
     session = session_of(body, sensors=sensors, replay=ordered)
-    return SessionFeed(session, streams, period_ns=PERIOD, event_wait_ns=30 * MS, ordered=ordered)
+    return SessionFeed(session, streams, period_ns=PERIOD, event_wait_ns=30 * MS, max_age_ns=200 * MS, ordered=ordered)
 
 
 def streams_of(body):
@@ -61,6 +61,52 @@ def test_a_replay_gives_the_same_bits_whatever_comes_first(body, order):
             assert one.stamp_ns == other.stamp_ns
             for a, b in ((one.solution.positions, other.solution.positions), (one.covariances, other.covariances)):
                 np.testing.assert_array_equal(a, b)
+
+
+def in_order(body):
+    """The frames of a live twin to which all comes in the order of the stamps, at those of a replay."""
+    streams, events = streams_of(body)
+    session = session_of(body, sensors={'coil': TARGETS[1]}, replay=True)
+    feed = SessionFeed(session, ('left', 'coil'), period_ns=PERIOD, event_wait_ns=0, max_age_ns=200 * MS, ordered=False)
+    said = [(stamp, 0, 'event', event) for stamp, event in events]
+    said += [(stamp, 1, name, sample) for name, samples in streams.items() for stamp, sample in samples]
+    frames, due = [], 0
+    for stamp, _, name, item in sorted(said, key=lambda one: one[:3]):
+        if name == 'event':
+            feed.add_event(stamp, item)
+            continue
+        feed.add(name, stamp, item)
+        if stamp >= due:
+            due = (stamp // PERIOD + 1) * PERIOD
+            frames.append(feed.frame())
+    session.close()
+    return frames
+
+
+def test_a_replay_counts_jaws_and_clouds_from_their_own_stamps_as_a_live_twin(body):
+    live, replayed = in_order(body), [item for item in play(body, []) if isinstance(item, Frame)]
+    assert [frame.stamp_ns for frame in replayed] == [frame.stamp_ns for frame in live][: len(replayed)]
+    assert len(replayed) >= len(live) - 2  # the last ones wait for events that may come
+    assert [frame.held for frame in replayed][:2] == [0, live[1].held] and live[1].held  # jaws close at 15 ms
+    for one, other in zip(replayed, live, strict=False):
+        np.testing.assert_array_equal(one.solution.positions, other.solution.positions)
+
+
+def test_what_is_not_seen_in_a_replay_is_let_go_by_the_stamps(body):
+    feed = feed_of(body, ('left', 'coil'), ordered=True, sensors={'coil': TARGETS[1]})
+    feed.add_event(MS, Grip('left', closed=True))
+    place, outcomes = front_of(body), []
+    for now in (*range(10, 50, 10), 400, 410):  # unseen for 360 ms, limit 200
+        outcomes += feed.add('left', now * MS, Tip('left', tip(place), 1e-8))
+    for now in range(10, 460, 10):
+        outcomes += feed.add('coil', now * MS, Place('coil', TARGETS[1], np.eye(3) * 1e-8))
+    outcomes += feed.give_up('left') + feed.give_up('coil')
+    feed.session.close()
+    (lost,) = [item for item in outcomes if isinstance(item, Refused)]
+    assert (lost.what, lost.code, lost.stamp_ns) == ('grasp left', 'GRASP_LOST', 250 * MS)
+    held = {item.stamp_ns // MS: item.held for item in outcomes if isinstance(item, Frame)}
+    assert all(count > 0 for now, count in held.items() if now < 250), held
+    assert not any(count for now, count in held.items() if now >= 250), 'jaws that were not seen hold nothing anew'
 
 
 def test_frames_of_a_replay_come_once_a_period_and_never_ahead_of_the_samples(body):

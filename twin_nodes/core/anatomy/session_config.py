@@ -174,8 +174,8 @@ class LiveDeformingConfig:
         'A tool or sensor that is unseen for longer holds nothing any more.', 0.5, unit='s', minimum=0.05, maximum=60.0
     )
     event_wait: float = setting(
-        'A cloud or the word of jaws counts, in replay, once tools and sensors are this far past its stamp.', 0.2,
-        unit='s', minimum=0.0, maximum=10.0,
+        'In replay a sample of tools and sensors counts once they are this far past it: a cloud, a plane or the word '
+        'of jaws that is heard by then counts from its own stamp on.', 0.2, unit='s', minimum=0.0, maximum=10.0,
     )  # fmt: skip
     surface_period: float = setting(
         'The deformed surface comes this often while it moves.', 0.1, unit='s', minimum=0.02, maximum=60.0

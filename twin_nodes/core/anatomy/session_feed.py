@@ -1,12 +1,13 @@
 """Hands what is measured to a session in the order of the stamps, so that a replay gives the same frames.
 
 Live, all counts when it arrives, and frames are asked for by the clock. In replay, samples of tools and sensors wait
-for one another (`StampOrder`); what comes now and then (clouds, jaws) counts once they are `event_wait` past its stamp;
-and a frame is made at each full period of the stamps.
+for one another (`StampOrder`), and `event_wait` of the stamps longer for what comes now and then (clouds, jaws,
+planes), so that it counts from its own stamp on, as it did live; and a frame is made at each full period of the stamps.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -135,24 +136,36 @@ class SessionFeed:
         session: The session.
         streams: Names of the tools and sensors, and of the forces of tools.
         period_ns: Of the frames in replay.
-        event_wait_ns: How far tools and sensors must be past a cloud or a signal of jaws in replay.
+        event_wait_ns: How far tools and sensors must be past a sample in replay, before it counts: a cloud, plane or
+            signal of jaws that is heard by then counts from its stamp on.
+        max_age_ns: How long a tool or sensor may be unseen before what it held or marked is free, in replay; live the
+            clock tells, see `Lost`.
         ordered: Whether stamps decide (replay) and not the order of arrival.
     """
 
     def __init__(
-        self, session: AnatomySession, streams: Sequence[str], *, period_ns: int, event_wait_ns: int, ordered: bool
+        self,
+        session: AnatomySession,
+        streams: Sequence[str],
+        *,
+        period_ns: int,
+        event_wait_ns: int,
+        max_age_ns: int,
+        ordered: bool,
     ) -> None:
         self.session = session
         self._streams, self._ordered = tuple(streams), ordered and bool(streams)
         self._frame_after_cloud = ordered and not streams
-        self._period_ns, self._wait_ns = period_ns, event_wait_ns
+        self._period_ns, self._wait_ns, self._max_age_ns = period_ns, event_wait_ns, max_age_ns
         self._explained = False
         self.before: Callable[[int], None] | None = None  # asked with each stamp, before what is of it counts
         self._start()
 
     def _start(self) -> None:
         self._order: StampOrder[Sample] = StampOrder(self._streams)
+        self._held: deque[tuple[int, list[Sample]]] = deque()
         self._events: list[tuple[int, int, Event]] = []
+        self._seen: dict[str, int] = {}  # the newest stamp of each tool and sensor that is not lost, in replay
         self._count = self._due_ns = 0
         self.is_changed = True
 
@@ -175,12 +188,12 @@ class SessionFeed:
 
     def give_up(self, stream: str) -> list[Outcome]:
         """Wait for a stream no longer, in replay, as it has ended."""
-        return self._leave(self._order.silent(stream))
+        return self._leave(self._order.silent(stream), ended=True)
 
     @property
     def waits(self) -> bool:
-        """Whether samples wait for those of another stream."""
-        return self._order.waits
+        """Whether samples wait for those of another stream, or for an event."""
+        return self._order.waits or bool(self._held)
 
     def add_event(self, stamp_ns: int, event: Event) -> list[Outcome]:
         """Take a cloud or the word of jaws and return what it brings about."""
@@ -198,17 +211,31 @@ class SessionFeed:
         self.is_changed = found.solution.status in ('not_converged', 'out_of_time') or self.session.is_on_its_way
         return found
 
-    def _leave(self, frames: list[tuple[int, list[Sample]]]) -> list[Outcome]:
+    def _leave(self, frames: list[tuple[int, list[Sample]]], *, ended: bool = False) -> list[Outcome]:
         found: list[Outcome] = []
-        for stamp_ns, samples in frames:
-            while self._events and self._events[0][0] + self._wait_ns <= stamp_ns:
+        self._held.extend(frames)
+        newest_ns = self._held[-1][0] if self._held else 0
+        while self._held and (ended or not 0 <= newest_ns - self._held[0][0] < self._wait_ns):
+            stamp_ns, samples = self._held.popleft()
+            while self._events and self._events[0][0] <= stamp_ns:
                 event_ns, _, event = self._events.pop(0)
                 found += self._apply(event_ns, event)
+            found += self._lose(stamp_ns)
             for sample in samples:
                 found += self._apply(stamp_ns, sample)
+                if isinstance(sample, Tip | Place):
+                    self._seen[sample.tool if isinstance(sample, Tip) else sample.sensor] = stamp_ns
             if stamp_ns >= self._due_ns:
                 self._due_ns = (stamp_ns // self._period_ns + 1) * self._period_ns
                 found.append(self.frame())
+        return found
+
+    def _lose(self, stamp_ns: int) -> list[Outcome]:
+        """Let go what was held by who is not seen any more."""
+        found: list[Outcome] = []
+        for name in [name for name, seen_ns in self._seen.items() if stamp_ns - seen_ns > self._max_age_ns]:
+            del self._seen[name]
+            found += [*self._apply(stamp_ns, Lost(name)), lost(stamp_ns, name)]
         return found
 
     def _apply(self, stamp_ns: int, item: Sample | Event) -> list[Outcome]:
@@ -252,6 +279,13 @@ class SessionFeed:
             raise
         self._explained = False
         return found
+
+
+def lost(stamp_ns: int, name: str) -> Refused:
+    """Say that a tool or sensor is not seen any more."""
+    return Refused(
+        stamp_ns, f'grasp {name}', 'GRASP_LOST', f'{name} is not seen any more: what it held or marked is free'
+    )
 
 
 def _name(item: Sample | Event) -> str:
