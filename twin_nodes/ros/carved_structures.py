@@ -20,7 +20,7 @@ from twin_nodes.ros.clouds import CUT
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.progress import follow_progress, is_replay
-from twin_nodes.ros.qos import LATCHED, SNAPSHOT, measurement_subscription
+from twin_nodes.ros.qos import COMMAND_SUBSCRIPTION, LATCHED, REPLAY_SUBSCRIPTION, SNAPSHOT
 from twin_nodes.ros.removed import removed_from
 
 REMOVED = 'anatomy/removed'
@@ -60,7 +60,8 @@ class CarvedStructures:
         self._last_ns = -_PERIOD_NS
         node.create_subscription(MarkerArray, 'anatomy/surface/original', self._on_originals, LATCHED)
         node.create_subscription(PointCloud2, 'anatomy/removed/snapshot', self._on_message, SNAPSHOT)
-        qos = measurement_subscription(replay=is_replay(node))
+        # every delta counts: who loses one knows a hole too few until the next snapshot
+        qos = REPLAY_SUBSCRIPTION if is_replay(node) else COMMAND_SUBSCRIPTION
         node.create_subscription(PointCloud2, REMOVED, self._on_message, qos)
         if changes is not None:
             follow_progress(node, REMOVED, partial(changes.progress, REMOVED))
@@ -121,6 +122,8 @@ class CarvedStructures:
         except InputError as error:
             self._health.warn(error.code or 'ANATOMY_REFUSED', str(error))
             return
+        import scipy.ndimage  # noqa: F401  (the first cut has no time for 0.1 s of it; a snapshot comes at the start)
+
         self._changes.add(REMOVED, message.stamp_ns, partial(self._take, message))
 
     def _take(self, message: RemovedMessage) -> None:
