@@ -357,6 +357,31 @@ def test_distances_follow_what_the_drill_has_taken(start, probe, cache):
     guided.until(lambda: guided.rows()['nerve']['distance'] < -0.006, middle, 'the ball as it was')
 
 
+def test_no_piece_that_the_drill_took_is_lost_while_the_guidance_is_busy(start, probe, cache):
+    guided = Guided(start, probe, cache, guard=['nerve'])
+    guided.ready(tip_at(0.0, 0.03, 0.0))
+    surface = make_surface('nerve', *superellipsoid(BALLS['nerve'], np.full(3, RADIUS), exponent=1.0))
+    volume = CarvedVolume(voxelise([surface], 0.0015))
+    sender = RemovedSender(volume, 3)
+    probe.say('anatomy/removed/snapshot', removed_cloud(sender.snapshot()[0], 'anatomy'), SNAPSHOT)
+    path = [np.array([0.0, 0.018 - 0.0015 * step, 0.0]) for step in range(24)]
+    first, *others = [
+        removed_cloud(sender.delta(number, volume.ball(place, place, 0.004)), 'anatomy')
+        for number, place in enumerate(path, 1)
+    ]
+
+    def heard(sequence):
+        return probe.values('guidance: removed').get('sequence') == str(sequence)
+
+    guided.until(lambda: heard(1) or probe.say('anatomy/removed', first), tip_at(0.0, 0.03, 0.0), 'the first piece')
+    for delta in others:  # all while the node does something else
+        probe.say('anatomy/removed', delta)
+    guided.until(lambda: heard(24), tip_at(0.0, 0.03, 0.0), 'the last piece')
+    assert probe.code('guidance: removed') == 'OK'
+    assert int(probe.values('guidance: removed')['voxels_gone']) == volume.removed
+    assert 'REMOVED_BEHIND' not in probe.codes('guidance: removed')
+
+
 def test_the_error_of_the_tip_counts_once_where_the_registration_was_touched_with_it(start, probe, cache):
     still = {'advisor__pairing__acceleration': 0.0, 'advisor__pairing__angular_acceleration': 0.0}
     guided = Guided(start, probe, cache, **still)

@@ -361,6 +361,8 @@ class LiveCarving:
         self._silence.tick()
         silent_ns = self._steady.now().nanoseconds - self._heard_ns
         is_silent = self._silence.has_ended if self._replay else silent_ns > _SILENCE_NS
+        if is_silent:
+            self._carve(self._tips.finish())
         for held, on in self._switch.flush() if self._switch is not None and is_silent else ():
             self._pass_on(held, on)
         if self._newest is not None and is_silent:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twin_nodes.core.geometry.pairing import PairingConfig, StampedCovariance
 from twin_nodes.core.geometry.se3 import inverse, make_transform, random_transform, rotation_exp
 from twin_nodes.core.geometry.ties import Tie, TipShare
-from twin_nodes.core.geometry.tip_stream import NoTip, TipStream
+from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 
 MS = 1_000_000
 TOOL_T_TIP = make_transform(np.eye(3), [-0.018, 0.011, -0.152])
@@ -131,3 +131,15 @@ def test_a_jump_of_a_replay_forgets_what_was_measured_and_keeps_what_is_from_a_f
     assert feed(stream, 10 * MS) == [], 'its maker begins again'
     stream.shares.progress(100 * MS, 0)
     assert variance(stream.drain()[0]) == pytest.approx(3 * OWN_VARIANCE, rel=1e-6)
+
+
+def test_a_pose_of_a_replay_waits_for_a_tie_of_the_recording_that_comes_late_but_not_for_ever():
+    stream = TipStream(PairingConfig(), ordered=True)
+    stream.registration.add(registration(0))
+    assert feed(stream, 10 * MS) == [], 'the calibration of the recording may still be on its way'
+    stream.tip.add(tip(0))
+    assert [type(item) for item in stream.drain()] == [TipPose]
+    without = TipStream(PairingConfig(), ordered=True)
+    assert feed(without, 10 * MS) == [] == without.drain()
+    assert [item.code for item in without.finish()] == ['NOT_CALIBRATED']
+    assert feed(without, 20 * MS) == [], 'the streams go on, and with them what they may wait for'

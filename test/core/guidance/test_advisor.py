@@ -171,3 +171,41 @@ def test_the_order_of_arrival_does_not_change_the_advice(ball, seed):
         return [(item.stamp_ns, item.clearances[0].distance) for item in given if isinstance(item, Advice)]
 
     assert run(0) == run(int(rng.integers(0, 90)) * MS)
+
+
+def approach(ball, ordered, *, anatomy_at, tie_at=0, length=60):
+    """Advice while a tool draws near; the anatomy and the ties come before the pose of that number."""
+    advisor, found = Advisor(AdvisorConfig(), ordered=ordered), []
+    for number in range(length):
+        if number == tie_at:
+            found += advisor.set_tip(Tie(0, np.eye(4), COVARIANCE))
+            found += advisor.set_registration(Tie(0, np.eye(4), COVARIANCE))
+        if number == anatomy_at:
+            found += advisor.set_structures([ball])
+        found += instant(advisor, START + number * 16 * MS, at(0.0, 0.001, 0.028 - 0.0003 * number))
+    return [item for item in found if isinstance(item, Advice)]
+
+
+def test_a_replay_says_what_was_said_live_since_the_anatomy_came_and_more_before(ball):
+    """Live the anatomy was loaded while the tool moved; a replay knows it from the first pose on, whenever it comes."""
+    live = approach(ball, False, anatomy_at=20)
+    replays = [approach(ball, True, anatomy_at=number, tie_at=tie) for number, tie in ((0, 0), (20, 7), (45, 50))]
+    assert live[0].stamp_ns == START + 20 * 16 * MS
+    for replay in replays:
+        assert [item.stamp_ns for item in replay] == [START + number * 16 * MS for number in range(60)]
+        for one, other in zip(live, replay[20:], strict=True):
+            np.testing.assert_array_equal(one.predicted, other.predicted)
+            np.testing.assert_array_equal(one.covariance, other.covariance)
+            assert (one.distances, one.outlooks, one.zones) == (other.distances, other.outlooks, other.zones)
+    heard = [[(event.stamp_ns, event.code) for item in replay for event in item.events] for replay in replays]
+    assert heard[0] == heard[1] == heard[2]
+    later = [(event.stamp_ns, event.code) for item in live[1:] for event in item.events]
+    assert later and later == [event for event in heard[0] if event[0] > live[0].stamp_ns]
+
+
+def test_a_pose_of_a_replay_without_any_tie_is_told_at_the_end(ball):
+    advisor = Advisor(AdvisorConfig(), ordered=True)
+    advisor.set_structures([ball])
+    assert instant(advisor, START, at(0.0, 0.0, 0.02)) == []
+    (withheld,) = advisor.finish()
+    assert isinstance(withheld, Withheld) and withheld.code == 'NOT_CALIBRATED'

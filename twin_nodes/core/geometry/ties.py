@@ -114,6 +114,11 @@ class TieStream(_Made):
             tie = next((tie for tie in reversed(self._ties) if tie.stamp_ns <= stamp_ns), self._timeless)
         return None if tie is None or tie.withdrawn else tie
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was heard, of a tie or of its maker; in a replay the first may come after the streams."""
+        return self._made or bool(self._ties) or self._timeless is not None
+
     def reset(self) -> None:
         """Forget what was measured, after a jump of the clock; what is from a file stays, and live the newest too."""
         if self._ordered:

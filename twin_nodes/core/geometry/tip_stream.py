@@ -58,24 +58,34 @@ class TipStream:
 
     Args:
         config: How the streams are paired.
-        ordered: Whether a recording is replayed: then a pose waits for the ties that belong to it.
+        ordered: Whether a recording is replayed: then a pose waits for the ties that belong to it, and for the first
+            of each at all.
     """
 
     def __init__(self, config: PairingConfig, *, ordered: bool) -> None:
         self._pairing = stream_pairing(config, replay=ordered)
         self._pending: deque[Pair | Unpaired] = deque()
+        self._ordered = self._waits = ordered
         self.tip = TieStream(ordered=ordered)
         self.registration = TieStream(ordered=ordered)
         self.shares = ShareStream(ordered=ordered)
 
     def add_patient(self, pose: StampedCovariance) -> list[TipPose | NoTip]:
         """Take tracker_T_patient and return what it settles."""
-        self._pending.extend(self._pairing.add_reference(pose))
-        return self.drain()
+        return self._take(self._pairing.add_reference(pose))
 
     def add_tool(self, pose: StampedCovariance) -> list[TipPose | NoTip]:
         """Take tracker_T_tool and return what is settled by now."""
-        self._pending.extend(self._pairing.add_sample(pose))
+        return self._take(self._pairing.add_sample(pose))
+
+    def _take(self, items: list[Pair | Unpaired]) -> list[TipPose | NoTip]:
+        self._waits = self._ordered
+        self._pending.extend(items)
+        return self.drain()
+
+    def finish(self) -> list[TipPose | NoTip]:
+        """Return what waited for ties that never came, when the streams of a replay have ended."""
+        self._waits = False
         return self.drain()
 
     def drain(self) -> list[TipPose | NoTip]:
@@ -93,7 +103,8 @@ class TipStream:
             made.reset()
 
     def _settled(self, stamp_ns: int) -> bool:
-        return all(made.settled(stamp_ns) for made in (self.tip, self.registration, self.shares))
+        known = not self._waits or (self.tip.is_known and self.registration.is_known)
+        return known and all(made.settled(stamp_ns) for made in (self.tip, self.registration, self.shares))
 
     def _compose(self, item: Pair | Unpaired) -> TipPose | NoTip:
         stamp = item.stamp_ns

@@ -239,7 +239,7 @@ class Advisor:
         return self._drain()
 
     def finish(self) -> list[Advice | Withheld]:
-        """Return what still waited for the anatomy or set points, when the streams of a replay have ended."""
+        """Return what still waited for ties, the anatomy or set points, when the streams of a replay have ended."""
         self._waits = False
         return self._drain()
 
@@ -277,6 +277,7 @@ class Advisor:
         if not self._ordered:
             return True
         ties = all(made.settled(item.stamp_ns) for made in (self.tip, self.registration, self.shares))
+        ties &= not self._waits or (self.tip.is_known and self.registration.is_known)
         told = not self._waits or (
             self.changes.settled(item.stamp_ns, self._streams_ns)
             and self._setpoints.settled(item.stamp_ns, self._streams_ns)
@@ -292,17 +293,17 @@ class Advisor:
             return Withheld(stamp, 'NOT_CALIBRATED', 'the tip of the tool is not known yet')
         if registration is None:
             return Withheld(stamp, 'NOT_REGISTERED', 'patient and anatomy are not tied yet')
-        if self._monitor is None:
-            return Withheld(stamp, 'ANATOMY_REFUSED', 'no anatomy has been received yet')
         if self._newest_advice_ns is not None and stamp <= self._newest_advice_ns:
             return Withheld(stamp, 'STAMP_BACKWARD', 'the pose does not come after the last one')
+        # the motion is learned from before the anatomy is there: what is said then hangs on no moment of its arrival
+        self._lookout.add(stamp, inverse(item.reference.pose) @ item.sample.pose @ tip.pose, tip.pose)
+        self._newest_pair = (item.reference.pose, tip.pose)
+        if self._monitor is None:
+            return Withheld(stamp, 'ANATOMY_REFUSED', 'no anatomy has been received yet')
         return self._advice(item, tip, registration, self._monitor)
 
     def _advice(self, pair: Pair, tip: Tie, registration: Tie, monitor: ClearanceMonitor) -> Advice:
         tip_now = tracked_tip(pair, tip, registration, self.shares.effect(tip, registration))
-        patient_T_tip = inverse(pair.reference.pose) @ pair.sample.pose @ tip.pose
-        self._lookout.add(pair.stamp_ns, patient_T_tip, tip.pose)
-        self._newest_pair = (pair.reference.pose, tip.pose)
         view = self._lookout.look(monitor, tip_now, registration.pose)
         events = self._judge(pair.stamp_ns, view.nearness, view.outlooks)
         self._newest_advice_ns = pair.stamp_ns
