@@ -172,7 +172,7 @@ def test_wrong_unit_is_asked_for(tmp_path):
     ('name', 'content', 'message'),
     [
         ('nan.ply', ply_text(points=np.vstack([POINTS[:-1], [(np.nan, 0, 0)]])), '1 of 8 vertices have NaN'),
-        ('range.ply', ply_text(faces=[*FACES, (0, 1, 8)]), '1 of 13 triangles use a vertex outside'),
+        ('range.ply', ply_text(faces=[*FACES, (0, 1, 8)]), '1 of 13 triangles use vertices outside'),
         ('huge.ply', ply_text(announced=100_000_000), '100000000 elements are announced'),
         ('lies.ply', ply_text(announced=1000), 'needs at least'),
         ('cut.ply', ply_binary('<')[:-10], 'file'),

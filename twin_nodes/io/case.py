@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twin_nodes.core.anatomy.case_config import MaterialConfig
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.anatomy.label_volume import LabelVolume
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.anatomy.tet_mesh import TetMesh
 from twin_nodes.core.errors import InputError
@@ -118,15 +119,15 @@ def read_case(folder: Path | str, *, verify: bool = True) -> Case:
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file() or path.stat().st_size > _MAX_MANIFEST:
-        raise _refusal(folder, f'no {MANIFEST}: no case (make one with `twin build`)')
+        raise refusal(folder, f'no {MANIFEST}: no case (make one with `twin build`)')
     try:
         manifest = json.loads(path.read_bytes())
         files = dict(manifest['files'])
         kind = (manifest['kind'], manifest['format'])
     except (ValueError, KeyError, TypeError) as error:
-        raise _refusal(folder, f'{MANIFEST} is not readable ({error})') from None
+        raise refusal(folder, f'{MANIFEST} is not readable ({error})') from None
     if kind != ('twin_nodes case', FORMAT):
-        raise _refusal(folder, f'{kind[0]!r} of format {kind[1]!r}, this version reads format {FORMAT}')
+        raise refusal(folder, f'{kind[0]!r} of format {kind[1]!r}, this version reads format {FORMAT}')
     for name, entry in files.items() if verify else ():
         _verify(folder, name, entry)
     return Case(folder, manifest)
@@ -135,12 +136,12 @@ def read_case(folder: Path | str, *, verify: bool = True) -> Case:
 def _verify(folder: Path, name: str, entry: Any) -> None:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise _refusal(folder, f'{name!r} lies outside of the case')
+        raise refusal(folder, f'{name!r} lies outside of the case')
     if not path.is_file():
-        raise _refusal(folder, f'{name} is missing: build it anew')
+        raise refusal(folder, f'{name} is missing: build it anew')
     size = path.stat().st_size
     if size != entry['bytes'] or sha256_of(path) != entry['sha256']:
-        raise _refusal(folder, f'{name} is not what was built ({size} bytes of {entry["bytes"]}): build it anew')
+        raise refusal(folder, f'{name} is not what was built ({size} bytes of {entry["bytes"]}): build it anew')
 
 
 def sha256_of(path: Path) -> str:
@@ -152,7 +153,3 @@ def sha256_of(path: Path) -> str:
 def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     """Return the manifest as text that is the same for the same content."""
     return (json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + '\n').encode()
-
-
-def _refusal(folder: Path, reason: str) -> InputError:
-    return InputError(f'{folder}: {reason}', code='ANATOMY_REFUSED')

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from twin_nodes.core.anatomy.image_volume import ImageVolume
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.dicom_files import find_dicom_files, has_preamble, read_header
-from twin_nodes.io.dicom_files import refusal as _refusal
 from twin_nodes.io.dicom_phases import Marks, marks_of_file, marks_of_frame, one_volume
 from twin_nodes.io.dicom_slices import Slice, Stack, stack_slices
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
@@ -47,7 +47,7 @@ def read_series(
     source = Path(source)
     paths = find_dicom_files(source) if source.is_dir() else [source]
     if not paths:
-        raise _refusal(source, 'no DICOM files')
+        raise refusal(source, 'no DICOM files')
     headers = [read_header(path) for path in paths]
     paths, headers = _one_series(source, paths, headers, series)
     places, left_out = _without_localisers(
@@ -56,11 +56,11 @@ def read_series(
     stack = stack_slices(str(source), one_volume(str(source), places, frame), chosen=slices)
     frames = {headers[item.file].get('FrameOfReferenceUID', '') for item in stack.slices}
     if len(frames) > 1:
-        raise _refusal(source, f'{len(frames)} frames of reference in one series: the slices do not belong together')
+        raise refusal(source, f'{len(frames)} frames of reference in one series: the slices do not belong together')
     rows, columns = stack.slices[0].size
     voxels = rows * columns * len(stack.slices)
     if voxels > MAX_VOXELS:
-        raise _refusal(source, f'{voxels} voxels are announced, limit {MAX_VOXELS}')
+        raise refusal(source, f'{voxels} voxels are announced, limit {MAX_VOXELS}')
     anatomy_T_index = lps_from('LPS', stack.index_T, unit='mm')
     check_affine(source, anatomy_T_index)
     values, padded = _values(stack, paths, str(headers[0].get('Modality', '')))
@@ -80,12 +80,12 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
         size = (int(header.Rows), int(header.Columns))
         if 'PerFrameFunctionalGroupsSequence' not in header:
             if count > 1:
-                raise _refusal(path, f'{count} frames without functional groups: where they lie is not known')
+                raise refusal(path, f'{count} frames without functional groups: where they lie is not known')
             return [_slice(path.name, header, header, header, size, number, 0, marks_of_file(header))]
         shared = shared_groups(header)
         groups = header.PerFrameFunctionalGroupsSequence
         if len(groups) != count:
-            raise _refusal(path, f'{count} frames but {len(groups)} functional groups')
+            raise refusal(path, f'{count} frames but {len(groups)} functional groups')
         return [
             _slice(
                 f'{path.name} frame {frame + 1}',
@@ -104,7 +104,7 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
     except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
         missing = [name for name in _PLACE if header.get(name) is None]
         reason = f'{", ".join(missing)} missing or empty' if missing and count == 1 else str(error)
-        raise _refusal(path, f'does not say where its pixels lie in the patient ({reason})') from None
+        raise refusal(path, f'does not say where its pixels lie in the patient ({reason})') from None
 
 
 def shared_groups(dataset: Any) -> Any:
@@ -136,15 +136,15 @@ def read_pixels(path: Path) -> tuple[Any, Any]:
             reason = (
                 f'and no decoder for it is installed: {_DECODERS}' if lacking else f'and cannot be unpacked ({text})'
             )
-            raise _refusal(path, f'compressed as {syntax.name}, {reason}') from None
-        raise _refusal(path, f'no readable pixels ({error})') from None
+            raise refusal(path, f'compressed as {syntax.name}, {reason}') from None
+        raise refusal(path, f'no readable pixels ({error})') from None
 
 
 def _one_series(source: Path, paths: list[Path], headers: list[Any], series: str) -> tuple[list[Path], list[Any]]:
     """Return the files of the series that was named, or of the only one that is a stack of slices."""
     known = [n for n, header in enumerate(headers) if _is_known(paths[n], header)]
     if not known:
-        raise _refusal(source, 'no DICOM files')
+        raise refusal(source, 'no DICOM files')
     uids = [str(header.get('SeriesInstanceUID', '')) for header in headers]
     stacked = {uids[n] for n in known if _is_slice(headers[n])}
     imaged = stacked - {uids[n] for n in known if 'LOCALIZER' in (headers[n].get('ImageType') or [])}
@@ -152,7 +152,7 @@ def _one_series(source: Path, paths: list[Path], headers: list[Any], series: str
     wanted = sorted({uid for uid in among if uid.endswith(series)})
     if len(wanted) != 1:
         found = ', '.join(_described(uid, [headers[n] for n in known if uids[n] == uid]) for uid in sorted({*uids}))
-        raise _refusal(
+        raise refusal(
             source, f'{len(wanted)} series fit {series!r}; there are: {found}: name one with its end (--series)'
         )
     kept = [n for n in known if uids[n] == wanted[0] and ('Rows' in headers[n] or wanted[0] not in stacked)]
@@ -168,9 +168,9 @@ def _is_known(path: Path, header: Any) -> bool:
     meta = header.file_meta.get('MediaStorageSOPClassUID')
     kind = header.get('SOPClassUID') or meta
     if kind is not None and 'Rows' not in header and 'Image Storage' in str(kind.name):
-        raise _refusal(path, f'a {kind.name} without Rows: its header is cut')
+        raise refusal(path, f'a {kind.name} without Rows: its header is cut')
     if kind is None and 'Rows' not in header and has_preamble(path):
-        raise _refusal(path, 'it says not what it is (no SOPClassUID): its header is cut')
+        raise refusal(path, 'it says not what it is (no SOPClassUID): its header is cut')
     return kind is not None or 'Rows' in header
 
 
@@ -229,13 +229,13 @@ def _check_length(path: Path, dataset: Any, syntax: Any) -> None:
     count = int(dataset.get('NumberOfFrames', 1) or 1)
     pixels = count * int(dataset.get('Rows', 0)) * int(dataset.get('Columns', 0))
     if not 0 < pixels <= MAX_VOXELS or int(dataset.get('SamplesPerPixel', 1)) != 1:
-        raise _refusal(path, f'{pixels} pixels with {dataset.get("SamplesPerPixel", 1)} samples: no slice of a volume')
+        raise refusal(path, f'{pixels} pixels with {dataset.get("SamplesPerPixel", 1)} samples: no slice of a volume')
     if syntax is not None and syntax.is_compressed:
         return
     needed = math.ceil(pixels * int(dataset.get('BitsAllocated', 16)) / 8)
     held = max(len(dataset.get(name, b'') or b'') for name in _PIXELS)
     if held < needed:
-        raise _refusal(path, f'{needed} bytes of pixels are announced, the file holds {held}: it is cut')
+        raise refusal(path, f'{needed} bytes of pixels are announced, the file holds {held}: it is cut')
 
 
 def _values(stack: Stack, paths: Sequence[Path], modality: str) -> tuple[Any, int]:
@@ -252,7 +252,7 @@ def _values(stack: Stack, paths: Sequence[Path], modality: str) -> tuple[Any, in
         try:
             slope, intercept = _rescale(dataset, item.frame)
         except InputError as error:
-            raise _refusal(paths[item.file], str(error)) from None
+            raise refusal(paths[item.file], str(error)) from None
         values[number] = stored * np.float64(slope) + intercept
         padding[number] = _is_padding(dataset, stored)
     if not np.isfinite(values).all():

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.anatomy.refusal import refusal
+from twin_nodes.core.errors import ConfigError
 
 MAX_FILES = 20_000
 _PREAMBLE = 132  # bytes, the last four of them DICM
@@ -69,8 +70,3 @@ def _is_bare(start: bytes) -> bool:
     explicit = start[4:6].isalpha() and start[4:6].isupper()
     length = int.from_bytes(start[6:8] if explicit else start[4:8], 'little')
     return length <= _MAX_FIRST and length % 2 == 0
-
-
-def refusal(path: Path, reason: str) -> InputError:
-    """Return the error that a DICOM file or folder is refused with."""
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

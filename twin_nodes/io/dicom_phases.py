@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.io.dicom_slices import SAME_PLACE, Slice
 
 Marks = tuple[tuple[str, float | str], ...]
@@ -65,7 +65,7 @@ def one_volume(where: str, slices: Sequence[Slice], frame: int) -> list[Slice]:
     found = _volumes(slices)
     if not found:
         if frame > 1:
-            raise _refusal(where, f'frame={frame}, but it holds one volume only')
+            raise refusal(where, f'frame={frame}, but it holds one volume only')
         return list(slices)
     name, volumes = found
     values = ', '.join('/'.join(_said(value) for value in values) for values in list(volumes)[:_NAMED]) + (
@@ -73,7 +73,7 @@ def one_volume(where: str, slices: Sequence[Slice], frame: int) -> list[Slice]:
     )
     if not 1 <= frame <= len(volumes):
         asked = f'frame={frame} is not there' if frame else 'one must be chosen'
-        raise _refusal(
+        raise refusal(
             where, f'{len(volumes)} volumes in one series ({name} {values}): {asked}: --frame 1 … {len(volumes)}'
         )
     return list(volumes.values())[frame - 1]
@@ -120,7 +120,3 @@ def _plain(value: Any) -> float | str:
     except (TypeError, ValueError):
         return str(value)
     return number if math.isfinite(number) else ''
-
-
-def _refusal(where: str, reason: str) -> InputError:
-    return InputError(f'{where}: {reason}', code='ANATOMY_REFUSED')

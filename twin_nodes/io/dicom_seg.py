@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.label_volume import LabelVolume
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.config import nearest
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.dicom import functional, read_pixels, shared_groups, slices_of
 from twin_nodes.io.dicom_files import read_header
@@ -39,7 +40,7 @@ def read_segmentation(path: Path, segments: Sequence[str] = ()) -> tuple[LabelVo
     """
     dataset, pixels = read_pixels(path)
     if str(dataset.get('SOPClassUID', '')) not in SEG_STORAGE:
-        raise _refusal(path, 'no DICOM segmentation')
+        raise refusal(path, 'no DICOM segmentation')
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     places = slices_of(path, dataset, 0)
     named = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
@@ -49,7 +50,7 @@ def read_segmentation(path: Path, segments: Sequence[str] = ()) -> tuple[LabelVo
     index_T, levels = _layout(path, dataset, places)
     rows, columns = places[0].size
     if rows * columns * (max(levels) + 1) > MAX_VOXELS or max(numbers) > 65535:
-        raise _refusal(path, f'{max(levels) + 1} slices and {max(numbers)} segments are more than can be read')
+        raise refusal(path, f'{max(levels) + 1} slices and {max(numbers)} segments are more than can be read')
     labels = np.zeros((max(levels) + 1, rows, columns), np.uint8 if max(numbers) < 256 else np.uint16)
     lost: Counter[tuple[int, int]] = Counter()
     if map_of_labels:
@@ -111,7 +112,7 @@ def _draw(
     if taken.any() and not segments:
         other = int(plane[taken][0])
         both = [named.get(other, str(other)), named.get(number, str(number))]
-        raise _refusal(
+        raise refusal(
             path,
             f'segments {other} and {number} overlap in {int(taken.sum())} pixels of slice {level + 1}: a voxel has one '
             f"label; say which goes before which, such as `twin build … --segments '{both[1]},{both[0]}'`",
@@ -126,14 +127,14 @@ def _segment(path: Path, dataset: Any, frame: int) -> int:
     try:
         return int(functional(group, shared, 'SegmentIdentificationSequence').ReferencedSegmentNumber)
     except (KeyError, AttributeError, IndexError):
-        raise _refusal(path, f'frame {frame + 1} does not say which segment it is') from None
+        raise refusal(path, f'frame {frame + 1} does not say which segment it is') from None
 
 
 def _layout(path: Path, dataset: Any, places: list[Slice]) -> tuple[Array, list[int]]:
     """Return the place of the volume (column, row, slice) to LPS [mm] and the slice of each frame."""
     axes, spacing = places[0].axes, places[0].spacing
     if any(np.abs(item.axes - axes).max() > 1e-3 or item.size != places[0].size for item in places):
-        raise _refusal(path, 'frames of different orientation or size')
+        raise refusal(path, 'frames of different orientation or size')
     normal = np.cross(*axes)
     heights = np.array([item.position @ normal for item in places])
     found = np.unique(np.round((heights - heights.min()) / SAME_PLACE).astype(np.int64)) * SAME_PLACE
@@ -145,16 +146,12 @@ def _layout(path: Path, dataset: Any, places: list[Slice]) -> tuple[Array, list[
     if 0.0 < between < 0.75 * step and abs(step / between - round(step / between)) < 0.05:
         step /= round(step / between)  # each slice beside one with pixels is empty and left out
     if step <= 0.0:
-        raise _refusal(path, 'a single slice without SpacingBetweenSlices: how thick it is is not known')
+        raise refusal(path, 'a single slice without SpacingBetweenSlices: how thick it is is not known')
     levels = (heights - heights.min()) / step
     if np.abs(levels - np.round(levels)).max() > 0.05:
-        raise _refusal(path, f'its frames are not whole steps of {step:.4g} mm apart')
+        raise refusal(path, f'its frames are not whole steps of {step:.4g} mm apart')
     lowest = places[int(np.argmin(heights))]
     index_T = np.eye(4)
     index_T[:3, 0], index_T[:3, 1] = axes[0] * spacing[1], axes[1] * spacing[0]
     index_T[:3, 2], index_T[:3, 3] = normal * step, lowest.position
     return index_T, [int(level) for level in np.round(levels)]
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
@@ -74,7 +75,7 @@ def stack_slices(where: str, slices: Sequence[Slice], *, chosen: str = '') -> St
     ordered = sorted(slices, key=lambda item: (float(item.position @ normal), item.name))
     ordered = _chosen(where, ordered, chosen)
     if len(ordered) < 2:
-        raise _refusal(
+        raise refusal(
             where, f'{len(ordered)} slice is no volume: at least 2 are needed (name the folder of the series)'
         )
     heights = np.array([item.position @ normal for item in ordered])
@@ -113,32 +114,32 @@ def _chosen(where: str, ordered: list[Slice], chosen: str) -> list[Slice]:
 
 def _check_alike(where: str, slices: Sequence[Slice]) -> None:
     if not slices:
-        raise _refusal(where, 'no slices')
+        raise refusal(where, 'no slices')
     axes = slices[0].axes
     lengths = np.linalg.norm(axes, axis=1)
     if np.abs(lengths - 1.0).max() > 1e-3 or abs(float(axes[0] @ axes[1])) > 1e-3:
-        raise _refusal(where, f'ImageOrientationPatient {axes.ravel().tolist()} of {slices[0].name} is no orientation')
+        raise refusal(where, f'ImageOrientationPatient {axes.ravel().tolist()} of {slices[0].name} is no orientation')
     sizes = {item.size for item in slices}
     if len(sizes) > 1:
         found = ', '.join(f'{rows}×{columns} ({_names([s for s in slices if s.size == (rows, columns)])})'
                           for rows, columns in sorted(sizes))  # fmt: skip
-        raise _refusal(where, f'slices of different sizes: {found} (a localiser?): take the others out')
+        raise refusal(where, f'slices of different sizes: {found} (a localiser?): take the others out')
     odd = [item for item in slices if np.abs(item.axes - axes).max() > 1e-3]
     if odd:
-        raise _refusal(
+        raise refusal(
             where, f'mixed orientation: {_names(odd)} differ from {slices[0].name} (a localiser?): take them out'
         )
     spacing = np.array([item.spacing for item in slices])
     other = [item for item, own in zip(slices, spacing, strict=True) if np.abs(own / spacing[0] - 1.0).max() > 1e-4]
     if other:
-        raise _refusal(where, f'mixed pixel spacing: {_names(other)} differ from {slices[0].name}')
+        raise refusal(where, f'mixed pixel spacing: {_names(other)} differ from {slices[0].name}')
 
 
 def _check_doubles(where: str, ordered: list[Slice], steps: Array) -> None:
     doubles = np.flatnonzero(steps < SAME_PLACE)
     if len(doubles):
         pairs = ', '.join(f'{ordered[n].name} and {ordered[n + 1].name}' for n in doubles[:_NAMED])
-        raise _refusal(where, f'{len(doubles)} places are there twice ({pairs}): take one of each')
+        raise refusal(where, f'{len(doubles)} places are there twice ({pairs}): take one of each')
 
 
 def _check_gaps(where: str, ordered: list[Slice], heights: Array, steps: Array, step: float) -> None:
@@ -149,7 +150,7 @@ def _check_gaps(where: str, ordered: list[Slice], heights: Array, steps: Array, 
     if len(wrong) == 0:
         worst = int(np.argmax(astray))
         if astray[worst] > max(DRIFT * step, LEAST_TOLERANCE):
-            raise _refusal(
+            raise refusal(
                 where,
                 f'the steps between slices grow or shrink by little each: slice {worst + 1} ({ordered[worst].name}) '
                 f'lies {astray[worst]:.3g} mm from where even steps put it: resample it, or take a part (--slices)',
@@ -165,7 +166,7 @@ def _check_gaps(where: str, ordered: list[Slice], heights: Array, steps: Array, 
     edges = [0, *(int(n) + 1 for n in wrong), len(ordered)]
     runs = [(low, high) for low, high in pairwise(edges) if high - low >= 2]
     mend = ' or '.join(f'--slices {low + 1}-{high}' for low, high in runs[:_NAMED]) or 'another series'
-    raise _refusal(where, f'the steps between {len(ordered)} slices are {step:.4g} mm, but {gaps}: take {mend}')
+    raise refusal(where, f'the steps between {len(ordered)} slices are {step:.4g} mm, but {gaps}: take {mend}')
 
 
 def _check_tilt(where: str, ordered: list[Slice], heights: Array, normal: Array) -> None:
@@ -174,7 +175,7 @@ def _check_tilt(where: str, ordered: list[Slice], heights: Array, normal: Array)
     shift = float(np.linalg.norm(aside[-1]))
     angle = math.atan2(shift, float(heights[-1] - heights[0]))
     if angle > MAX_TILT:
-        raise _refusal(
+        raise refusal(
             where,
             f'the slices are stacked {math.degrees(angle):.2f}° aside of their normal, limit '
             f'{math.degrees(MAX_TILT):.2f}° (gantry tilt): resample the series without the tilt first',
@@ -182,13 +183,9 @@ def _check_tilt(where: str, ordered: list[Slice], heights: Array, normal: Array)
     stray = np.linalg.norm(aside - np.outer((heights - heights[0]) / (heights[-1] - heights[0]), aside[-1]), axis=1)
     worst = int(np.argmax(stray))
     if stray[worst] > max(0.1, 0.2 * min(ordered[0].spacing)):
-        raise _refusal(where, f'slice {worst + 1} ({ordered[worst].name}) lies {stray[worst]:.3g} mm beside the others')
+        raise refusal(where, f'slice {worst + 1} ({ordered[worst].name}) lies {stray[worst]:.3g} mm beside the others')
 
 
 def _names(slices: Sequence[Slice]) -> str:
     names = ', '.join(item.name for item in slices[:_NAMED])
     return names + (f' and {len(slices) - _NAMED} more' if len(slices) > _NAMED else '')
-
-
-def _refusal(where: str, reason: str) -> InputError:
-    return InputError(f'{where}: {reason}', code='ANATOMY_REFUSED')

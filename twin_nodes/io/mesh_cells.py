@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.anatomy.solid_cells import CORNERS, outer_triangles, split_solids
-from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 _TETRA, _WEDGE, _HEXAHEDRON, _PYRAMID = 'tetra', 'wedge', 'hexahedron', 'pyramid'
@@ -56,13 +56,13 @@ def check_grid(grid: Grid) -> None:
     """
     offsets, corners = grid.offsets, grid.corners
     if len(offsets) != len(grid.kinds) + 1 or (grid.labels is not None and len(grid.labels) != len(grid.kinds)):
-        raise _refusal(f'{len(grid.kinds)} cell types for {len(offsets) - 1} cells')
+        raise refusal(f'{len(grid.kinds)} cell types for {len(offsets) - 1} cells')
     if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(corners) or (np.diff(offsets) < 0).any():
-        raise _refusal(f'offsets do not fit the {len(corners)} corners')
+        raise refusal(f'offsets do not fit the {len(corners)} corners')
     astray = (corners < 0) | (corners >= len(grid.points))
     if astray.any():
         count = len(np.unique(np.searchsorted(offsets, np.flatnonzero(astray), side='right')))
-        raise _refusal(f'{count} of {len(grid.kinds)} cells use a node outside 0 … {len(grid.points) - 1}')
+        raise refusal(f'{count} of {len(grid.kinds)} cells use a node outside 0 … {len(grid.points) - 1}')
 
 
 def tets_of(grid: Grid) -> tuple[Array, NDArray[np.int64], NDArray[Any] | None]:
@@ -76,7 +76,7 @@ def tets_of(grid: Grid) -> tuple[Array, NDArray[np.int64], NDArray[Any] | None]:
     solid = np.isin(grid.kinds, list(SOLIDS))
     if not solid.any() or unknown.any():
         found = ', '.join(f'{count} × {name}' for name, count in counted(grid.kinds[~solid]).most_common())
-        raise _refusal(
+        raise refusal(
             f'no tetrahedra in the file, but {found or "no cells at all"}: split solid cells into tetrahedra, or build '
             'them from the surface (`twin build`)'
         )
@@ -107,7 +107,7 @@ def surface_of(grid: Grid) -> tuple[Array, NDArray[np.int64]]:
     unknown = ~np.isin(grid.kinds, [*SOLIDS, *_FACES, *_BARE])
     if unknown.any():
         found = ', '.join(f'{count} × {name}' for name, count in counted(grid.kinds[unknown]).most_common())
-        raise _refusal(f'cells that are not read: {found}')
+        raise refusal(f'cells that are not read: {found}')
     triangles = [np.empty((0, 3), np.int64)]
     for kind in np.unique(grid.kinds):
         if int(kind) in _FACES:
@@ -135,7 +135,7 @@ def join(blocks: list[tuple[int, NDArray[Any]]]) -> tuple[NDArray[np.int64], NDA
 def _rows(grid: Grid, rows: NDArray[np.int64], corners: int) -> NDArray[np.int64]:
     if (np.diff(grid.offsets)[rows] < corners).any():
         name = SOLIDS.get(int(grid.kinds[rows[0]]), 'cell')
-        raise _refusal(f'a {name} with fewer than {corners} corners')
+        raise refusal(f'a {name} with fewer than {corners} corners')
     return grid.corners[grid.offsets[rows][:, None] + np.arange(corners)]
 
 
@@ -154,7 +154,3 @@ def _triangles(grid: Grid, kind: int) -> list[NDArray[np.int64]]:
             else:
                 pieces.append(faces[:, [0, n, n + 1]])
     return pieces
-
-
-def _refusal(reason: str) -> InputError:
-    return InputError(reason, code='ANATOMY_REFUSED')

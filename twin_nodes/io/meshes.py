@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.anatomy.surface import Surface, make_surface
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import InputError
 from twin_nodes.io.mesh_formats import (
-    MAX_BYTES,
     SPACES,
     UNITS,
     check_count,
@@ -17,6 +17,7 @@ from twin_nodes.io.mesh_formats import (
     read_stl,
     read_vtk,
     read_vtp,
+    reader_of,
 )
 from twin_nodes.io.ply import read_ply
 
@@ -47,27 +48,19 @@ def read_surface(
     from twin_nodes.core.anatomy.surface_pieces import orient_pieces, weld  # with scipy, which the ending needs not
 
     path = Path(path)
-    if unit not in UNITS or space not in SPACES:
-        raise ConfigError(f'{path}: unit={unit!r} must be m or mm, space={space!r} must be LPS or RAS')
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise _refusal(path, f'format {path.suffix!r} is none of {", ".join(READERS)}')
-    if not path.is_file():
-        raise _refusal(path, 'no such file')
-    if path.stat().st_size > MAX_BYTES:
-        raise _refusal(path, f'{path.stat().st_size} bytes, limit {MAX_BYTES}')
+    reader = reader_of(path, READERS, unit, space)
     _check_space(path, space)
     try:
         points, triangles = reader(path)
         check_count(len(triangles))
         if len(points) and not len(triangles):
-            raise _refusal(path, f'{len(points)} points and no triangle: a cloud is no surface, mesh it first')
+            raise refusal(path, f'{len(points)} points and no triangle: a cloud is no surface, mesh it first')
         surface = make_surface(name or path.stem, points * UNITS[unit] * SPACES[space], triangles)
         return orient_pieces(weld(surface))
     except InputError as error:
-        raise error if str(error).startswith(str(path)) else _refusal(path, str(error)) from None
+        raise error if str(error).startswith(str(path)) else refusal(path, str(error)) from None
     except Exception as error:  # a broken file raises many kinds, in our readers and in meshio
-        raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
+        raise refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
 
 
 def write_surface(path: Path | str, surface: Surface) -> None:
@@ -88,8 +81,4 @@ def _check_space(path: Path, space: str) -> None:
         start = stream.read(1024).upper()
     for other in SPACES:
         if other != space and f'SPACE={other}'.encode() in start:
-            raise _refusal(path, f'the file says SPACE={other}, but space={space} was given: set space to {other}')
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')
+            raise refusal(path, f'the file says SPACE={other}, but space={space} was given: set space to {other}')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.io.volumes import VolumeHeader, lps_from
 
 _MAX_HEADER = 1 << 16
@@ -27,7 +27,7 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
     fields, end = _fields(path, start)
     axes_count = fields.get('NDims', '3')
     if axes_count not in ('3', '4'):
-        raise _refusal(path, f'expected 3 axes, or 4 with time, got NDims {axes_count}')
+        raise refusal(path, f'expected 3 axes, or 4 with time, got NDims {axes_count}')
     count = int(axes_count)
     try:
         shape = tuple(int(word) for word in fields['DimSize'].split())
@@ -38,13 +38,13 @@ def read_metaimage_header(path: Path) -> VolumeHeader:
         axes = np.array(matrix.split(), float).reshape(count, count)
     except (KeyError, ValueError, StopIteration) as error:
         reason = str(error) or 'Offset or TransformMatrix is missing: where it lies in the patient is not known'
-        raise _refusal(path, f'incomplete MetaImage header ({reason})') from None
+        raise refusal(path, f'incomplete MetaImage header ({reason})') from None
     if int(fields.get('ElementNumberOfChannels', '1')) != 1:
-        raise _refusal(path, f'{fields["ElementNumberOfChannels"]} values in a voxel: one is expected')
+        raise refusal(path, f'{fields["ElementNumberOfChannels"]} values in a voxel: one is expected')
     if len(shape) != count or spacing.shape != (count,) or origin.shape != (count,):
-        raise _refusal(path, f'expected {count} axes, got DimSize {shape} and ElementSpacing {spacing.tolist()}')
+        raise refusal(path, f'expected {count} axes, got DimSize {shape} and ElementSpacing {spacing.tolist()}')
     if count == 4 and (np.abs(axes[3, :3]).max() > 0.0 or np.abs(axes[:3, 3]).max() > 0.0):
-        raise _refusal(path, 'its axis of time leans into space')
+        raise refusal(path, 'its axis of time leans into space')
     frames = shape[3] if count == 4 else 1
     shape, spacing, origin, axes = shape[:3], spacing[:3], origin[:3], axes[:3, :3]
     index_T = np.eye(4)
@@ -79,7 +79,7 @@ def _fields(path: Path, start: bytes) -> tuple[dict[str, str], int]:
         position = end + 1
         if key.strip() == 'ElementDataFile':
             return fields, position
-    raise _refusal(path, 'no MetaImage header that ends in ElementDataFile')
+    raise refusal(path, 'no MetaImage header that ends in ElementDataFile')
 
 
 def _data_place(path: Path, fields: dict[str, str], end: int) -> tuple[Path, int]:
@@ -87,11 +87,7 @@ def _data_place(path: Path, fields: dict[str, str], end: int) -> tuple[Path, int
     if name.upper() == 'LOCAL':
         return path, end
     if Path(name).name != name or '%' in name or name.upper() == 'LIST':
-        raise _refusal(path, f'data file {name!r} must be one file in the same folder')
+        raise refusal(path, f'data file {name!r} must be one file in the same folder')
     if not (path.parent / name).is_file():
-        raise _refusal(path, f'its data file {name!r} is not there')
+        raise refusal(path, f'its data file {name!r} is not there')
     return path.parent / name, 0
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

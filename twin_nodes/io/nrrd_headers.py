@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.volumes import VolumeHeader, lps_from
 
@@ -37,19 +38,19 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     except InputError:
         raise
     except KeyError as error:
-        raise _refusal(path, f'the NRRD header has no {error}: size and place in the patient must be known') from None
+        raise refusal(path, f'the NRRD header has no {error}: size and place in the patient must be known') from None
     except Exception as error:  # pynrrd raises many kinds for a broken header
-        raise _refusal(path, f'no readable NRRD header ({error})') from None
+        raise refusal(path, f'no readable NRRD header ({error})') from None
     frames, mixed = 1, False
     if len(shape) == 4 and directions.shape == (4, 3):
         shape, directions, frames, mixed = _without_list(path, shape, directions, fields.get('kinds', ['???'] * 4))
     if len(shape) != 3 or directions.shape != (3, 3) or origin.shape != (3,):
-        raise _refusal(path, f'expected 3 axes in 3-D space, got sizes {shape} and directions {directions.shape}')
+        raise refusal(path, f'expected 3 axes in 3-D space, got sizes {shape} and directions {directions.shape}')
     encoding = _ENCODINGS.get(encoding, '')
     if not encoding:
-        raise _refusal(path, f'encoding {fields["encoding"]!r} is not read: save it as gzip or raw')
+        raise refusal(path, f'encoding {fields["encoding"]!r} is not read: save it as gzip or raw')
     if len(set(units)) != 1:
-        raise _refusal(path, f'space units {units} differ')
+        raise refusal(path, f'space units {units} differ')
     if dtype.itemsize > 1:
         dtype = dtype.newbyteorder('>' if str(fields.get('endian', 'little')).lower() == 'big' else '<')
     index_T = np.eye(4)
@@ -69,11 +70,11 @@ def _without_list(
     """Take the axis over several volumes out: sizes, directions, volumes, and whether it is the quickest."""
     loose = np.flatnonzero(~np.isfinite(directions).all(axis=1))
     if len(loose) != 1 or loose[0] not in (0, 3):
-        raise _refusal(path, f'of 4 axes the first or the last must be without direction, got {directions.tolist()}')
+        raise refusal(path, f'of 4 axes the first or the last must be without direction, got {directions.tolist()}')
     axis = int(loose[0])
     kind = str(kinds[axis]).lower()
     if kind not in _LISTS and shape[axis] != 1:
-        raise _refusal(path, f'{shape[axis]} values in a voxel ({kinds[axis]}): one is expected')
+        raise refusal(path, f'{shape[axis]} values in a voxel ({kinds[axis]}): one is expected')
     kept = [number for number in range(4) if number != axis]
     return tuple(shape[number] for number in kept), directions[kept], shape[axis], axis == 0
 
@@ -88,7 +89,7 @@ def _nrrd_start(
     lines = int(fields.get('line skip', fields.get('lineskip', 0)))
     skip = int(fields.get('byte skip', fields.get('byteskip', 0)))
     if not 0 <= lines <= MAX_SKIP or not -1 <= skip <= MAX_SKIP or (skip == -1 and encoding != 'raw'):
-        raise _refusal(path, f"'line skip' {lines} and 'byte skip' {skip} with encoding {encoding} are not read")
+        raise refusal(path, f"'line skip' {lines} and 'byte skip' {skip} with encoding {encoding} are not read")
     if skip == -1:
         return data_path.stat().st_size - held, 0
     with data_path.open('rb') as stream:
@@ -103,7 +104,7 @@ def _check_header_length(path: Path, stream: Any) -> None:
     start = stream.read(1 << 20)
     ends = [start.find(mark) for mark in (b'\n\n', b'\r\n\r\n')]
     if not start.startswith(b'NRRD') or (max(ends) < 0 and len(start) == 1 << 20):
-        raise _refusal(path, 'no NRRD header')
+        raise refusal(path, 'no NRRD header')
     stream.seek(0)
 
 
@@ -112,12 +113,8 @@ def _nrrd_data_path(path: Path, fields: dict[str, Any]) -> Path:
     if name is None:
         return path
     if Path(name).name != name or '%' in name or name.split()[0] == 'LIST':
-        raise _refusal(path, f'data file {name!r} must be one file in the same folder')
+        raise refusal(path, f'data file {name!r} must be one file in the same folder')
     data_path = path.parent / name
     if not data_path.is_file():
-        raise _refusal(path, f'its data file {name!r} is not there')
+        raise refusal(path, f'its data file {name!r} is not there')
     return data_path
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 
 MAX_RATIO = {'raw': 1, 'gzip': 1032, 'bzip2': 100_000}  # no stream of DEFLATE or bzip2 unpacks to more than this
 _CHUNK = 1 << 20
@@ -25,22 +25,22 @@ def read_payload(path: Path, offset: int, count: int, encoding: str, *, exact: b
         InputError: ANATOMY_REFUSED when the file holds fewer bytes or its compression is broken.
     """
     if offset < 0:
-        raise _refusal(path, f'the voxels would begin {-offset} bytes before the file')
+        raise refusal(path, f'the voxels would begin {-offset} bytes before the file')
     held = path.stat().st_size - offset
     most = max(held, 0) * MAX_RATIO[encoding]
     if count > most:
-        raise _refusal(path, f'the header announces {count} bytes, the file can hold at most {most}')
+        raise refusal(path, f'the header announces {count} bytes, the file can hold at most {most}')
     with path.open('rb') as stream:
         stream.seek(offset)
         try:
             wanted = count + exact
             data = stream.read(wanted) if encoding == 'raw' else _unpack(stream, wanted, encoding)
         except (zlib.error, OSError, ValueError) as error:
-            raise _refusal(path, f'broken compression ({error})') from None
+            raise refusal(path, f'broken compression ({error})') from None
     if len(data) < count:
-        raise _refusal(path, f'the header announces {count} bytes, the file holds {len(data)}')
+        raise refusal(path, f'the header announces {count} bytes, the file holds {len(data)}')
     if len(data) > count:
-        raise _refusal(
+        raise refusal(
             path, f'the header announces {count} bytes, the file holds more: where the voxels begin is not sure'
         )
     return data
@@ -65,7 +65,3 @@ def _unpack(stream: BinaryIO, count: int, encoding: str) -> bytes:
 
 def _unpacker(encoding: str) -> Any:
     return zlib.decompressobj(wbits=47) if encoding == 'gzip' else bz2.BZ2Decompressor()
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

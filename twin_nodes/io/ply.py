@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.io.mesh_formats import Raw, fans
 from twin_nodes.io.mesh_limits import check_bytes, check_count
 
@@ -47,7 +47,7 @@ def read_ply(path: Path) -> Raw:
     end = data.find(b'end_header', 0, _HEADER)
     body = data.find(b'\n', end) + 1
     if not data.startswith(b'ply') or end < 0 or body == 0:
-        raise _refusal('no PLY header')
+        raise refusal('no PLY header')
     order, elements = _parse_header(data[:end].decode('ascii', 'replace'))
     check_bytes(sum(item.least_bytes(text=not order) for item in elements), len(data) - body + 1)
     tokens = data[body:].split() if not order else []
@@ -74,14 +74,14 @@ def _parse_header(text: str) -> tuple[str, list[_Element]]:
         elif words[:1] == ['element']:
             elements.append(_Element(words[1], int(words[2]), []))
             if int(words[2]) < 0:
-                raise _refusal(f'{words[2]} rows of {words[1]}')
+                raise refusal(f'{words[2]} rows of {words[1]}')
             check_count(int(words[2]))
         elif words[:2] == ['property', 'list']:
             elements[-1].properties.append(_Property(words[4], _TYPES[words[3]], _TYPES[words[2]]))
         elif words[:1] == ['property']:
             elements[-1].properties.append(_Property(words[2], _TYPES[words[1]]))
     if order is None:
-        raise _refusal('no format line')
+        raise refusal('no format line')
     return order, elements
 
 
@@ -94,7 +94,7 @@ def _read_binary(data: bytes, start: int, element: _Element, order: str) -> tupl
         position += kind.itemsize
         if item.count_kind:
             if int(first) < 0 or int(first) > len(data):
-                raise _refusal(f'a list of {int(first)} does not fit into the file')
+                raise refusal(f'a list of {int(first)} does not fit into the file')
             lengths[item.name] = int(first)
             position += int(first) * np.dtype(item.kind).itemsize
     row = _row_type(element, lengths, order)
@@ -129,7 +129,7 @@ def _row_type(element: _Element, lengths: dict[str, int], order: str) -> np.dtyp
 
 def _numbers(data: bytes, kind: str, count: int, position: int) -> NDArray[Any]:
     if count < 0 or position + count * np.dtype(kind).itemsize > len(data):
-        raise _refusal(f'a list of {count} does not fit into the file')
+        raise refusal(f'a list of {count} does not fit into the file')
     return np.frombuffer(data, kind, count, position)
 
 
@@ -140,7 +140,7 @@ def _read_text(tokens: list[bytes], position: int, element: _Element) -> tuple[d
             if item.count_kind:
                 length = int(tokens[position])
                 if not 0 <= length < len(tokens) - position:
-                    raise _refusal(f'a list of {length} does not fit into the file')
+                    raise refusal(f'a list of {length} does not fit into the file')
                 numbers = tokens[position + 1 : position + 1 + length]
                 whole = np.dtype(item.kind).kind != 'f'
                 columns[item.name].append([int(word) if whole else float(word) for word in numbers])
@@ -149,7 +149,3 @@ def _read_text(tokens: list[bytes], position: int, element: _Element) -> tuple[d
                 columns[item.name].append(float(tokens[position]))
                 position += 1
     return columns, position
-
-
-def _refusal(reason: str) -> InputError:
-    return InputError(reason, code='ANATOMY_REFUSED')

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.mesh_cells import OF_GMSH, OF_MESHIO, Grid, join, tets_of
 from twin_nodes.io.mesh_limits import check_bytes, check_count
@@ -38,7 +38,7 @@ def read_vtk_tets(path: Path) -> Raw:
     """Read the solids of a legacy VTK unstructured grid, ascii or binary, up to version 5.1."""
     file = open_vtk(path)
     if file.kind != 'UNSTRUCTURED_GRID':
-        raise _refusal(f'a VTK file of kind {file.kind} has no tetrahedra: an UNSTRUCTURED_GRID is needed')
+        raise refusal(f'a VTK file of kind {file.kind} has no tetrahedra: an UNSTRUCTURED_GRID is needed')
     return tets_of(read_grid(file))
 
 
@@ -54,7 +54,7 @@ def read_msh(path: Path) -> Raw:
         return _msh_1(data)
     match = re.match(rb'\s*\$MeshFormat\s+(\S+)\s+(\d)', data)
     if match is None:
-        raise _refusal('no gmsh header ($MeshFormat, or $NOD in version 1)')
+        raise refusal('no gmsh header ($MeshFormat, or $NOD in version 1)')
     if match[1].startswith(b'2') and match[2] == b'0':
         return _msh_2(data)
     if match[1].startswith(b'4'):
@@ -70,7 +70,7 @@ def _check_msh_4(data: bytes, *, binary: bool) -> None:
             continue
         head = data[match.end() : match.end() + 100]
         if binary and len(head) < 16:
-            raise _refusal(f'{name.decode()} is cut')
+            raise refusal(f'{name.decode()} is cut')
         count = int.from_bytes(head[8:16], 'little') if binary else int(head.split()[1])
         check_count(count)
         check_bytes((8 if binary else 2) * count, len(data))
@@ -116,7 +116,7 @@ def _meshio_read(path: Path, meshio: Any) -> Any:
                 return meshio.read(bare.name, kind)
     except SystemExit:
         reason = 'the file is empty' if path.stat().st_size == 0 else ' '.join(said.getvalue().split())[-200:]
-        raise _refusal(reason or 'it is cut or of another kind') from None
+        raise refusal(reason or 'it is cut or of another kind') from None
 
 
 def _plain(data: bytes, ending: str) -> bytes:
@@ -187,7 +187,7 @@ def _of_gmsh(
     kinds = [int(row[1]) for row in rows]
     short = sum(len(row) - at < _GMSH_NODES.get(kind, 0) for row, at, kind in zip(rows, starts, kinds, strict=True))
     if short:
-        raise _refusal(f'{short} elements have fewer corners than their type needs')
+        raise refusal(f'{short} elements have fewer corners than their type needs')
     sizes = [len(row) - at for row, at in zip(rows, starts, strict=True)]
     corners = np.array([word for row, at in zip(rows, starts, strict=True) for word in row[at:]], np.int64)
     grid = Grid(
@@ -203,7 +203,7 @@ def _of_gmsh(
 def _block(data: bytes, start: bytes, end: bytes) -> bytes:
     first, last = data.find(start), data.find(end)
     if first < 0 or last < first:
-        raise _refusal(f'no {start.decode()} … {end.decode()}: the file is cut or of another kind')
+        raise refusal(f'no {start.decode()} … {end.decode()}: the file is cut or of another kind')
     return data[first + len(start) : last]
 
 
@@ -212,18 +212,18 @@ def _counted(block: bytes) -> list[bytes]:
     lines = block.split(b'\n')
     lines = [line for line in lines if line.strip()]
     if not lines:
-        raise _refusal('an empty block')
+        raise refusal('an empty block')
     count = int(lines[0])
     check_count(count)
     if len(lines) - 1 != count:
-        raise _refusal(f'{count} rows are announced, {len(lines) - 1} are there')
+        raise refusal(f'{count} rows are announced, {len(lines) - 1} are there')
     return lines[1:]
 
 
 def _msh_nodes(block: bytes) -> tuple[NDArray[np.int64], Array]:
     rows = [line.split() for line in _counted(block)]
     if any(len(row) != 4 for row in rows):
-        raise _refusal('a node without number and three coordinates')
+        raise refusal('a node without number and three coordinates')
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
     return table[:, 0].astype(np.int64), np.ascontiguousarray(table[:, 1:])
 
@@ -235,9 +235,5 @@ def _by_number(corners: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArra
     place = np.minimum(place, len(numbers) - 1)
     found = numbers[order][place] == corners
     if not found.all():
-        raise _refusal(f'{int((~found).sum())} corners use a node that is not there')
+        raise refusal(f'{int((~found).sum())} corners use a node that is not there')
     return order[place]
-
-
-def _refusal(reason: str) -> InputError:
-    return InputError(reason, code='ANATOMY_REFUSED')

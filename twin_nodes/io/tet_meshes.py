@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
-from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.mesh_formats import MAX_BYTES, SPACES, UNITS
+from twin_nodes.core.errors import InputError
+from twin_nodes.io.mesh_formats import SPACES, UNITS, reader_of
 from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, read_vtu_tets, vtk_bytes
 from twin_nodes.io.whole_files import write_bytes_whole
 
@@ -33,26 +34,18 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
             when `make_tet_mesh` refuses the mesh; with the counts.
     """
     path = Path(path)
-    if unit not in UNITS or space not in SPACES:
-        raise ConfigError(f'{path}: unit={unit!r} must be m or mm, space={space!r} must be LPS or RAS')
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise _refusal(path, f'format {path.suffix!r} is none of {", ".join(READERS)}')
-    if not path.is_file():
-        raise _refusal(path, 'no such file')
-    if path.stat().st_size > MAX_BYTES:
-        raise _refusal(path, f'{path.stat().st_size} bytes, limit {MAX_BYTES}')
+    reader = reader_of(path, READERS, unit, space)
     try:
         nodes, tets, labels = reader(path)
         _check_doubles(tets)
         marks = labels if labels is not None and np.min(labels) >= 0 else None
         return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
     except InputError as error:
-        raise _refusal(path, str(error)) from None
+        raise refusal(path, str(error)) from None
     except KeyError as error:
-        raise _refusal(path, f'it refers to {error}, which is not there or not known') from None
+        raise refusal(path, f'it refers to {error}, which is not there or not known') from None
     except (Exception, SystemExit) as error:  # a broken file raises many kinds; meshio ends the process for some
-        raise _refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
+        raise refusal(path, f'not readable as {path.suffix[1:].upper()} ({type(error).__name__}: {error})') from None
 
 
 def _check_doubles(tets: np.ndarray) -> None:
@@ -73,7 +66,3 @@ def write_tets(path: Path | str, mesh: TetMesh, *, regions: dict[str, np.ndarray
         marks[name] = np.zeros(len(mesh.nodes), np.int32)
         marks[name][nodes] = 1
     write_bytes_whole(Path(path), vtk_bytes(mesh.nodes, mesh.tets, marks, {'label': mesh.labels}))
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

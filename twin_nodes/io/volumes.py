@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from twin_nodes.core.anatomy.image_volume import ImageVolume
 from twin_nodes.core.anatomy.label_volume import LabelVolume
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.payload import read_payload
@@ -83,9 +84,9 @@ def read_image_volume(path: Path | str, *, frame: int = 0) -> ImageVolume:
     header, stored = _read(path, frame)
     values = _scaled(stored, header)
     if values.dtype.kind not in 'iufb':
-        raise _refusal(path, f'values of type {values.dtype} are no image')
+        raise refusal(path, f'values of type {values.dtype} are no image')
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
-        raise _refusal(path, f'{int(np.sum(~np.isfinite(values)))} voxels are NaN or Inf')
+        raise refusal(path, f'{int(np.sum(~np.isfinite(values)))} voxels are NaN or Inf')
     return ImageVolume(values.astype(values.dtype.newbyteorder('='), copy=False), header.anatomy_T_index)
 
 
@@ -98,19 +99,19 @@ def _read(path: Path, frame: int) -> tuple[VolumeHeader, Any]:
     """Return the header and the stored values; nothing is believed before the bytes are there."""
     header = _read_header(path)
     if len(header.shape) != 3 or min(header.shape) < 1:
-        raise _refusal(path, f'expected 3 axes of at least one voxel, got {header.shape}')
+        raise refusal(path, f'expected 3 axes of at least one voxel, got {header.shape}')
     voxels = math.prod(header.shape)
     if voxels * header.frames > MAX_VOXELS:
-        raise _refusal(path, f'{voxels * header.frames} voxels are announced, limit {MAX_VOXELS}')
+        raise refusal(path, f'{voxels * header.frames} voxels are announced, limit {MAX_VOXELS}')
     check_affine(path, header.anatomy_T_index)
     size = float(np.max(np.linalg.norm(header.anatomy_T_index[:3, :3], axis=0) * header.shape))
     if size < LEAST_SIZE:
-        raise _refusal(
+        raise refusal(
             path, f'it is {1e3 * size:.2g} mm large: metres taken for millimetres? set the unit in the header'
         )
     if not (header.frames == 1 and frame <= 1) and not 1 <= frame <= header.frames:
         asked = f'frame={frame} is not there' if frame else 'one must be chosen'
-        raise _refusal(path, f'{header.frames} volumes in one file: {asked}: --frame 1 … {header.frames}')
+        raise refusal(path, f'{header.frames} volumes in one file: {asked}: --frame 1 … {header.frames}')
     if header.encoding in ('text', 'hex'):
         values = _read_text(header, voxels * header.frames)
     else:
@@ -132,7 +133,7 @@ def _read_header(path: Path) -> VolumeHeader:
     try:
         header: VolumeHeader = _reader_of(path)(path)
     except InputError as error:
-        raise error if str(error).startswith(str(path)) else _refusal(path, str(error)) from None
+        raise error if str(error).startswith(str(path)) else refusal(path, str(error)) from None
     return header
 
 
@@ -143,7 +144,7 @@ def _reader_of(path: Path) -> Any:
     from twin_nodes.io.nrrd_headers import read_nrrd_header
 
     if not path.is_file():
-        raise _refusal(path, 'no such file')
+        raise refusal(path, 'no such file')
     name = path.name.lower()
     if name.endswith(_NIFTI):
         return read_nifti_header
@@ -153,7 +154,7 @@ def _reader_of(path: Path) -> Any:
         start = stream.read(4)
     if start != b'NRRD' and not name.endswith(('.nrrd', '.nhdr')):
         why = ', for a VTK image does not say where the patient is' if name.endswith(('.vtk', '.vti')) else ''
-        raise _refusal(path, f'no volume of a known kind: save it as NRRD, NIfTI or MetaImage{why}')
+        raise refusal(path, f'no volume of a known kind: save it as NRRD, NIfTI or MetaImage{why}')
     return read_nrrd_header
 
 
@@ -161,7 +162,7 @@ def _read_text(header: VolumeHeader, count: int) -> Any:
     """Read voxels that are written as numbers in text, or as two hexadecimal digits for each byte."""
     path = header.data_path
     if path.stat().st_size > MAX_TEXT:
-        raise _refusal(path, f'{path.stat().st_size} bytes of text, limit {MAX_TEXT}: save it as gzip or raw')
+        raise refusal(path, f'{path.stat().st_size} bytes of text, limit {MAX_TEXT}: save it as gzip or raw')
     with path.open('rb') as stream:
         stream.seek(header.offset)
         data = stream.read()[header.skip :]
@@ -170,13 +171,13 @@ def _read_text(header: VolumeHeader, count: int) -> Any:
             return np.frombuffer(bytes.fromhex(data.decode('ascii')), header.dtype, count)
         values = np.array(data.split(), np.float64 if header.dtype.kind == 'f' else np.int64)
     except ValueError as error:
-        raise _refusal(path, f'voxels that are no numbers, or too few ({error})') from None
+        raise refusal(path, f'voxels that are no numbers, or too few ({error})') from None
     if len(values) != count:
-        raise _refusal(path, f'{count} voxels are announced, {len(values)} are there')
+        raise refusal(path, f'{count} voxels are announced, {len(values)} are there')
     if header.dtype.kind != 'f' and len(values):
         limits = np.iinfo(header.dtype)
         if values.min() < limits.min or values.max() > limits.max:
-            raise _refusal(path, f'voxels {values.min()} … {values.max()} do not fit the type that is announced')
+            raise refusal(path, f'voxels {values.min()} … {values.max()} do not fit the type that is announced')
     return values.astype(header.dtype.newbyteorder('='))
 
 
@@ -214,28 +215,24 @@ def check_affine(path: Path, anatomy_T_index: Array) -> None:
     columns = anatomy_T_index[:3, :3]
     spacing = np.linalg.norm(columns, axis=0)
     if not np.isfinite(anatomy_T_index).all() or spacing.min() < 1e-6 or spacing.max() > 0.1:
-        raise _refusal(path, f'voxel sizes {spacing.tolist()} m must lie within 1e-6 … 0.1 m')
+        raise refusal(path, f'voxel sizes {spacing.tolist()} m must lie within 1e-6 … 0.1 m')
     unit = columns / spacing
     shear = float(np.abs(unit.T @ unit - np.eye(3)).max())
     if shear > MAX_SHEAR:
         angle = math.degrees(math.asin(min(shear, 1.0)))
-        raise _refusal(path, f'axes are {angle:.2f}° from square (gantry tilt?): resample it first')
+        raise refusal(path, f'axes are {angle:.2f}° from square (gantry tilt?): resample it first')
 
 
 def as_labels(path: Path, values: Any, threshold: float = math.nan) -> Any:
     """Return whole numbers of 0 or more as the smallest unsigned type; with a threshold, 1 where it is reached."""
     if values.dtype.kind not in 'iufb':
-        raise _refusal(path, f'values of type {values.dtype} are no labels')
+        raise refusal(path, f'values of type {values.dtype} are no labels')
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
-        raise _refusal(path, f'{int(np.sum(~np.isfinite(values)))} voxels are NaN or Inf')
+        raise refusal(path, f'{int(np.sum(~np.isfinite(values)))} voxels are NaN or Inf')
     if not math.isnan(threshold):
         return (values >= threshold).astype(np.uint8)
     low, high = float(values.min()), float(values.max())
     whole = values.dtype.kind != 'f' or bool((values == np.round(values)).all())
     if not whole or low < 0.0 or high >= 2**32:
-        raise _refusal(path, f'values {low:g} … {high:g} are no labels (whole numbers ≥ 0): give a threshold')
+        raise refusal(path, f'values {low:g} … {high:g} are no labels (whole numbers ≥ 0): give a threshold')
     return values.astype(np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32)
-
-
-def _refusal(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: {reason}', code='ANATOMY_REFUSED')

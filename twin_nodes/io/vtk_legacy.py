@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.mesh_cells import Grid
 from twin_nodes.io.mesh_limits import check_bytes, check_count
@@ -52,7 +52,7 @@ def open_vtk(path: Path) -> VtkFile:
     data = path.read_bytes()
     header = _HEADER.match(data[: 1 << 12])
     if header is None:
-        raise _refusal('no legacy VTK header')
+        raise refusal('no legacy VTK header')
     for match in re.finditer(rb'^(?:POINTS|CELLS|POLYGONS|TRIANGLE_STRIPS|LINES|CELL_TYPES)\s+(\d+)', data, re.M):
         check_count(int(match[1]))
         check_bytes(2 * int(match[1]), len(data))
@@ -63,7 +63,7 @@ def read_points(file: VtkFile) -> Array:
     """Return the points, shape (n, 3)."""
     match = re.search(rb'^POINTS\s+(\d+)\s+(\S+)[ \t]*\r?\n', file.data, re.MULTILINE)
     if match is None:
-        raise _refusal('no POINTS')
+        raise refusal('no POINTS')
     numbers = vtk_numbers(file.data, match.end(), 3 * int(match[1]), match[2].decode(), file.binary)
     return numbers.astype(np.float64).reshape(-1, 3)
 
@@ -84,7 +84,7 @@ def read_cells(file: VtkFile, keyword: bytes) -> tuple[NDArray[np.int64], NDArra
     after = head.end() + (offsets.nbytes if file.binary else 0)
     body = re.compile(rb'CONNECTIVITY\s+(\S+)[ \t]*\r?\n').search(data, after)
     if body is None or count == 0:
-        raise _refusal(f'{keyword.decode()} without CONNECTIVITY')
+        raise refusal(f'{keyword.decode()} without CONNECTIVITY')
     corners = vtk_numbers(data, body.end(), size, body[1].decode(), file.binary)
     return offsets.astype(np.int64), corners.astype(np.int64)
 
@@ -95,7 +95,7 @@ def read_grid(file: VtkFile) -> Grid:
     offsets, corners = read_cells(file, b'CELLS')
     match = re.search(rb'^CELL_TYPES\s+(\d+)[ \t]*\r?\n', file.data, re.MULTILINE)
     if match is None:
-        raise _refusal('no CELL_TYPES')
+        raise refusal('no CELL_TYPES')
     kinds = vtk_numbers(file.data, match.end(), int(match[1]), 'int', file.binary).astype(np.int64)
     return Grid(points, kinds, offsets, corners, _labels(file, len(kinds)))
 
@@ -103,7 +103,7 @@ def read_grid(file: VtkFile) -> Grid:
 def vtk_numbers(data: bytes, start: int, count: int, kind: str, binary: bool) -> NDArray[Any]:
     """Read numbers of a VTK type from a place in a legacy VTK file."""
     if kind.lower() not in _TYPES:
-        raise _refusal(f'numbers of type {kind!r} are not read')
+        raise refusal(f'numbers of type {kind!r} are not read')
     dtype = np.dtype(_TYPES[kind.lower()])
     if binary:
         check_bytes(start + count * dtype.itemsize, len(data))
@@ -112,7 +112,7 @@ def vtk_numbers(data: bytes, start: int, count: int, kind: str, binary: bool) ->
     stop = re.compile(rb'[A-Z_]{4,}').search(data, start)
     words = data[start : stop.start() if stop else len(data)].split()
     if len(words) < count:
-        raise _refusal(f'{count} numbers are announced, {len(words)} are there')
+        raise refusal(f'{count} numbers are announced, {len(words)} are there')
     return np.array(words[:count], dtype='S').astype(dtype.newbyteorder('='))
 
 
@@ -126,7 +126,7 @@ def _split_sizes(flat: NDArray[np.int64], count: int, keyword: bytes) -> tuple[N
     rows = flat.tolist()
     for cell in range(count):
         if position >= len(rows) or rows[position] < 0:
-            raise _refusal(f'{count} cells do not fit the {len(flat)} numbers of {keyword.decode()}')
+            raise refusal(f'{count} cells do not fit the {len(flat)} numbers of {keyword.decode()}')
         places[cell] = position
         position += 1 + rows[position]
     kept = np.ones(len(flat), np.bool_)
@@ -147,7 +147,3 @@ def _labels(file: VtkFile, cells: int) -> NDArray[Any] | None:
         if match[1].lower() in LABEL_NAMES and int(match[2]) == cells:
             return vtk_numbers(file.data, match.end(), cells, match[3].decode(), file.binary)
     return None
-
-
-def _refusal(reason: str) -> InputError:
-    return InputError(reason, code='ANATOMY_REFUSED')

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.mesh_cells import Grid, surface_of
 from twin_nodes.io.mesh_limits import check_bytes, check_count
@@ -83,10 +83,10 @@ class _VtkXml:
         start = _APPENDED.search(data)
         head = data if start is None else data[: start.end()] + b'</AppendedData></VTKFile>'
         if b'<!DOCTYPE' in head or b'<!ENTITY' in head:
-            raise _refusal('a VTK file needs no document type: refused')
+            raise refusal('a VTK file needs no document type: refused')
         root = ElementTree.fromstring(head)  # noqa: S314 - no entity can be declared without a document type
         if root.tag != 'VTKFile' or root.get('compressor', '') not in _COMPRESSORS:
-            raise _refusal(f'<{root.tag}> with compressor {root.get("compressor", "")!r} is not read')
+            raise refusal(f'<{root.tag}> with compressor {root.get("compressor", "")!r} is not read')
         if start is None:
             return cls(root, b'', raw=False)
         element = root.find('AppendedData')
@@ -97,7 +97,7 @@ class _VtkXml:
     def pieces(self, kind: str) -> Iterator[ElementTree.Element]:
         """Yield the pieces of the data set; it must be of the kind."""
         if self.root.get('type') != kind:
-            raise _refusal(f'a VTK file of type {self.root.get("type")!r}, expected {kind!r}')
+            raise refusal(f'a VTK file of type {self.root.get("type")!r}, expected {kind!r}')
         for piece in self.root.iterfind(f'{kind}/Piece'):
             for key in ('NumberOfPoints', 'NumberOfCells', 'NumberOfPolys', 'NumberOfStrips'):
                 check_count(int(piece.get(key, '0')))
@@ -120,13 +120,13 @@ class _VtkXml:
         total = int(offsets[-1])
         check_count(total // _MOST_CORNERS)
         if total < 0 or (np.diff(offsets) < 0).any():
-            raise _refusal(f'offsets of {where} do not grow')
+            raise refusal(f'offsets of {where} do not grow')
         return offsets, self.array(piece.find(f"{where}/DataArray[@Name='connectivity']"), total).astype(np.int64)
 
     def array(self, element: ElementTree.Element | None, count: int) -> NDArray[Any]:
         """Return the numbers of a DataArray, which must be as many as announced; no more than these are unpacked."""
         if element is None:
-            raise _refusal('an array is not there')
+            raise refusal('an array is not there')
         order = '>' if self.root.get('byte_order') == 'BigEndian' else '<'
         kind = np.dtype(order + _TYPES[element.get('type', '')])
         if element.get('format', 'ascii') == 'ascii':
@@ -153,7 +153,7 @@ class _Reader:
     def peek(self, count: int) -> bytes:
         data = self._source[:count] if self._raw else base64.b64decode(self._source[: 4 * -(-count // 3)])
         if len(data) < count:
-            raise _refusal(f'{count} bytes are announced, {len(data)} are there')
+            raise refusal(f'{count} bytes are announced, {len(data)} are there')
         return data[:count]
 
     def after(self, count: int) -> '_Reader':
@@ -165,7 +165,7 @@ class _Reader:
 
 def _check_length(held: int, announced: int) -> None:
     if held != announced:
-        raise _refusal(f'{announced} numbers or bytes are announced, {held} are there: offsets do not fit, or a cut')
+        raise refusal(f'{announced} numbers or bytes are announced, {held} are there: offsets do not fit, or a cut')
 
 
 def _blocks(reader: _Reader, length: np.dtype[Any], compressor: str, most: int) -> bytes:
@@ -184,7 +184,7 @@ def _blocks(reader: _Reader, length: np.dtype[Any], compressor: str, most: int) 
     for number, size in enumerate(sizes):
         whole = head[2] if head[2] and number == blocks - 1 else head[1]
         if len(out) + whole > most:
-            raise _refusal(f'{len(out) + whole} bytes are packed where {most} are announced')
+            raise refusal(f'{len(out) + whole} bytes are packed where {most} are announced')
         out += _unpacked(packed[position : position + size], whole, compressor)
         position += size
     return bytes(out)
@@ -200,7 +200,3 @@ def _unpacked(piece: bytes, whole: int, compressor: str) -> bytes:
     check_bytes(whole // _LZ4_RATIO, len(piece))
     data: bytes = lz4.block.decompress(piece, uncompressed_size=whole)
     return data
-
-
-def _refusal(reason: str) -> InputError:
-    return InputError(reason, code='ANATOMY_REFUSED')

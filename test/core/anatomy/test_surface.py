@@ -79,7 +79,7 @@ def test_a_fin_of_three_triangles_on_an_edge_is_bad():
         (np.zeros((4, 3)), np.zeros((0, 3), int), '4 vertices and 0 triangles'),
         (np.full((4, 3), np.nan), [(0, 1, 2)], '4 of 4 vertices have NaN'),
         ([(0, 0, 0), (1, 0, 0), (0, np.inf, 0)], [(0, 1, 2)], '1 of 3 vertices have NaN'),
-        (np.eye(3), [(0, 1, 3)], '1 of 1 triangles use a vertex outside 0 … 2'),
+        (np.eye(3), [(0, 1, 3)], '1 of 1 triangles use vertices outside 0 … 2'),
         (np.eye(3), [(0, 1, -1)], 'outside 0 … 2'),
         (np.eye(3), [(0.0, 1.0, 2.0)], 'not integers'),
         (np.eye(3)[:, :2], [(0, 1, 2)], r'expected \(n, 3\)'),

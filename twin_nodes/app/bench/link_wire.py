@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,13 +20,13 @@ import numpy as np
 import psutil
 import yaml
 
+from twin_nodes.app.bench.flood import Flood
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.telesurgery.link.scenario import Scenario
 from twin_nodes.io.link_key import make_key
 
 RATE_HZ = 200.0
 SETTLE_S = 6.0
-FLOOD_HZ = 4000
 DEADLINE_S = 30.0
 SLEEPER = """
 import signal, time
@@ -145,7 +144,7 @@ def _measure(
         span, last = time.monotonic() - start, number[0]
         give(time.monotonic() + 0.5)
         calm = _between(heard, first, last)
-        flooder = _Flood(port)
+        flooder = Flood(port)
         first = number[0]
         give(time.monotonic() + seconds / 2.0)
         last, sent = number[0], flooder.stop()
@@ -157,29 +156,6 @@ def _measure(
         node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
-
-
-class _Flood:
-    """Sends garbage to a port, half of it with the head of the bridge's own datagrams."""
-
-    def __init__(self, port: int) -> None:
-        self._stopped, self._sent = threading.Event(), 0
-        self._thread = threading.Thread(target=self._run, args=(port,), daemon=True)
-        self._thread.start()
-
-    def _run(self, port: int) -> None:
-        rng = np.random.default_rng(0)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-            while not self._stopped.wait(0.01):
-                for _ in range(FLOOD_HZ // 100):
-                    out.sendto((b'TW1\x03' if self._sent % 2 else b'') + rng.bytes(200), ('127.0.0.1', port))
-                    self._sent += 1
-
-    def stop(self) -> int:
-        """End, and return how many were sent."""
-        self._stopped.set()
-        self._thread.join()
-        return self._sent
 
 
 def _usage(pid: int) -> tuple[float, float]:

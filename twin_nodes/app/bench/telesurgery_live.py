@@ -7,9 +7,7 @@ and meshes cross by the bulk flow, one end of which is killed, while commands go
 """
 
 import signal
-import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -21,6 +19,7 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
+from twin_nodes.app.bench.flood import Flood
 from twin_nodes.app.demo_session import free_port
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.telesurgery_judge import begun_ns, holds, path_error, residual_loss, returns
@@ -53,7 +52,6 @@ SETTINGS = {
     'compensation': {**WITHOUT_ANATOMY, 'rate': 200.0},
 }  # fmt: skip
 ARGUMENTS = {'resume': 'discard', 'through_outages': 'false'}
-FLOOD_HZ = 4000
 
 
 def run(quick: bool = False) -> Iterator[dict[str, object]]:
@@ -183,7 +181,7 @@ def beside_figures(seconds: float) -> Iterator[Figure]:
         sites.connect()
         sites.spin(1.0)
         calm = _ages(sites, lambda: sites.spin(seconds))
-        flood = _Flood(sites.follower_port)
+        flood = Flood(sites.follower_port)
         flooded = _ages(sites, lambda: sites.spin(seconds))
         sent = flood.stop() / seconds
         refused = sites.watch.checks.get('follower/wan_bridge: counters')
@@ -240,28 +238,3 @@ def _send(sites: TelesurgerySites, out: Publisher, seconds: float) -> None:
     while time.monotonic() < end:
         out.publish(marker_array_bytes([(marker, corners * (1.0 + 1e-6 * (end - time.monotonic())))]))
         sites.spin(0.5)
-
-
-class _Flood:
-    """Sends garbage to a port, half of it with the head of the bridge's own datagrams."""
-
-    def __init__(self, port: int) -> None:
-        self._stopped, self._sent = threading.Event(), 0
-        self._thread = threading.Thread(target=self._run, args=(port,), daemon=True)
-        self._thread.start()
-
-    def _run(self, port: int) -> None:
-        rng = np.random.default_rng(0)
-        garbage = [(b'TW1\x03' if number % 2 else b'') + rng.bytes(200) for number in range(64)]
-        start = time.monotonic()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-            while not self._stopped.wait(0.01):
-                while self._sent < FLOOD_HZ * (time.monotonic() - start) and not self._stopped.is_set():
-                    out.sendto(garbage[self._sent % 64], ('127.0.0.1', port))
-                    self._sent += 1
-
-    def stop(self) -> int:
-        """End, and return how many were sent."""
-        self._stopped.set()
-        self._thread.join()
-        return self._sent

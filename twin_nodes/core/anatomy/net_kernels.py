@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.anatomy.part_kernels import join_all, root_of
+
 
 def _pieces_of_patterns() -> tuple[Any, Any]:
     """Number the voxels inside of each of the 256 patterns by which of them hang together by faces."""
@@ -294,18 +296,7 @@ def parts_of_net(quads: Any, vertices: int) -> tuple[Any, int]:
     """Number the closed pieces of the net: piece of each vertex (vertices,), and how many there are."""
     parent = np.arange(vertices)
     for q in range(len(quads)):
-        a = quads[q, 0]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        for c in range(1, 4):
-            b = quads[q, c]
-            while parent[b] != b:
-                parent[b] = parent[parent[b]]
-                b = parent[b]
-            if a != b:
-                parent[max(a, b)] = min(a, b)
-                a = min(a, b)
+        join_all(parent, quads[q])
     part = np.empty(vertices, np.int32)
     count = 0
     for v in range(vertices):  # a root is the least of its piece, so it is numbered before the others
@@ -313,10 +304,7 @@ def parts_of_net(quads: Any, vertices: int) -> tuple[Any, int]:
             part[v] = count
             count += 1
         else:
-            root = parent[v]
-            while parent[root] != root:
-                root = parent[root]
-            part[v] = part[root]
+            part[v] = part[root_of(parent, v)]
     return part, count
 
 

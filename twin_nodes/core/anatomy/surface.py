@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.anatomy.refusal import check_extent, check_mesh, refusal
 from twin_nodes.core.geometry.se3 import Array
 
 Triangles = NDArray[np.int32]
-
-MAX_DIAGONAL = 5.0
-MIN_DIAGONAL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,18 +114,15 @@ def make_surface(name: str, vertices: ArrayLike, triangles: ArrayLike) -> Surfac
     """
     points = np.asarray(vertices, dtype=np.float64)
     indices = np.asarray(triangles)
-    _check_arrays(name, points, indices)
+    where = f'surface {name!r}'
+    check_mesh(where, points, indices, words=('vertices', 'triangles'), corners=3)
     points, indices, merged, unused = _merge(points, indices.astype(np.int64))
     squared_area = np.sum(_area_vectors(points, indices) ** 2, axis=1)
     kept = indices[squared_area > 0.0]
     dropped = len(indices) - len(kept)
     if len(kept) == 0:
-        raise _refusal(name, f'all {len(indices)} triangles have no area')
-    diagonal = float(np.linalg.norm(np.ptp(points[kept].reshape(-1, 3), axis=0)))
-    if diagonal > MAX_DIAGONAL:
-        raise _refusal(name, f'diagonal {diagonal:.4g} m is above {MAX_DIAGONAL:g} m: millimetres? set the unit')
-    if diagonal < MIN_DIAGONAL:
-        raise _refusal(name, f'diagonal {diagonal:.3g} m is below {MIN_DIAGONAL:g} m: metres read as millimetres?')
+        raise refusal(where, f'all {len(indices)} triangles have no area')
+    check_extent(where, points[kept])
     open_edges, bad_edges = count_edge_faults(kept)
     flipped = open_edges == 0 and bad_edges == 0 and _volume(points, kept) < 0.0
     if flipped:
@@ -149,21 +142,6 @@ def count_edge_faults(triangles: NDArray[np.integer]) -> tuple[int, int]:
     uses = np.diff(heads, append=len(key))
     balance = np.add.reduceat(direction[order], heads)
     return int(np.sum(uses == 1)), int(np.sum((uses > 2) | ((uses == 2) & (balance != 0))))
-
-
-def _check_arrays(name: str, vertices: Array, triangles: NDArray[Any]) -> None:
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or triangles.ndim != 2 or triangles.shape[1] != 3:
-        raise _refusal(name, f'expected (n, 3) vertices and triangles, got {vertices.shape} and {triangles.shape}')
-    if len(vertices) == 0 or len(triangles) == 0:
-        raise _refusal(name, f'{len(vertices)} vertices and {len(triangles)} triangles: nothing to use')
-    if not np.issubdtype(triangles.dtype, np.integer):
-        raise _refusal(name, f'triangle indices are {triangles.dtype}, not integers')
-    broken = int(np.sum(~np.isfinite(vertices).all(axis=1)))
-    if broken:
-        raise _refusal(name, f'{broken} of {len(vertices)} vertices have NaN or Inf')
-    astray = int(np.sum(((triangles < 0) | (triangles >= len(vertices))).any(axis=1)))
-    if astray:
-        raise _refusal(name, f'{astray} of {len(triangles)} triangles use a vertex outside 0 … {len(vertices) - 1}')
 
 
 def _merge(vertices: Array, triangles: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64], int, int]:
@@ -191,7 +169,3 @@ def _area_vectors(vertices: Array, triangles: NDArray[np.integer]) -> Array:
 def _volume(vertices: Array, triangles: NDArray[np.integer]) -> float:
     centred = vertices - vertices.mean(axis=0)
     return float(np.sum(centred[triangles[:, 0]] * _area_vectors(centred, triangles)) / 6.0)
-
-
-def _refusal(name: str, reason: str) -> InputError:
-    return InputError(f'surface {name!r}: {reason}', code='ANATOMY_REFUSED')

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.anatomy.part_kernels import join_all, root_of
+
 _EDGES = np.array([[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2], [1, 2, 0, 3], [1, 3, 0, 2], [2, 3, 0, 1]])
 _FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 
@@ -63,27 +65,12 @@ def parts_of(tets: Any, count: int) -> Any:
     """Number the parts that hang together by nodes; part of each tetrahedron (m,), in order of first appearance."""
     parent = np.arange(count)
     for t in range(len(tets)):
-        root = tets[t, 0]
-        while parent[root] != root:
-            parent[root] = parent[parent[root]]
-            root = parent[root]
-        for c in range(1, 4):
-            other = tets[t, c]
-            while parent[other] != other:
-                parent[other] = parent[parent[other]]
-                other = parent[other]
-            if other < root:
-                parent[root] = other
-                root = other
-            else:
-                parent[other] = root
+        join_all(parent, tets[t])
     number = np.full(count, -1, np.int64)
     parts = np.empty(len(tets), np.int64)
     found = 0
     for t in range(len(tets)):
-        root = tets[t, 0]
-        while parent[root] != root:
-            root = parent[root]
+        root = root_of(parent, tets[t, 0])
         if number[root] < 0:
             number[root] = found
             found += 1

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin_nodes.core.anatomy import tet_kernels
-from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, MIN_DIAGONAL, Surface, make_surface
+from twin_nodes.core.anatomy.refusal import check_extent, check_mesh, refusal
+from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.anatomy.tet_neighbours import Neighbours, neighbours_of
-from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 
 ZERO_VOLUME = 1e-9  # of the cube of the longest edge: flatter than any element that can be computed with
@@ -111,17 +111,19 @@ def make_tet_mesh(
             or name a node twice, parts that do not hang together, or a size that no anatomy has; with the counts.
     """
     points, corners = np.asarray(nodes, dtype=np.float64), np.asarray(tets)
-    _check_arrays(name, points, corners)
-    marks = np.ones(len(corners), np.int32) if labels is None else _check_labels(name, np.asarray(labels), len(corners))
+    where = f'tetrahedra {name!r}'
+    check_mesh(where, points, corners, words=('nodes', 'tetrahedra'), corners=4)
+    count = len(corners)
+    marks = np.ones(count, np.int32) if labels is None else _check_labels(where, np.asarray(labels), count)
     used, compact = np.unique(corners.astype(np.int64), return_inverse=True)
     points = np.ascontiguousarray(points[used])
     corners = np.ascontiguousarray(compact.reshape(corners.shape), dtype=np.int32)
-    _check_size(name, points)
-    corners = _oriented(name, points, corners)
+    check_extent(where, points)
+    corners = _oriented(where, points, corners)
     parts = tet_kernels.parts_of(corners, len(points))
     if not allow_parts and parts.max() > 0:
         sizes = ', '.join(str(size) for size in np.sort(np.bincount(parts))[::-1][:8])
-        raise _refusal(name, f'{int(parts.max()) + 1} parts do not hang together (elements: {sizes}): keep one')
+        raise refusal(where, f'{int(parts.max()) + 1} parts do not hang together (elements: {sizes}): keep one')
     return TetMesh(points, corners, marks)
 
 
@@ -134,39 +136,16 @@ def largest_part(mesh: TetMesh) -> TetMesh:
     return TetMesh(np.ascontiguousarray(mesh.nodes[used]), tets, mesh.labels[kept])
 
 
-def _check_arrays(name: str, nodes: Array, tets: NDArray[Any]) -> None:
-    if nodes.ndim != 2 or nodes.shape[1] != 3 or tets.ndim != 2 or tets.shape[1] != 4:
-        raise _refusal(name, f'expected (n, 3) nodes and (m, 4) tetrahedra, got {nodes.shape} and {tets.shape}')
-    if len(nodes) == 0 or len(tets) == 0:
-        raise _refusal(name, f'{len(nodes)} nodes and {len(tets)} tetrahedra: nothing to use')
-    if not np.issubdtype(tets.dtype, np.integer):
-        raise _refusal(name, f'indices of nodes are {tets.dtype}, not integers')
-    broken = int(np.sum(~np.isfinite(nodes).all(axis=1)))
-    if broken:
-        raise _refusal(name, f'{broken} of {len(nodes)} nodes have NaN or Inf')
-    astray = int(np.sum(((tets < 0) | (tets >= len(nodes))).any(axis=1)))
-    if astray:
-        raise _refusal(name, f'{astray} of {len(tets)} tetrahedra use a node outside 0 … {len(nodes) - 1}')
-
-
-def _check_labels(name: str, labels: NDArray[Any], count: int) -> NDArray[np.int32]:
+def _check_labels(where: str, labels: NDArray[Any], count: int) -> NDArray[np.int32]:
     if labels.shape != (count,):
-        raise _refusal(name, f'{labels.shape} labels for {count} tetrahedra')
+        raise refusal(where, f'{labels.shape} labels for {count} tetrahedra')
     whole = np.issubdtype(labels.dtype, np.integer) or bool((labels == np.round(labels)).all())
     if not whole or labels.min() < 0 or labels.max() >= 2**31:
-        raise _refusal(name, f'labels {labels.min():g} … {labels.max():g} are no whole numbers of 0 or more')
+        raise refusal(where, f'labels {labels.min():g} … {labels.max():g} are no whole numbers of 0 or more')
     return np.ascontiguousarray(labels, dtype=np.int32)
 
 
-def _check_size(name: str, nodes: Array) -> None:
-    diagonal = float(np.linalg.norm(np.ptp(nodes, axis=0)))
-    if diagonal > MAX_DIAGONAL:
-        raise _refusal(name, f'diagonal {diagonal:.4g} m is above {MAX_DIAGONAL:g} m: millimetres? set the unit')
-    if diagonal < MIN_DIAGONAL:
-        raise _refusal(name, f'diagonal {diagonal:.3g} m is below {MIN_DIAGONAL:g} m: metres read as millimetres?')
-
-
-def _oriented(name: str, nodes: Array, tets: NDArray[np.int32]) -> NDArray[np.int32]:
+def _oriented(where: str, nodes: Array, tets: NDArray[np.int32]) -> NDArray[np.int32]:
     """Turn a mesh that is inside out as a whole; refuse one with some bad elements."""
     volumes = tet_kernels.signed_volumes(nodes, tets)
     if (volumes < 0.0).all():
@@ -180,13 +159,9 @@ def _oriented(name: str, nodes: Array, tets: NDArray[np.int32]) -> NDArray[np.in
     inverted = int(np.sum(volumes < -ZERO_VOLUME * longest**3))
     if flat or inverted:
         worst = int(np.argmin(volumes))
-        raise _refusal(
-            name,
+        raise refusal(
+            where,
             f'{inverted} of {len(tets)} tetrahedra are inverted and {flat} have no volume (worst: number {worst} with '
             f'{volumes[worst]:.3g} m³): mesh it anew',
         )
     return tets
-
-
-def _refusal(name: str, reason: str) -> InputError:
-    return InputError(f'tetrahedra {name!r}: {reason}', code='ANATOMY_REFUSED')

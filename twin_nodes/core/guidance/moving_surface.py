@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from twin_nodes.core.anatomy.cut_kernels import ears
 from twin_nodes.core.anatomy.cut_surface import CutSurface, cut_surface
 from twin_nodes.core.anatomy.distance_grid import DistanceSamples
-from twin_nodes.core.anatomy.surface import MAX_DIAGONAL, Surface
+from twin_nodes.core.anatomy.refusal import MAX_DIAGONAL
+from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance import moving_kernels

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.nonrigid import row_kernels
+from twin_nodes.core.geometry.covariance import TO_SIGMA
 from twin_nodes.core.geometry.se3 import Array
 
 _GROSS = 2.5  # spreads beyond which the spread itself is not asked
@@ -64,7 +65,7 @@ def _spread(residuals: Array) -> float:
     if not len(residuals):
         return np.inf
     sizes = np.abs(residuals)
-    first = 1.4826 * _median(sizes)
+    first = TO_SIGMA * _median(sizes)
     core = residuals[sizes <= _GROSS * first]
     return float(np.sqrt(core @ core / len(core))) * 1.05 if len(core) else first
 

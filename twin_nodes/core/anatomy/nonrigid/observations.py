@@ -113,4 +113,3 @@ def _normals(normals: ArrayLike | None, count: int) -> Array | None:
     if count and not (np.abs(size - 1.0) < 0.1).all():
         raise InputError('normals: their lengths are not 1')
     return np.asarray(ways / size)
-
