@@ -33,7 +33,8 @@ MACHINE = re.compile('|'.join(['/' + place for place in ('work/', 'root/', 'farm
 REGISTRY = re.compile('|'.join([r'py' + r'pi\.org', 'python' + r'hosted\.org', 'index' + '-url', 'npm' + r'js\.org']))
 EXTRAS = [f'requirements-{name}.txt' for name in ('images', 'learn', 'tetwild', 'wan', 'pdf', 'lerobot')]
 PEERS = 'requirements-peers.txt'
-NAMED = {'open3d': 'open3d-cpu', 'warp': 'warp-lang', 'zenoh': 'eclipse-zenoh'}  # peers and extras by their modules
+# what carries another name than its module
+NAMED = {'open3d': 'open3d-cpu', 'pinocchio': 'pin', 'warp': 'warp-lang', 'zenoh': 'eclipse-zenoh'}
 IF_IMPORTABLE = {'crtk_msgs'}  # ROS packages that are used where they are, and not asked for
 PLACEHOLDER = re.compile('/home/' + '(you|user|me)/')
 

@@ -1,6 +1,7 @@
 """robot_node with robots of users: every link on tf as pinocchio has it, from joint states of other stacks."""
 
 import numpy as np
+import pinocchio as pin
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile
@@ -66,7 +67,6 @@ GANTRY = robot(
 
 def truth_of(path, values):
     """Pose of each link in the root, by pinocchio; followers are set by hand."""
-    pin = pytest.importorskip('pinocchio')
     model = pin.buildModelFromUrdf(str(path))
     q = pin.neutral(model)
     for name, value in values.items():

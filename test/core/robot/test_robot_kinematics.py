@@ -1,8 +1,7 @@
 """Forward kinematics, Jacobian and inverse kinematics of the published arms, and of arms that hypothesis makes up."""
 
-from importlib import import_module
-
 import numpy as np
+import pinocchio as pin  # of the wheel pin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from twin_nodes.core.robot.model import Joint, RobotModel
 from twin_nodes.core.robot.published import MODELS, RCC, TOOL_CLASSIC, published_model
 from twin_nodes.io.urdf import write_robot
 
-pin = import_module('pinocchio')  # of the wheel pin
 FINE = InverseConfig(position_tolerance=1e-10, rotation_tolerance=1e-9)
 
 
