@@ -35,7 +35,7 @@ def test_a_push_with_pairs_ends_where_one_without_them_does():
     model, _ = lobe()
     ends = []
     for history in (1, 5):
-        config = LiveConfig(refactor_lag=4, history=history, tolerance=1e-6, max_iterations=80)
+        config = LiveConfig(refactor_lag=4, history=history, tolerance=1e-6, max_iterations=120)
         with LiveSolver(model, config) as live:
             for depth in (0.0, 0.004, 0.008):
                 answer = live.update(Loads(barriers=plate(model, depth)))

@@ -62,14 +62,16 @@ def _every(tets: int, quick: bool) -> int:
 
 
 def _memory_mb(scene: Scene) -> float:
-    """Return what body, two factors (the old and the next) and the room to make one take [MB]."""
+    """Return what body, two factors (the old and the next), each with its tiles, and the room to make one take [MB]."""
     model, layout = scene.model, scene.model.pattern.layout
     pattern = model.pattern
     arrays = [model.rest, model.tets, model.inverse, model.volume, model.weight, model.laws, model.parameters]
     arrays += [pattern.indptr, pattern.indices, pattern.slots, layout.rows, layout.local, layout.entries]
     blocks = 72 * len(pattern.indices)
     room = 4 * ((3 * layout.largest) ** 2 + layout.stack)
-    return (sum(array.nbytes for array in arrays) + blocks + room + 2 * 4 * layout.values) / 2**20
+    return (
+        sum(array.nbytes for array in arrays) + blocks + room + 2 * (4 * layout.values + 2 * int(layout.tile_start[-1]))
+    ) / 2**20
 
 
 def _size(name: str, found: Run, used: float) -> Iterator[Row]:

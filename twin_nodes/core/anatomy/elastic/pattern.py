@@ -104,6 +104,15 @@ class FactorLayout:
         """Number of values that are kept."""
         return int(self.panel_start[-1])
 
+    @cached_property
+    def tile_start(self) -> Index:
+        """Start of each group's values in a factor that is kept in tiles, shape (g + 1,)."""
+        from twin_nodes.core.anatomy.elastic import tile_kernels
+
+        start = np.zeros(len(self.first), np.int64)
+        tile_kernels.tile_starts(self.first, self.row_start, start)
+        return start
+
 
 def make_layout(pattern: BlockPattern, *, leaf: int = LEAF) -> FactorLayout:
     """Order the nodes and find where the factor is not zero."""

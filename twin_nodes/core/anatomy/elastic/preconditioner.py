@@ -20,6 +20,7 @@ from twin_nodes.core.anatomy.elastic.loads import Loads, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.quasi_newton import History
+from twin_nodes.core.anatomy.elastic.rounded import RoundedFactor
 from twin_nodes.core.anatomy.elastic.touching import Near, Touch, more, touch_of
 from twin_nodes.core.geometry.se3 import Array
 
@@ -65,8 +66,9 @@ class Preconditioner:
 
     def __init__(self, objective: Objective, x: Array) -> None:
         self.model: ElasticModel = objective.model
-        self.factor: CholeskyFactor
-        self.factor, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=PROJECT)
+        self._whole, stiff = factor_at(objective, x, dtype=np.float32, penalty=PENALTY, project=PROJECT)
+        self._rounded = RoundedFactor(self._whole)
+        self.factor: CholeskyFactor | RoundedFactor = self._rounded
         self.at = x
         self.made_for = Ties(objective.loads.springs, objective.loads.held, stiff, stiff / PENALTY)
         self.now = self.made_for
@@ -95,10 +97,13 @@ class Preconditioner:
         exchanged = _exchanged(self.made_for.springs, loads.springs)
         count = 3 * (len(let_go) + len(taken)) + sum(len(springs.value) for springs in exchanged)
         self._rows = self._small = self._near = self._touch = None
+        self.factor = self._rounded
         if count > most:  # held nodes that the factor does not know are moved alone
             stiff = np.where(np.isin(loads.held, self.made_for.held), stiff, 0.0)
         elif count:
             rows, signs = self._build(exchanged, let_go, taken)
+            if signs.min() < 0.0:
+                self.factor = self._whole
             half = self.factor.forward(rows)
             small = np.diag(signs) + np.asarray(half @ half.T, np.float64)
             self._rows, self._small = half, lu_factor(small)
