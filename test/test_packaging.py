@@ -35,6 +35,12 @@ EXTRAS = [f'requirements-{name}.txt' for name in ('images', 'learn', 'tetwild', 
 PEERS = 'requirements-peers.txt'
 # what carries another name than its module
 NAMED = {'open3d': 'open3d-cpu', 'pinocchio': 'pin', 'warp': 'warp-lang', 'zenoh': 'eclipse-zenoh'}
+# requirements that rosdep knows under another name than python3-<name>, and those that it does not know: by pip
+IN_ROSDEP = {
+    'opencv-python-headless': 'python3-opencv', 'pyyaml': 'python3-yaml', 'scikit-image': 'python3-skimage',
+    'rosbags': 'python3-rosbags-pip',
+}  # fmt: skip
+BY_PIP = {'llvmlite', 'lz4', 'mcap', 'nibabel', 'pynrrd', 'viser', 'zstandard'}
 IF_IMPORTABLE = {'crtk_msgs'}  # ROS packages that are used where they are, and not asked for
 PLACEHOLDER = re.compile('/home/' + '(you|user|me)/')
 
@@ -141,6 +147,13 @@ def test_package_xml_names_what_the_code_imports_from_ros(manifest):
     named = {tag.text for tag in manifest.findall('exec_depend') if not tag.text.startswith('python3-')}
     imported = {IN_ROS.get(module, module) for module in third_party(NAME) if is_ros(module)}
     assert named == imported - IF_IMPORTABLE
+
+
+def test_package_xml_names_the_libraries_that_rosdep_knows(manifest):
+    named = {tag.text for tag in manifest.findall('exec_depend') if tag.text.startswith('python3-')}
+    required = {canonicalize_name(item.name) for item in requirements('requirements.txt')}
+    assert named == {IN_ROSDEP.get(name, f'python3-{name}') for name in required - BY_PIP}
+    assert required >= BY_PIP
 
 
 @pytest.mark.parametrize(
