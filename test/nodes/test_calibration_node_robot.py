@@ -119,7 +119,12 @@ def test_simulated_arm_tracker_calibration_and_mirror_find_the_base_together(sta
     assert tie_from(bases[-1], frame='tracker').pose[:3, 3] == pytest.approx(base[:3, 3], abs=5e-4)
     probe.until_code('calibration: state', 'ROBOT_OFFSET', *nodes)
     assert 'joint 3 (insertion) looks off' in probe.status('calibration: state').message
-    assert probe.status('robot: base PSM1').message.startswith('placed in tracker')
+
+    def told():
+        status = probe.status('robot: base PSM1')
+        return status is not None and status.message.startswith('placed in tracker')
+
+    probe.until(told, *nodes, what='the arm that says where it is placed')
     assert not calibration.health.counters
 
 
