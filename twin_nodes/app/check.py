@@ -25,6 +25,7 @@ from twin_nodes.io.video.frames import IMAGES, VIDEOS
 RECORDINGS = ('.igs.mha', '.igs.mhd', '.mha', '.igs.nrrd', '.csv', '.tsv', '.txt', '.dat')
 SIGNALS = ('.hea', '.edf')
 POSE_TABLES = ('.zip', '.tum')
+STACKS = ('.npy', '.npz', '.mat', '.json', '.gz')
 ROBOTS = ('.urdf', '.xacro')
 
 
@@ -70,6 +71,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (('.xml',), _xml),
         (VIDEOS, inspect_video),
         (IMAGES, inspect_video),
+        (STACKS, inspect_recording),
     ]
     if arguments and not name.endswith(ROBOTS):
         raise ConfigError(f'{file}: only a xacro file takes arguments, {next(iter(arguments))!r} is for none')

@@ -11,6 +11,8 @@ from twin_nodes.core.errors import InputError
 if TYPE_CHECKING:
     from twin_nodes.io.recordings.pose_csv import PoseTable
 
+PACKED = ('.zip', '.gz')
+_NO_TABLE = 'no table of poses'
 _ROTATIONS = (b'qx', b'rx', b'roll', b'rot', b'quat', b'orient', b'r11')  # in the names of columns
 
 
@@ -29,7 +31,7 @@ def inspect_recording(file: Path) -> str:
             except InputError:
                 continue
         raise refusal from None
-    if recording.kind == 'pose_table':
+    if recording.kind == 'pose_table' and file.suffix.lower() not in PACKED:
         return inspect_pose_table(file)
     notes = f'; {"; ".join(recording.notes)}' if recording.notes else ''
     verdict = 'good' if recording.devices else 'with a warning'
@@ -107,16 +109,24 @@ def inspect_pose_table(file: Path) -> str:
     from twin_nodes.io.recordings.pose_csv import member_names
 
     names = member_names(file)
-    if len(names) < 2:
+    if len(names) >= 2:
+        told = {name: _of_archive(file, name) for name in names}
+        if any(not text.startswith(_NO_TABLE) for text in told.values()):
+            return '; '.join(f'{name}: {text}' for name, text in told.items())
+        return inspect_recording(file)
+    try:
         return _one_pose_table(file)
-    return '; '.join(f'{name}: {_of_archive(file, name)}' for name in names)
+    except InputError:
+        if file.suffix.lower() not in PACKED:
+            raise
+        return inspect_recording(file)
 
 
 def _of_archive(file: Path, name: str) -> str:
     try:
         return _one_pose_table(file, name)
     except InputError as error:
-        return f'no table of poses ({error})'
+        return f'{_NO_TABLE} ({error})'
 
 
 def _one_pose_table(file: Path, member: str = '') -> str:

@@ -24,6 +24,8 @@ def choose_device(recording: Recording, device: str, reference: str) -> str:
     if device:
         return device
     rest = [name for name in recording.devices if name != reference]
+    if not rest:
+        raise InputError(f'{recording.path.name}: no tool was tracked in it')
     if len(rest) != 1:
         raise InputError(f'{recording.path.name}: name the tool that pivots, one of {", ".join(rest)}')
     return rest[0]

@@ -1,5 +1,8 @@
+import json
+
 import numpy as np
 import pytest
+from recording_texts import in_millimetres, known_poses
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.recordings import open_recording
@@ -55,4 +58,59 @@ def test_a_matrix_that_is_no_pose_is_counted_and_named(tmp_path):
         np.savetxt(tmp_path / f'{name}.txt', np.full((4, 4), np.nan) if name == '2' else matrix)
     recording = open_recording(tmp_path)
     assert len(recording.tracked('tool')[0]) == 2
-    assert '1 of 3 matrices are no pose, the first 2' in recording.notes[-1]
+    assert '1 of 3 matrices are no pose, the first 2' in recording.notes[0]
+    assert [frame.stamp_ns for frame in recording.frames] == [0, 10**9, 2 * 10**9]  # names that count are no stamps
+
+
+def text(matrix, mark=' '):
+    return '\n'.join(mark.join(repr(value) for value in row) for row in matrix.tolist())
+
+
+DIALECTS = {
+    'transposed': ('.txt', lambda m: text(m.T).encode()),
+    'byte order mark': ('.txt', lambda m: b'\xef\xbb\xbf' + text(m).replace('\n', '\r\n').encode()),
+    '16 bits': ('.txt', lambda m: text(m).encode('utf-16')),
+    'brackets': ('.txt', lambda m: str(m.tolist()).encode()),
+    'comments': ('.csv', lambda m: b'# tracker_T_tool\n' + text(m, ', ').encode()),
+    'decimal commas': ('.txt', lambda m: text(m, '\t').replace('.', ',').encode()),
+    'json': ('.json', lambda m: json.dumps(m.tolist()).encode()),
+}
+
+
+@pytest.mark.parametrize(('ending', 'write'), DIALECTS.values(), ids=DIALECTS)
+def test_other_ways_to_write_a_matrix(tmp_path, ending, write):
+    for index, matrix in enumerate(in_millimetres(known_poses())):
+        (tmp_path / f'pose_{index}{ending}').write_bytes(write(matrix))
+    np.testing.assert_allclose(open_recording(tmp_path).tracked('tool')[1], known_poses(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('name', 'step'),
+    [(lambda i: f'{1700000000000000 + i * 50_000}', 50_000_000), (lambda i: f'{1700000000 + i / 20:.3f}', 50_000_000),
+     (lambda i: f'frame_{1700000000000000000 + i * 10**8}', 10**8), (lambda i: f'{i:04d}', 10**9),
+     (lambda i: f'calib.tracking.{i}', 10**9), (lambda i: f'pose-{i}', 10**9)],
+)  # fmt: skip
+def test_stamps_in_names_of_any_unit_and_names_that_count(tmp_path, name, step):
+    for index, matrix in enumerate(in_millimetres(known_poses(12))):
+        (tmp_path / f'{name(index)}.txt').write_text(text(matrix))
+    stamps, poses = open_recording(tmp_path).tracked('tool')
+    assert np.diff(stamps).tolist() == [step] * 11
+    np.testing.assert_allclose(poses, known_poses(12), atol=1e-12)
+
+
+def test_a_tool_that_was_not_seen_is_lost(tmp_path):
+    for index, matrix in enumerate(in_millimetres(known_poses(12))):
+        (tmp_path / f'{index}.txt').write_text(text({3: np.eye(4), 5: np.zeros((4, 4))}.get(index, matrix)))
+    recording = open_recording(tmp_path)
+    assert [frame.poses['tool'].reason for frame in recording.frames][3:6] == [
+        'written as the identity',
+        '',
+        'written as zeros',
+    ]
+
+
+def test_folders_in_the_folder_are_named(tmp_path):
+    for name in ('pointer', 'reference'):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match='name one of the folders in it: pointer, reference'):
+        open_recording(tmp_path)

@@ -10,6 +10,7 @@ from twin_nodes.io.recordings import open_recording
 HEADER = 'Sample:,Hour,Minutes,Seconds,ms,Xa,Ya,Za,qoa,qxa,qya,qza,Xb,Yb,Zb,qob,qxb,qyb,qzb'
 PREAMBLE = 'Test Date: \r\nday, month, year, hour, minute, second, milliseconds\r\n{date} \r\n\r\n'
 SEEN = '100.0 , -60.5 , -158.25, 0.5 , 0.5 , 0.5, -0.5'
+MISSING = '-3.697314E28, -3.697314E28, -3.697314E28, -3.697314E28, -3.697314E28, -3.697314E28, -3.697314E28'
 ZEROS = '0, 0, 0, 0, 0, 0, 0'
 
 
@@ -79,6 +80,22 @@ def test_bad_values_are_lost_with_the_reason(tmp_path, values, reason):
     recording = open_recording(write(tmp_path, f'1, 23, 59, 59, 26,{values}, {SEEN}, '))
     assert reason in recording.frames[0].poses['A'].reason
     assert recording.frames[0].poses['B'].status is ToolStatus.TRACKED
+
+
+@pytest.mark.parametrize(
+    ('header', 'device'),
+    [('Sample,Hour,Minute,Second,Millisecond,Tx1,Ty1,Tz1,Q01,Qx1,Qy1,Qz1', '1'),
+     ('Sample:,Hour,Minutes,Seconds,ms,X,Y,Z,qo,qx,qy,qz', 'tool'),
+     ('Sample:,Hour,Minutes,Seconds,ms,X_AA,Y_AA,Z_AA,q0_AA,qx_AA,qy_AA,qz_AA', 'AA')],
+)  # fmt: skip
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_titles_and_texts_of_other_programs(tmp_path, header, device, encoding):
+    path = write(tmp_path, f'1, 23, 59, 59, 26,{SEEN},', f'2, 23, 59, 59, 66,{MISSING}', header=header)
+    path.write_bytes(path.read_text().encode(encoding))
+    recording = open_recording(path)
+    assert recording.devices == (device,)
+    assert [frame.poses[device].status for frame in recording.frames] == [ToolStatus.TRACKED, ToolStatus.LOST]
+    assert recording.frames[0].poses[device].tracker_T_tool[0, 3] == pytest.approx(0.1)
 
 
 def test_header_without_sensors_is_refused(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from recording_texts import IDENTITY_MM, plus_frame
+from recording_texts import IDENTITY_MM, in_millimetres, known_poses, plus_frame
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.tracking.reading import ToolStatus
@@ -59,6 +59,50 @@ def test_device_left_out_of_a_frame_is_lost_there(write_plus):
 def test_a_broken_matrix_is_lost_with_the_reason(write_plus, matrix, reason):
     recording = open_recording(write_plus(plus_frame(0, '1.0', **stylus(matrix=matrix))))
     assert reason in recording.frames[0].poses['StylusToTracker'].reason
+
+
+def sequence(write_plus, matrices, status='OK', device='StylusToTracker'):
+    frames = [
+        plus_frame(at, f'{at}.5', **{f'{device}Transform': ' '.join(map(repr, matrix.ravel().tolist())),
+                                     **({f'{device}TransformStatus': status} if status else {})})
+        for at, matrix in enumerate(matrices)
+    ]  # fmt: skip
+    return open_recording(write_plus(*frames))
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda written: np.swapaxes(written, 1, 2), 'column by column'),
+        (lambda written: written * np.array([[1.0, 1.0, 1.0, 1e-3]] * 3 + [[1.0] * 4]), 'taken as metres'),
+        (lambda written: np.round(written, 3), ''),
+    ],
+)
+def test_matrices_of_other_writers(write_plus, change, said):
+    recording = sequence(write_plus, change(in_millimetres(known_poses())))
+    np.testing.assert_allclose(recording.tracked('StylusToTracker')[1], known_poses(), atol=2e-3)
+    assert said in ' '.join(recording.notes)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [(np.array([-1.0, 1.0, 1.0, 1.0]), 'left-handed'), (np.array([[[0.2, 0.2, 0.2, 1.0]]]), 'no rotation')],
+)
+def test_matrices_that_are_no_pose_are_lost(write_plus, change, reason):
+    recording = sequence(write_plus, in_millimetres(known_poses()) * change)
+    assert all(reason in frame.poses['StylusToTracker'].reason for frame in recording.frames)
+
+
+@pytest.mark.parametrize(('status', 'seen'), [('', 39), ('OK', 40), ('ok', 40), ('VALID', 40), ('Missing', 0)])
+def test_the_identity_is_a_pose_only_where_the_file_says_so(write_plus, status, seen):
+    matrices = in_millimetres(known_poses())
+    matrices[5] = np.eye(4)
+    assert len(sequence(write_plus, matrices, status).tracked('StylusToTracker')[0]) == seen
+
+
+@pytest.mark.parametrize('device', ['Stylus-8700340ToTracker', 'Stylus To Tracker', 'Stylus.1ToTracker'])
+def test_names_of_devices_may_hold_any_marks(write_plus, device):
+    assert sequence(write_plus, in_millimetres(known_poses()), device=device).devices == (device,)
 
 
 def test_three_digit_exponents(write_plus):

@@ -16,6 +16,7 @@ import numpy as np
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 from twin_nodes.core.tracking.reading import ToolReading
+from twin_nodes.io.recordings.pose_text import text_of
 from twin_nodes.io.recordings.recording import (
     MAX_LINE_BYTES,
     MM,
@@ -29,7 +30,8 @@ from twin_nodes.io.recordings.recording import (
 )
 
 DAY_NS = 86_400 * 10**9
-_VALUE_COLUMN = re.compile(r'(x|y|z|qo|q0|qw|qx|qy|qz)_?([a-z0-9]+)$')
+_VALUE_COLUMN = re.compile(r't?(x|y|z|qo|q0|qw|qx|qy|qz)_?([a-z0-9]*)$')
+_ONE = 'tool'  # name of a sensor whose columns bear none
 _PARTS = ('x', 'y', 'z', 'qw', 'qx', 'qy', 'qz')
 _CLOCK = (('hour', 3600), ('minute', 60), ('second', 1))
 
@@ -83,11 +85,11 @@ def read_ndi_csv(path: Path) -> Recording:
 
 def _text_lines(path: Path) -> tuple[list[str], bool]:
     """Return the lines, and whether the last one lacks its end."""
-    text = path.read_bytes().removeprefix(b'\xef\xbb\xbf')
-    lines = text.decode('utf-8', errors='replace').splitlines()
+    text = text_of(path.read_bytes(), path.name)
+    lines = text.splitlines()
     if any(len(line) > MAX_LINE_BYTES for line in lines):
         raise InputError(f'{path.name}: a line above {MAX_LINE_BYTES} characters: not a table of samples')
-    return lines, not text.endswith((b'\n', b'\r'))
+    return lines, not text.endswith(('\n', '\r'))
 
 
 def _find_header(lines: list[str], path: Path) -> tuple[int, _Columns]:
@@ -108,7 +110,7 @@ def _parse_header(line: str, delimiter: str) -> _Columns | None:
         match = _VALUE_COLUMN.fullmatch(name)
         if match:
             part = 'qw' if match[1] in ('qo', 'q0', 'qw') else match[1]
-            found.setdefault(match[2].upper(), {}).setdefault(part, index)
+            found.setdefault(match[2].upper() or _ONE, {}).setdefault(part, index)
     sensors = {name: tuple(at[part] for part in _PARTS) for name, at in found.items() if len(at) == len(_PARTS)}
     if None in clock or not sensors:
         return None

@@ -5,15 +5,21 @@ from pathlib import Path
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.recordings.matrix_folder import read_matrix_folder
+from twin_nodes.io.recordings.motive_csv import is_motive_csv, read_motive_csv
 from twin_nodes.io.recordings.ndi_csv import read_ndi_csv
 from twin_nodes.io.recordings.ndi_track import is_ndi_track, read_ndi_track
+from twin_nodes.io.recordings.packed_recording import is_packed, read_packed
 from twin_nodes.io.recordings.plus_sequence import read_plus_sequence
 from twin_nodes.io.recordings.pose_csv import read_pose_tables
 from twin_nodes.io.recordings.recording import RecordedFrame, Recording, describe_stamps, tracked
 
-KINDS = 'a PLUS sequence (.igs.mha, .mha, .nrrd), an NDI CSV, a table of poses, or a folder of 4×4 text files'
+KINDS = (
+    'a PLUS sequence (.igs.mha, .mha, .nrrd), a CSV of NDI or Motive, a table of poses or matrices (.csv, .txt, .npy, '
+    '.mat, .json), or a folder of 4×4 text files, also zipped'
+)
 TABLE_TOOL = 'tool'
 TABLES = ('.csv', '.tsv', '.tum', '.txt', '.dat')
+STACKS = ('.npy', '.npz', '.mat', '.json')
 
 
 def open_recording(path: Path | str) -> Recording:
@@ -27,20 +33,31 @@ def open_recording(path: Path | str) -> Recording:
         if path.is_dir():
             return read_matrix_folder(path)
         with path.open('rb') as stream:
-            start = stream.read(4096)
+            start = _as_utf8(stream.read(4096))
         if not start:
             raise InputError(f'{path.name} is empty; expected {KINDS}')
+        if is_packed(start, path):
+            return read_packed(path, open_recording)
         if start.startswith(b'NRRD') or b'ObjectType' in start or b'Seq_Frame' in start or b'NDims' in start:
             return read_plus_sequence(path)
         if b'\0' not in start and b'hour' in start.lower():
             return read_ndi_csv(path)
+        if is_motive_csv(start):
+            return read_motive_csv(path)
         if b'\0' not in start and is_ndi_track(start):
             return read_ndi_track(path)
-        if b'\0' not in start and path.suffix.lower() in TABLES:
+        if path.suffix.lower() in STACKS or (b'\0' not in start and path.suffix.lower() in TABLES):
             return _of_table(path)
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
     raise InputError(f'{path.name} is no recording that is known; expected {KINDS}')
+
+
+def _as_utf8(start: bytes) -> bytes:
+    """Return the first bytes of a file, those of a text of 16 bits as one of 8 bits."""
+    if start[:2] not in (b'\xff\xfe', b'\xfe\xff'):
+        return start
+    return start[: len(start) & ~1].decode('utf-16', errors='replace').encode()
 
 
 def _of_table(path: Path) -> Recording:

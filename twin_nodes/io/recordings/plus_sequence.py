@@ -2,12 +2,13 @@
 
 Every frame is a handful of header lines `Seq_FrameNNNN_<field> = value`; pixels follow the header and are never read.
 Transforms are row-major 4×4 in millimetres, stamps are seconds. A transform whose status is not OK is LOST whatever its
-matrix says: PLUS writes the last or a near-identity matrix there. A device that never carries a status line is taken as
+matrix says: PLUS writes the last or a near-identity matrix there. Other writers put matrices column by column, or
+metres: both are seen where the numbers leave no doubt, and said. A device that never carries a status line is taken as
 OK, as IGSIO's older writers leave it out; a frame that lacks it where other frames of the device have it is LOST.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,9 @@ from typing import BinaryIO
 import numpy as np
 
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.tracking.reading import ToolReading
+from twin_nodes.io.recordings.pose_matrices import BY_COLUMN, METRES, are_metres, is_by_column, poses_of
 from twin_nodes.io.recordings.recording import (
     MAX_LINE_BYTES,
     MM,
@@ -29,9 +32,11 @@ from twin_nodes.io.recordings.recording import (
 )
 
 MAX_HEADER_BYTES = 1 << 29
-_FRAME_FIELD = re.compile(r'Seq_Frame(\d{1,9})_(\w+?)\s*$')
+_FRAME_FIELD = re.compile(r'Seq_Frame(\d{1,9})_(\S.*?)\s*$')
 _STATUS = 'TransformStatus'
+_SEEN = ('OK', 'VALID')
 _TRANSFORM = 'Transform'
+_TO_TRACKER = 'ToTracker'
 
 
 @dataclass
@@ -55,19 +60,16 @@ def read_plus_sequence(path: Path) -> Recording:
         # The cut may lie between a matrix and the status that disowns it.
         notes.append(f'the header is cut: frame {numbers[-1]} was left out')
         numbers.pop()
-    devices, with_status = _devices(header.frames[number] for number in numbers)
-    frames = []
-    for number in numbers:
-        fields = header.frames[number]
-        try:
-            stamp_ns = parse_seconds(fields.get('Timestamp', ''))
-        except InputError:
-            notes.append(f'frame {number} has no readable Timestamp and was left out')
-            continue
-        poses = {device: _reading(device, fields, device in with_status) for device in devices}
-        frames.append(RecordedFrame(stamp_ns, _optional_stamp(fields), _optional_number(fields), poses))
-    if not frames:
+    stamped = [(number, header.frames[number], stamp) for number in numbers
+               if (stamp := _stamp(number, header.frames[number], notes)) is not None]  # fmt: skip
+    if not stamped:
         raise InputError(f'{path.name}: no frame with a Timestamp; expected lines "Seq_Frame0000_Timestamp = …"')
+    devices, with_status = _devices(header.frames[number] for number in numbers)
+    readings = _readings([fields for _, fields, _ in stamped], devices, with_status, notes)
+    frames = [
+        RecordedFrame(stamp, _optional_stamp(fields), _optional_number(fields), {one.device: one for one in row})
+        for (_, fields, stamp), row in zip(stamped, readings, strict=True)
+    ]
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     if missing:
         notes.append(f'{missing} frame indices are missing between {numbers[0]} and {numbers[-1]}')
@@ -126,24 +128,52 @@ def _devices(frames: Iterator[dict[str, str]]) -> tuple[tuple[str, ...], set[str
     return tuple(devices), with_status
 
 
-def _reading(device: str, fields: dict[str, str], has_status: bool) -> ToolReading:
-    matrix = fields.get(device + _TRANSFORM)
-    status = fields.get(device + _STATUS)
-    if status is not None and status != 'OK':
-        return lost(device, status or 'status is empty')
-    if matrix is None:
-        return lost(device, 'not in this frame')
-    if status is None and has_status:
-        return lost(device, 'no status in this frame')
+def _stamp(number: int, fields: dict[str, str], notes: list[str]) -> int | None:
     try:
-        values = np.array([float(text) for text in matrix.split()])
+        return parse_seconds(fields.get('Timestamp', ''))
+    except InputError:
+        notes.append(f'frame {number} has no readable Timestamp and was left out')
+        return None
+
+
+def _readings(
+    frames: Sequence[dict[str, str]], devices: Sequence[str], with_status: set[str], notes: list[str]
+) -> list[list[ToolReading]]:
+    """Return the reading of each device in each frame."""
+    written = {device: [_matrix(device, fields, device in with_status) for fields in frames] for device in devices}
+    held = {name: [one for one in of if not isinstance(one, str)] for name, of in written.items()}
+    by_column = is_by_column(np.array([one for of in held.values() for one in of]).reshape(-1, 4, 4))
+    trackers = np.array([one for name, of in held.items() if name.endswith(_TO_TRACKER) for one in of])
+    trackers = trackers.reshape(-1, 4, 4)
+    metres = 1.0 if are_metres(np.swapaxes(trackers, 1, 2) if by_column else trackers) else MM
+    notes += ([BY_COLUMN] if by_column else []) + ([METRES] if metres == 1.0 else [])
+    readings: list[list[ToolReading]] = [[] for _ in frames]
+    for device, column in written.items():
+        found = poses_of(
+            np.array(held[device]).reshape(-1, 4, 4), metres=metres, by_column=by_column, said=device in with_status
+        )
+        rest = iter(zip(found.poses, found.reasons, strict=True))
+        for row, one in zip(readings, column, strict=True):
+            pose, reason = (None, one) if isinstance(one, str) else next(rest)
+            row.append(lost(device, reason) if reason or pose is None else tracked(device, pose))
+    return readings
+
+
+def _matrix(device: str, fields: dict[str, str], has_status: bool) -> Array | str:
+    """Return the matrix (4, 4) of a device in a frame as written, or why there is none."""
+    text = fields.get(device + _TRANSFORM)
+    status = fields.get(device + _STATUS)
+    if status is not None and status.upper() not in _SEEN:
+        return status or 'status is empty'
+    if text is None:
+        return 'not in this frame'
+    if status is None and has_status:
+        return 'no status in this frame'
+    try:
+        values = np.array([float(word) for word in text.split()])
     except ValueError:
-        return lost(device, f'matrix is unreadable: {matrix[:40]!r}')
-    if values.size != 16:
-        return lost(device, f'matrix has {values.size} values instead of 16')
-    tracker_T_tool = values.reshape(4, 4)
-    tracker_T_tool[:3, 3] *= MM
-    return tracked(device, tracker_T_tool)
+        return f'matrix is unreadable: {text[:40]!r}'
+    return values.reshape(4, 4) if values.size == 16 else f'matrix has {values.size} values instead of 16'
 
 
 def _optional_stamp(fields: dict[str, str]) -> int | None:

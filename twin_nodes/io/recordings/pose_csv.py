@@ -13,7 +13,6 @@ import re
 import zipfile
 import zlib
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
@@ -23,23 +22,19 @@ from numpy.typing import NDArray
 from twin_nodes.core.calibration.temporal_stream import PoseStream, pose_stream
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import QUATERNION_RENORMALISE, Array, make_transform, rotation_from_quat
-from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.recordings.jigsaws import is_jigsaws, read_jigsaws
 from twin_nodes.io.recordings.pose_columns import COLUMNS, Columns, read_columns
-from twin_nodes.io.recordings.pose_rows import in_order, lost_rows, nanoseconds_of, stamp_of, tick_of
+from twin_nodes.io.recordings.pose_gather import Rows, Tables, of_stack
+from twin_nodes.io.recordings.pose_stacks import WIDTHS, Stack, stack_of_bytes, stack_of_lines
 from twin_nodes.io.recordings.pose_text import cells_of, separator_of, text_of
-from twin_nodes.io.recordings.recording import MAX_LINE_BYTES, MM
+from twin_nodes.io.recordings.recording import MAX_LINE_BYTES
 
 MAX_TABLE_BYTES = 256 << 20
 MAX_MEMBERS = 10_000
 MAX_LISTED = 20
-MAX_BAD_SHARE = 0.5
 ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 _QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
-_FAR = 10.0  # no tracker sees as far [m]: such a spread is of millimetres
-MAX_TOOLS = 32
-Tables = dict[str, tuple[NDArray[np.int64], Array, tuple[str, ...]]]  # stamps (n,), poses (n, 4, 4), notes by tool
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +107,7 @@ def _table_bytes(path: Path, member: str) -> tuple[Path, str, str, bytes]:
     path, inside = _split_archive(path)
     member = member or inside
     try:
-        if member or zipfile.is_zipfile(path):
+        if path.suffix.lower() != '.npz' and (member or zipfile.is_zipfile(path)):
             member, data = _read_member(path, member)
         else:
             if path.stat().st_size > MAX_TABLE_BYTES:
@@ -129,7 +124,7 @@ def member_names(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The archive is damaged or has too many members.
     """
-    if not zipfile.is_zipfile(path):
+    if path.suffix.lower() == '.npz' or not zipfile.is_zipfile(path):
         return ()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -223,8 +218,12 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
     """
     header: Columns | None = None
     separator = ''
-    rows = _Rows()
-    lines = text_of(data, where).splitlines()
+    rows = Rows()
+    stack = stack_of_bytes(data, where)
+    lines = [] if stack else text_of(data, where).splitlines()
+    stack = stack or _stack_of_text(lines)
+    if stack is not None:
+        return {'': of_stack(stack, where)}
     if is_jigsaws(next((line for line in lines if line.strip()), '').split()):
         return read_jigsaws(lines, where)
     for number, raw in enumerate(lines, start=1):
@@ -253,102 +252,23 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
     return rows.tables(header or Columns(named=where.lower().endswith('.tum')), where)
 
 
-class _Rows:
-    """Gathers the rows of each tool."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], list[tuple[Decimal, list[float]]]] = {}
-        self._bad: dict[str, list[str]] = {}
-
-    @property
-    def count(self) -> int:
-        """Rows that were seen."""
-        return sum(map(len, self._rows.values())) + sum(map(len, self._bad.values()))
-
-    def add(self, cells: list[str], columns: Columns, number: int) -> None:
-        for tool, places in columns.tools.items():
-            try:
-                row = _row(cells, columns, places)
-                label = '' if columns.label is None else cells[columns.label].strip('"')
-            except (InputError, IndexError) as error:
-                self._bad.setdefault(tool, []).append(f'line {number}: {error}')
-                continue
-            self._rows.setdefault((tool, label), []).append(row)
-
-    def tables(self, columns: Columns, where: str) -> Tables:
-        found: Tables = {}
-        for tool in columns.tools:
-            groups = {label: rows for (name, label), rows in self._rows.items() if name == tool}
-            bad = self._bad.get(tool, [])
-            count = sum(map(len, groups.values()))
-            if not count or len(bad) > MAX_BAD_SHARE * (count + len(bad)):
-                first = f'; {bad[0]}' if bad else ''
-                if found or tool != list(columns.tools)[-1]:
-                    continue  # another tool may have been seen
-                raise InputError(
-                    f'{where}: {count} poses in {count + len(bad)} lines, expected t,x,y,z,qx,qy,qz,qw{first}'
-                )
-            notes = [f'{len(bad)} lines left out; {bad[0]}'] if bad else []
-            if not 1 < len(groups) <= MAX_TOOLS or min(map(len, groups.values())) < 2:  # a label that tells no tools
-                groups = {'': [row for rows in groups.values() for row in rows]}
-            for label, rows in groups.items():
-                name = ' '.join(part for part in (tool, label) if part)
-                found[name] = _table(rows, columns, [*columns.notes, *notes], where)
-        return found
-
-
-def _table(
-    rows: list[tuple[Decimal, list[float]]], columns: Columns, notes: list[str], where: str
-) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
-    times = [time for time, _ in rows]
-    table = np.array([values for _, values in rows])
-    tick, said = (columns.tick, '') if columns.tick else ('s', '') if columns.rest is not None else tick_of(times)
-    try:
-        stamps = nanoseconds_of(times, tick)
-    except InputError as error:
-        raise InputError(f'{where}: {error}') from None
-    lost = lost_rows(table[:, :3], table[:, 3:])
-    if lost.any():
-        notes = [*notes, f'{int(lost.sum())} rows of zeros left out: a tool that was not seen']
-        stamps, table = stamps[~lost], table[~lost]
-    notes = [*notes, said] if said else notes
-    quaternions = table[:, 3:] / np.linalg.norm(table[:, 3:], axis=1, keepdims=True)
-    order = ''
-    if not columns.named:
-        try:
-            quaternions, order = in_order(quaternions)
-        except InputError as error:
-            raise InputError(f'{where}: {error}') from None
-    metres = columns.metres
-    spread = float(np.median(np.linalg.norm(table[:, :3] - np.median(table[:, :3], axis=0), axis=1)))
-    if not columns.length and spread > _FAR:
-        metres = MM
-        notes = [*notes, f'positions taken as millimetres: they spread over {spread:.0f}']
-    notes = [*notes, order] if order else notes
-    return stamps, make_transform(rotation_from_quat(quaternions), table[:, :3] * metres), tuple(notes)
+def _stack_of_text(lines: list[str]) -> Stack | None:
+    """Return the matrices in lines of 4, 12, 13, 16 or 17 numbers, one line of titles above them or none."""
+    held: list[list[str]] = []
+    titled = False
+    for raw in lines:
+        line = re.sub(r'[\[\](){}]', ' ', raw).strip()
+        if not line or line.startswith(('#', '%', '//')):
+            continue
+        cells = cells_of(line.rstrip(','), separator_of(line), header=False)
+        if not held and not titled and _is_header(cells):
+            titled = True
+            continue
+        if len(cells) not in (WIDTHS[-2:] if titled else WIDTHS):
+            return None
+        held.append(cells)
+    return stack_of_lines(held)
 
 
 def _is_header(cells: list[str]) -> bool:
     return any(re.match(r'[\W_]*[a-zA-Z]', cell) and cell.lower().strip('+-') not in ('nan', 'inf') for cell in cells)
-
-
-def _row(cells: list[str], columns: Columns, places: list[int]) -> tuple[Decimal, list[float]]:
-    """Return the time and x, y, z, qx, qy, qz, qw of a row."""
-    wanted = [columns.time, *places, *(() if columns.rest is None else (columns.rest,))]
-    if len(cells) <= max(wanted):
-        raise InputError(f'{len(cells)} of {max(wanted) + 1} values')
-    try:
-        values = [float(cells[at]) for at in places]
-        float(cells[columns.time])
-    except ValueError:
-        raise InputError(f'unreadable value in {",".join(cells)[:60]!r}') from None
-    array = np.array(values)
-    if not np.isfinite(array).all():
-        raise InputError('NaN or Inf')
-    norm = float(np.linalg.norm(array[3:]))
-    if abs(norm - 1.0) > QUATERNION_RENORMALISE:
-        raise InputError(f'quaternion of norm {norm:.4g}, expected 1')
-    time = stamp_of(cells[columns.time])
-    if columns.rest is not None:
-        time += stamp_of(cells[columns.rest]) / NANOSECONDS
-    return time, values

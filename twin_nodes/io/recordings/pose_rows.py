@@ -19,6 +19,8 @@ _STEPS = (('ns', 1e6), ('us', 1e3), ('ms', 2.0))  # a median step of whole numbe
 _MANY = 20  # stamps whose median step says something
 _OPPOSITE, _ZERO = 0.8, 0.15  # neighbours of opposite sign; where w passes zero
 _LARGE, _SMALL = 0.9, 0.45  # of w in rotations below 50°; of the others then
+_MOST_TURNS, _LATE, _SOON_NS = 8, 50.0, 10**9  # a counter that begins again; its next stamp
+_DAY_NS = 86_400 * 10**9
 _NEAR = 0.02  # m; a motion may begin at the origin, and then goes on near it
 
 
@@ -65,6 +67,30 @@ def nanoseconds_of(times: Sequence[Decimal], tick: str) -> NDArray[np.int64]:
     if beyond is not None:
         raise InputError(f'time {beyond} is no number of {NAMES.get(tick, "seconds")}')
     return np.array(stamps, dtype=np.int64)
+
+
+def unwrapped(stamps: NDArray[np.int64], tick: str) -> tuple[NDArray[np.int64], str]:
+    """Return stamps of a counter that began again, put behind one another, and what to say of it ('' for none).
+
+    A counter of 32 bits, in the unit of the stamps, or a time of day. Only a step back that leaves the next stamp where
+    it would have come is one; any other step back stays as it was written.
+
+    Args:
+        stamps: [ns], shape (n,).
+        tick: Their unit.
+    """
+    steps = np.diff(stamps)
+    forward = steps[steps > 0]
+    back = np.flatnonzero(steps < 0)
+    if not len(back) or len(back) > _MOST_TURNS or not len(forward):
+        return stamps, ''
+    near = max(_LATE * float(np.median(forward)), float(_SOON_NS))
+    for turn, name in ((2**32 * TICKS[tick], 'a counter of 32 bits'), (_DAY_NS, 'midnight')):
+        if turn < 2**62 and all(0 <= steps[at] + turn <= near for at in back):
+            turned = np.zeros(len(stamps), np.int64)
+            turned[back + 1] = turn
+            return stamps + np.cumsum(turned), f'stamps run over at {name}: what follows is put behind it'
+    return stamps, ''
 
 
 def lost_rows(positions: Array, quaternions: Array) -> NDArray[np.bool_]:
