@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
+from twin_nodes.app.cli import app
 from twin_nodes.core.config import settings_of
 from twin_nodes.ros.registry import CONFIGS, config_type
 
@@ -34,6 +36,40 @@ def test_links_lead_somewhere(page):
             continue
         place = (page.parent / target).resolve()
         assert place.exists() or place.relative_to(DOCS).as_posix() in GENERATED, f'{page.name}: {target}'
+
+
+ROOT = typer.main.get_command(app)
+SH = re.compile(r'^```sh(\n.*?)^```$', re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r'^ {4,}(twin .*)$', re.MULTILINE)
+INLINE = re.compile(r'`(twin [^`]+)`')
+
+
+def commands(page):
+    """The commands that a page shows, in its text and as examples, without comments and what they are piped into."""
+    text = page.read_text()
+    examples = SH.sub(lambda fence: fence[1].replace('\n', '\n    '), text)
+    examples = re.sub(r' *\\\n *', ' ', examples)
+    found = INLINE.findall(' '.join(text.split())) + SHELL.findall(examples)
+    return [re.split(r'\s#|\s[|>]\s', one)[0].split()[1:] for one in found]
+
+
+def opened(words):
+    """The command that words open, the words that are left for it, and whether it is a command at all."""
+    command, rest = ROOT, list(words)
+    while rest and rest[0].strip(',.;:') in getattr(command, 'commands', {}):
+        command = command.commands[rest.pop(0).strip(',.;:')]
+    group_of_nothing = bool(getattr(command, 'commands', {})) and bool(rest) and rest[0].isalpha() and rest[0].islower()
+    return command, rest, not group_of_nothing
+
+
+@pytest.mark.parametrize('page', [*PAGES, *DOCS.parent.glob('*.md')], ids=lambda path: path.stem)
+def test_commands_on_the_pages_exist_with_their_options(page):
+    for words in commands(page):
+        command, rest, exists = opened(words)
+        assert exists, f'{page.name}: twin {" ".join(words)}: there is no such command'
+        options = {name for item in command.params for name in (*item.opts, *item.secondary_opts)} | {'--help'}
+        told = {word.strip('[].,;:)') for word in rest if re.match(r'\[?--?[a-z]', word)}
+        assert told <= options, f'{page.name}: twin {" ".join(words)}: {sorted(told - options)}'
 
 
 OURS = ('how_to', 'tutorials', 'concepts')
