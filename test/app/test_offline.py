@@ -130,7 +130,7 @@ def test_pivots_in_the_frame_of_a_moving_reference(tmp_path):
     path.write_text('\n'.join([*lines, 'ElementDataFile = LOCAL', '']))
     report = calibrate_pivot(path, reference='ReferenceToTracker')
     np.testing.assert_allclose(report.result.tip_tool * 1e3, TIP_MM, atol=1e-3)
-    with pytest.raises(InputError, match='name the tool that pivots'):
+    with pytest.raises(InputError, match='name the tool, one of'):
         calibrate_pivot(path)
     with pytest.raises(InputError, match="did you mean 'StylusToTracker'"):
         calibrate_pivot(path, device='StylusToTraker')

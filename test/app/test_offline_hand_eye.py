@@ -1,9 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 import yaml
 
 from twin_nodes.app.cli import main
-from twin_nodes.app.offline_hand_eye import calibrate_hand_eye, calibrate_time, open_stream
+from twin_nodes.app.offline_hand_eye import calibrate_hand_eye, calibrate_time
+from twin_nodes.app.offline_streams import open_stream
 from twin_nodes.core.calibration.temporal_trial import StreamNoise, rigid_trial
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.covariance import pose_error
@@ -78,6 +81,46 @@ def test_poses_the_wrong_way_round_are_told(recorded, tmp_path, capsys, wrong):
     said = ''.join(capsys.readouterr())
     assert 'the other way round the poses of camera.txt fit' in said
     assert ('leave --invert-eye out' if wrong else 'add --invert-eye') in said
+
+
+def rewritten(path, *, order=(0, 1, 2, 3), scale=1.0):
+    rows = np.loadtxt(path, delimiter=',')
+    rows[:, 1:4] *= scale
+    rows[:, 4:] = rows[:, 4:][:, order]
+    np.savetxt(path, rows, delimiter=',', fmt='%.9f')
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [({'order': (3, 0, 1, 2)}, 'read as w x y z the poses of hand.csv fit'),
+     ({'scale': 100.0}, 'positions of hand.csv are .* times too large for those of camera.txt')],
+)  # fmt: skip
+def test_an_order_and_a_unit_that_would_fit_are_told(recorded, capsys, change, said):
+    _, hand, eye = recorded
+    rewritten(hand, **change)
+    assert main(['calibrate', 'hand-eye', str(hand), str(eye), '--invert-eye']) == 1
+    assert re.search(said, ''.join(capsys.readouterr()))
+
+
+def test_recordings_of_one_tool_need_no_name(recorded, tmp_path):
+    trial, hand, _ = recorded
+    stamps = [f'{stamp // 10**9}.{stamp % 10**9:09d}' for stamp in trial.first.stamps_ns.tolist()]
+    head = 'Tools,Port 1,Frame,State,Q0,Qx,Qy,Qz,Tx,Ty,Tz'
+    rows = [
+        ','.join(['1', 'p', str(number), 'OK', *map(repr, quat_from_rotation(pose[:3, :3])[[3, 0, 1, 2]].tolist()),
+                  *map(repr, (1e3 * pose[:3, 3]).tolist())])
+        for number, pose in enumerate(trial.first.poses)
+    ]  # fmt: skip
+    table = tmp_path / 'ndi.csv'
+    table.write_text('\n'.join([f'Time,{head}', *(f'{at},{row}' for at, row in zip(stamps, rows, strict=True))]))
+    read = open_stream(table)
+    assert read.name == 'port_1'
+    np.testing.assert_allclose(read.stream.poses, open_stream(hand).stream.poses, atol=1e-9)
+    two = tmp_path / 'two.csv'
+    doubled = [f'{head},{head[6:].replace("1", "2", 1)}', *(f'{row},{row[2:]}' for row in rows)]
+    two.write_text('\n'.join(f'{at},{row}' for at, row in zip(['Time', *stamps], doubled, strict=True)))
+    with pytest.raises(InputError, match='name the tool, one of port_1, port_2'):
+        open_stream(two)
 
 
 def test_known_offset_is_taken(recorded):

@@ -70,7 +70,7 @@ def calibrate_hand_eye(
 ) -> None:
     """Find where a camera or marker sits on a hand, with its error and the offset of the clocks."""
     from twin_nodes.app.offline_hand_eye import calibrate_hand_eye as run
-    from twin_nodes.app.offline_hand_eye import open_stream
+    from twin_nodes.app.offline_streams import open_stream
 
     report = run(
         open_stream(hand, member=hand_member, device=hand_device),
@@ -97,7 +97,7 @@ def calibrate_time(
 ) -> None:
     """Find the offset between the clocks of two devices from the motion that both saw."""
     from twin_nodes.app.offline_hand_eye import calibrate_time as run
-    from twin_nodes.app.offline_hand_eye import open_stream
+    from twin_nodes.app.offline_streams import open_stream
 
     report = run(
         open_stream(first, member=first_member, device=first_device),
@@ -127,7 +127,7 @@ def calibrate_distortion(
 ) -> None:
     """Find the field that corrects an electromagnetic tracker near metal, with its held-out residual."""
     from twin_nodes.app.offline_distortion import calibrate_distortion as run
-    from twin_nodes.app.offline_hand_eye import open_stream
+    from twin_nodes.app.offline_streams import open_stream
     from twin_nodes.core.calibration.distortion_fit import DistortionConfig
     from twin_nodes.core.config import build_config
 

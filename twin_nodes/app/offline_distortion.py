@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.offline_hand_eye import NamedStream, pose_lines, stream_lines
+from twin_nodes.app.offline_hand_eye import pose_lines, stream_lines
+from twin_nodes.app.offline_streams import NamedStream
 from twin_nodes.core.calibration.distortion_fit import DistortionConfig, fit_distortion
 from twin_nodes.core.calibration.distortion_ties import TiedDistortion, fit_points, fit_tied
 from twin_nodes.core.calibration.hand_eye import HandEyeConfig

@@ -1,44 +1,23 @@
 """Hand-eye calibration and time offsets from files: what `twin calibrate hand-eye` and `twin calibrate time` do."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.app.offline_other_ways import other_way
+from twin_nodes.app.offline_streams import NamedStream
 from twin_nodes.core.calibration.hand_eye import HandEyeConfig, HandEyeResult
 from twin_nodes.core.calibration.robot_world import calibrate_streams
 from twin_nodes.core.calibration.temporal import OffsetResult, TemporalConfig, estimate_offset
-from twin_nodes.core.calibration.temporal_stream import PoseStream, pose_stream
 from twin_nodes.core.calibration.verdict import Verdict
-from twin_nodes.core.errors import DegenerateGeometryError, InputError, TwinError
-from twin_nodes.core.geometry.se3 import Array, inverse, quat_from_rotation
+from twin_nodes.core.errors import DegenerateGeometryError
+from twin_nodes.core.geometry.se3 import Array, quat_from_rotation
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.recordings.opening import open_recording
-from twin_nodes.io.recordings.pose_csv import read_pose_csv
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 from twin_nodes.io.time_offsets import StoredOffset, write_offset
 
 _OUTLIERS_SHOWN = 5
-
-
-@dataclass(frozen=True, eq=False)
-class NamedStream:
-    """A stream and where it came from.
-
-    Args:
-        name: For people.
-        stream: The poses.
-        sha256: Of the data.
-        notes: What was left out or assumed, one line each.
-        inverted: Whether the poses were inverted when they were read.
-    """
-
-    name: str
-    stream: PoseStream
-    sha256: str
-    notes: tuple[str, ...] = ()
-    inverted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,37 +37,6 @@ class OffsetReport:
     result: OffsetResult
     stored: StoredOffset
     text: str
-
-
-def open_stream(path: Path | str, *, member: str = '', device: str = '', invert: bool = False) -> NamedStream:
-    """Read a stream of poses from a table, a zip archive of tables, or one device of a tracker recording.
-
-    Args:
-        path: The file.
-        member: Table within an archive.
-        device: Tool in a recording; a table of poses is read when left out.
-        invert: Whether the file holds the fixed frame in the moving one.
-
-    Raises:
-        InputError: No such file, member or device, or no poses in it.
-    """
-    if device:
-        recording = open_recording(path)
-        stamps, poses = recording.tracked(device)
-        if not stamps:
-            raise InputError(f'{recording.path.name}: {device} was never seen', code='TOOL_LOST')
-        found = NamedStream(device, pose_stream(np.array(stamps), poses), recording.sha256, recording.notes)
-    else:
-        table = read_pose_csv(path, member=member)
-        found = NamedStream(table.name, table.stream, table.sha256, table.notes)
-    return _turned(found) if invert else found
-
-
-def _turned(named: NamedStream) -> NamedStream:
-    """Return a stream with each pose inverted."""
-    stream = named.stream
-    turned = PoseStream(stream.stamps_ns, inverse(stream.poses), reordered=stream.reordered, merged=stream.merged)
-    return replace(named, stream=turned, inverted=not named.inverted)
 
 
 def calibrate_hand_eye(
@@ -123,14 +71,14 @@ def calibrate_hand_eye(
     known_ns = None if offset is None else round(offset * NANOSECONDS)
     temporal = TemporalConfig(max_offset=max_offset)
 
-    def solve(eye: NamedStream) -> HandEyeResult:
+    def solve(hand: NamedStream, eye: NamedStream) -> HandEyeResult:
         return calibrate_streams(hand.stream, eye.stream, config, temporal=temporal, offset_ns=known_ns)
 
     try:
-        result = solve(eye)
+        result = solve(hand, eye)
     except DegenerateGeometryError as error:
-        raise DegenerateGeometryError(f'{error}{_other_way(solve, eye, "; ")}', code=error.code) from None
-    if result.verdict is Verdict.REFUSE and (hint := _other_way(solve, eye)):
+        raise DegenerateGeometryError(f'{error}{other_way(solve, hand, eye, "; ")}', code=error.code) from None
+    if result.verdict is Verdict.REFUSE and (hint := other_way(solve, hand, eye)):
         result = replace(result, reasons=(*result.reasons, hint))
     date = date or utc_date()
     stored = _stored(result, 'hand_eye', frames, (hand, eye), date)
@@ -139,19 +87,6 @@ def calibrate_hand_eye(
         if path is not None:
             write_result(path, content)
     return HandEyeReport(result, stored, stored_target, hand_eye_text(result, hand, eye))
-
-
-def _other_way(solve: Callable[[NamedStream], HandEyeResult], eye: NamedStream, before: str = '') -> str:
-    """Return what to type where the eye's poses fit when they are inverted, else ''."""
-    try:
-        result = solve(_turned(eye))
-    except TwinError:
-        return ''
-    if result.verdict is Verdict.REFUSE:
-        return ''
-    mend = 'leave --invert-eye out' if eye.inverted else 'add --invert-eye'
-    residual = f'{np.median(result.position_residuals) * 1e3:.1f} mm'
-    return f'{before}the other way round the poses of {eye.name} fit, with a median residual of {residual}: {mend}'
 
 
 def calibrate_time(

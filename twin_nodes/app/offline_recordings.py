@@ -27,7 +27,7 @@ def choose_device(recording: Recording, device: str, reference: str) -> str:
     if not rest:
         raise InputError(f'{recording.path.name}: no tool was tracked in it')
     if len(rest) != 1:
-        raise InputError(f'{recording.path.name}: name the tool that pivots, one of {", ".join(rest)}')
+        raise InputError(f'{recording.path.name}: name the tool, one of {", ".join(rest)}')
     return rest[0]
 
 

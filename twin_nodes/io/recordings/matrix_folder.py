@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -43,11 +43,7 @@ def read_matrix_folder(path: Path, *, device: str = DEVICE) -> Recording:
     found: list[tuple[str, list[float]]] = []
     notes: list[str] = []
     digest = hashlib.sha256()
-    files = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file()]
-    for file in sorted(files, key=_order):
-        with file.open('rb') as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-        values = _numbers(data, file.name)
+    for file, data, values in _files(path):
         if values is None:
             notes.append(f'{file.name} holds no 4×4 matrix and was left out')
             continue
@@ -75,6 +71,26 @@ def read_matrix_folder(path: Path, *, device: str = DEVICE) -> Recording:
     )
     notes += describe_stamps([frame.stamp_ns for frame in frames])
     return Recording(path, 'matrix_folder', tuple(frames), (device,), digest.hexdigest(), tuple(notes))
+
+
+def matrix_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold 16 or 12 numbers, in order."""
+    return [file for file, _, values in _files(folder) if values is not None]
+
+
+def matrix_of(file: Path) -> list[float] | None:
+    """Return the 16 numbers of a file that holds them, or 12 with the last row; None where it holds something else."""
+    with file.open('rb') as stream:
+        return _numbers(stream.read(MAX_FILE_BYTES + 1), file.name)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, bytes, list[float] | None]]:
+    """Yield files that may hold a matrix, what they begin with, and their numbers, in order."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file()]
+    for file in sorted(files, key=_order):
+        with file.open('rb') as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+        yield file, data, _numbers(data, file.name)
 
 
 def _below(folder: Path) -> str:

@@ -1,6 +1,8 @@
 """Opening any recording: the content decides, not the name."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from twin_nodes.core.errors import InputError
@@ -30,26 +32,42 @@ def open_recording(path: Path | str) -> Recording:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            return read_matrix_folder(path)
-        with path.open('rb') as stream:
-            start = _as_utf8(stream.read(4096))
-        if not start:
-            raise InputError(f'{path.name} is empty; expected {KINDS}')
-        if is_packed(start, path):
-            return read_packed(path, open_recording)
-        if start.startswith(b'NRRD') or b'ObjectType' in start or b'Seq_Frame' in start or b'NDims' in start:
-            return read_plus_sequence(path)
-        if b'\0' not in start and b'hour' in start.lower():
-            return read_ndi_csv(path)
-        if is_motive_csv(start):
-            return read_motive_csv(path)
-        if b'\0' not in start and is_ndi_track(start):
-            return read_ndi_track(path)
-        if path.suffix.lower() in STACKS or (b'\0' not in start and path.suffix.lower() in TABLES):
-            return _of_table(path)
+        return _reader_of(path)(path)
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
+
+
+def is_pose_table(path: Path | str) -> bool:
+    """Whether a file is, by its first bytes, a table of poses and no recording of another kind.
+
+    Raises:
+        InputError: It cannot be read, or is none of the kinds.
+    """
+    try:
+        return _reader_of(Path(path)) is _of_table
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
+
+
+def _reader_of(path: Path) -> Callable[[Path], Recording]:
+    if path.is_dir():
+        return read_matrix_folder
+    with path.open('rb') as stream:
+        start = _as_utf8(stream.read(4096))
+    if not start:
+        raise InputError(f'{path.name} is empty; expected {KINDS}')
+    if is_packed(start, path):
+        return partial(read_packed, read=open_recording)
+    if start.startswith(b'NRRD') or b'ObjectType' in start or b'Seq_Frame' in start or b'NDims' in start:
+        return read_plus_sequence
+    if b'\0' not in start and b'hour' in start.lower():
+        return read_ndi_csv
+    if is_motive_csv(start):
+        return read_motive_csv
+    if b'\0' not in start and is_ndi_track(start):
+        return read_ndi_track
+    if path.suffix.lower() in STACKS or (b'\0' not in start and path.suffix.lower() in TABLES):
+        return _of_table
     raise InputError(f'{path.name} is no recording that is known; expected {KINDS}')
 
 
