@@ -1,6 +1,7 @@
 """Deforming live: tools that hold, sensors inside and clouds of the surface in; nodes, targets and surfaces out."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -27,6 +28,7 @@ from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.live_learning import LiveLearning
 from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.prompt_process import hurried
 from twin_nodes.ros.silence import ReplaySilence
 
 _REFRESH_NS = NANOSECONDS  # errors grow also where nothing moves
@@ -167,17 +169,24 @@ class LiveDeforming:
         self.input.watch()
         if self._replay:
             self._silence.tick()
-            if self.feed.waits and self._silence.has_ended:
-                self._handle(self.input.give_up())
-                for stream in self._joined:
-                    self._handle(self.feed.give_up(stream))
+            if self._silence.has_ended:
+                self._end()
             return
         began = self._now_ns()
         if self.feed.is_changed or (began - self._framed_ns > _REFRESH_NS and self.session.stamp_ns > self._stamp_ns):
             self._framed_ns, self._stamp_ns = began, self.session.stamp_ns
-            frame = self.feed.frame(partial(self._is_over, began + round(self._config.budget * NANOSECONDS)))
+            with hurried() if self._config.realtime else nullcontext():
+                frame = self.feed.frame(partial(self._is_over, began + round(self._config.budget * NANOSECONDS)))
             self.output.frame(frame, took_ms=(self._now_ns() - began) / 1e6)
         self.output.due(self._now_ns())
+
+    def _end(self) -> None:
+        """Let go what waited for streams of a replay that have ended."""
+        if self.feed.waits:
+            self._handle(self.input.give_up())
+            for stream in self._joined:
+                self._handle(self.feed.give_up(stream))
+        self.output.end()
 
     def _now_ns(self) -> int:
         return int(self._steady.now().nanoseconds)

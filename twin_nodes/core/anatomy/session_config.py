@@ -170,6 +170,9 @@ class LiveDeformingConfig:
         'Time of the solver in a frame; the best answer so far counts when it is up. Not in replay.', 0.012, unit='s',
         minimum=0.001, maximum=1.0,
     )  # fmt: skip
+    realtime: bool = setting(
+        'Make a frame with SCHED_FIFO where the system allows it: other work does not delay it. Not in replay.', True
+    )
     max_age: float = setting(
         'A tool or sensor that is unseen for longer holds nothing any more.', 0.5, unit='s', minimum=0.05, maximum=60.0
     )
