@@ -91,7 +91,7 @@ def test_a_stereo_pair_of_opencv_needs_a_side(tmp_path):
         storage.write(f'M{number}', np.diag([1000.0 * scale, 1000.0 * scale, 1.0]))
         storage.write(f'D{number}', np.zeros((1, 14)))
     storage.release()
-    with pytest.raises(ConfigError, match='left or right'):
+    with pytest.raises(ConfigError, match=r'name one side, as intrinsics\.yml#left'):
         read_camera_info(path, size=(640, 480))
     assert read_camera_info(path, size=(640, 480), side='right').focal[0] == pytest.approx(1100.0)
 

@@ -14,6 +14,7 @@ from twin_nodes.io.whole_files import read_text_whole
 
 MAX_YAML_BYTES = 16 << 20
 RESULT_KEYS = {'format', 'kind', 'parent_frame', 'child_frame'}
+CAMERA_KEYS = ('camera_matrix', 'distortion_model', 'intrinsics')
 LINK_KEYS = {'both', 'forward', 'backward'}
 
 
@@ -24,8 +25,8 @@ def inspect_yaml(file: Path) -> str:
         TwinError: when it cannot be used.
     """
     text = read_text_whole(file, 'YAML file', most=MAX_YAML_BYTES)
-    if text.startswith('%YAML:') or 'camera_matrix:' in text:
-        return _camera(file)
+    if text.startswith('%YAML:') or any(f'{key}:' in text for key in CAMERA_KEYS):
+        return inspect_camera(file)
     content = parse_yaml(text, str(file), most=MAX_YAML_BYTES)
     if not isinstance(content, dict):
         raise ConfigError(f'{file}: holds no map of keys')
@@ -54,7 +55,8 @@ def inspect_yaml(file: Path) -> str:
     return _result(file, content)
 
 
-def _camera(file: Path) -> str:
+def inspect_camera(file: Path) -> str:
+    """Say what a camera is that a file of any tool holds."""
     from twin_nodes.io.camera_info import read_camera_info
 
     camera = read_camera_info(file)

@@ -99,7 +99,11 @@ def stereo(
         raise ConfigError('give both --left-camera and --right-camera, or neither')
     cameras = None
     if left_camera is not None and right_camera is not None:
-        cameras = (read_camera_info(left_camera, size=how.size), read_camera_info(right_camera, size=how.size))
+        same = left_camera == right_camera  # a pair in one file
+        cameras = (
+            read_camera_info(left_camera, size=how.size, side='left' if same else ''),
+            read_camera_info(right_camera, size=how.size, side='right' if same else ''),
+        )
     values = {'camera.model': model, 'camera.radial': radial, 'refine': refine}
     config = build_config(StereoConfig, values, source='twin calibrate stereo')
     report = calibrate_stereo_files(left, right, how, config, cameras=cameras, output=output)

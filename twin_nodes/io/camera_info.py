@@ -1,7 +1,8 @@
 """Camera calibrations in files: the YAML of ROS, OpenCV's FileStorage, and matrices as plain text.
 
 The YAML is that of `camera_calibration_parsers`, which `camera_info_manager` and every camera driver of ROS read and
-write. OpenCV's own YAML, XML and JSON are read under the names that its samples and common tools use.
+write. OpenCV's own YAML, XML and JSON are read under the names that its samples and common tools use, and what other
+tools write (`camera_dialects`).
 """
 
 import math
@@ -18,8 +19,14 @@ from twin_nodes.core.calibration.camera_model import CameraModel
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.yaml_text import parse_yaml
+from twin_nodes.io.camera_dialects import ARRAYS, read_arrays, read_dialect, turned
 from twin_nodes.io.camera_storage import SIDES, is_file_storage, read_storage
 from twin_nodes.io.whole_files import read_text_whole, write_text_whole
+
+_SIDED = tuple(f'#{side}' for side in SIDES)
+_ROS_KEYS = ('image_width', 'camera_matrix')
+_LEAST_FOCAL = 10.0  # px
+_ALIKE, _OFF = 0.05, 0.15  # of the ratios of the principal point to the middle of an image of another size
 
 
 def write_camera_info(path: Path | str, camera: CameraModel) -> None:
@@ -52,7 +59,7 @@ def read_camera_info(
     """Read a camera from any of the formats of this module.
 
     Args:
-        path: ROS YAML, OpenCV FileStorage (YAML, XML, JSON), or a 3×3 matrix as text.
+        path: ROS YAML, OpenCV FileStorage (YAML, XML, JSON), or a 3×3 matrix as text; `FILE#left` of a stereo pair.
         size: Width and height [px], for files that do not hold them; checked against those that do.
         side: 'left' or 'right' for a file that holds a stereo pair (M1, D1, M2, D2 and so on).
         distortion: File of the coefficients that belong to a text matrix; looked for beside it when left out.
@@ -61,9 +68,14 @@ def read_camera_info(
         ConfigError: naming the file, the key and what was expected.
     """
     path = Path(path)
-    text = read_text_whole(path, 'camera calibration')
+    if not side and path.name.endswith(_SIDED) and not path.exists():
+        named, _, side = str(path).rpartition('#')
+        path = Path(named)
     try:
-        values = _values(path, text, side, distortion)
+        if path.suffix.lower() in ARRAYS:
+            values = read_arrays(path)
+        else:
+            values = _values(path, read_text_whole(path, 'camera calibration'), side, distortion)
         return _camera(path, values, size)
     except InputError as error:
         raise ConfigError(f'{path}: {error}', code=error.code) from None
@@ -73,10 +85,17 @@ def _values(path: Path, text: str, side: str, distortion: Path | str | None) -> 
     if side and side not in SIDES:
         raise ConfigError(f'side={side!r} is neither left nor right')
     if is_file_storage(text):
-        return read_storage(path, text, side)
+        try:
+            return read_storage(path, text, side)
+        except ConfigError:
+            found = read_dialect(path, text, side)
+            if found is None:
+                raise
+            return found
     if re.fullmatch(r'[\s,;0-9eE+.\-\[\]]+|[\s,;0-9eE+.\-naifNAIF\[\]]+', text):
         return _from_text(path, text, distortion)
-    return _from_ros(path, text)
+    found = None if all(re.search(rf'^{key}\s*:', text, re.M) for key in _ROS_KEYS) else read_dialect(path, text, side)
+    return found or _from_ros(path, text)
 
 
 def _camera(path: Path, values: dict[str, Any], size: tuple[int, int] | None) -> CameraModel:
@@ -86,7 +105,30 @@ def _camera(path: Path, values: dict[str, Any], size: tuple[int, int] | None) ->
     if found is not None and size is not None and tuple(found) != tuple(size):
         raise ConfigError(f'{path} is for images of {found[0]}x{found[1]} px, not {size[0]}x{size[1]} px')
     width, height = found or size or (0, 0)
-    return CameraModel(width, height, **values)
+    camera = CameraModel(width, height, **values)
+    _refuse_other_sizes(path, camera, is_said=found is not None)
+    return camera
+
+
+def _refuse_other_sizes(path: Path, camera: CameraModel, *, is_said: bool) -> None:
+    """Refuse numbers that are parts of the image, and those of an image of another size where the file says none.
+
+    Raises:
+        ConfigError: with the size that the principal point tells.
+    """
+    focal, centre = camera.focal, camera.centre
+    if max(focal) < _LEAST_FOCAL:
+        raise ConfigError(
+            f'{path}: focal lengths {focal[0]:g} and {focal[1]:g} px: are they parts of the width and height of the '
+            'image? multiply them and the principal point by these'
+        )
+    ratios = 2.0 * np.asarray(centre) / (camera.width, camera.height)
+    if not is_said and min(centre) > 0.0 and abs(ratios[0] - ratios[1]) < _ALIKE and abs(ratios.mean() - 1.0) > _OFF:
+        raise ConfigError(
+            f'{path}: principal point {centre[0]:.0f}, {centre[1]:.0f} px is that of an image of about '
+            f'{2 * centre[0]:.0f}x{2 * centre[1]:.0f} px, not {camera.width}x{camera.height} px: calibrate at this '
+            'size, or scale the first two rows of the matrix'
+        )
 
 
 def _from_ros(path: Path, text: str) -> dict[str, Any]:
@@ -104,7 +146,7 @@ def _from_ros(path: Path, text: str) -> dict[str, Any]:
         raise ConfigError(f'{path}: distortion_model={model!r}: expected text')
     values = {
         'size': tuple(_whole(path, key, document[key]) for key in ('image_width', 'image_height')),
-        'matrix': _ros_matrix(path, document, 'camera_matrix', (3, 3)),
+        'matrix': turned(_ros_matrix(path, document, 'camera_matrix', (3, 3))),
         'distortion': coefficients,
         'model': model,
         'name': str(document.get('camera_name') or ''),
@@ -142,7 +184,9 @@ def _ros_matrix(path: Path, document: Mapping[str, Any], key: str, shape: tuple[
 def _from_text(path: Path, text: str, distortion: Path | str | None) -> dict[str, Any]:
     rows = [line for line in text.splitlines() if line.strip(' ,;[]\t')]
     own = rows[3] if len(rows) == 4 else ''  # scikit-surgery writes the coefficients below the matrix
-    matrix = _table(path, '\n'.join(rows[:3]) if own else text)
+    matrix = turned(_table(path, '\n'.join(rows[:3]) if own else text))
+    if matrix.shape == (3, 4) and not matrix[:, 3].any():  # a projection without a baseline
+        matrix = matrix[:, :3]
     if matrix.shape != (3, 3):
         raise ConfigError(f'{path}: {matrix.shape[0]}x{matrix.shape[1]} numbers, expected a 3×3 camera matrix')
     beside = Path(distortion) if distortion is not None else _beside(path)
@@ -164,6 +208,8 @@ def _beside(path: Path) -> Path | None:
 
 
 def _table(path: Path, text: str) -> Array:
+    if ';' in text and '.' not in text:
+        text = text.replace(',', '.')
     rows = [re.sub(r'[\[\],;]', ' ', line).split() for line in text.splitlines()]
     rows = [row for row in rows if row]
     if not rows or len({len(row) for row in rows}) != 1:

@@ -10,7 +10,7 @@ from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
 
 SIDES = {'left': '1', 'right': '2'}
-_MATRIX_NAMES = (
+MATRICES = (
     'camera_matrix',
     'cameraMatrix',
     'Camera_Matrix',
@@ -21,13 +21,13 @@ _MATRIX_NAMES = (
     'K',
     'M',
 )
-_DISTORTION_NAMES = (
+DISTORTIONS = (
     'distortion_coefficients', 'Distortion_Coefficients', 'distCoeffs', 'dist_coeffs', 'dist_coeff', 'distortion',
     'dist', 'D',
 )  # fmt: skip
-_WIDTH_NAMES = ('image_width', 'image_Width', 'imageWidth', 'width')
-_HEIGHT_NAMES = ('image_height', 'image_Height', 'imageHeight', 'height')
-_SIZE_NAMES = ('image_size', 'imageSize', 'size', 'resolution')
+WIDTHS = ('image_width', 'image_Width', 'imageWidth', 'width')
+HEIGHTS = ('image_height', 'image_Height', 'imageHeight', 'height')
+SIZES = ('image_size', 'imageSize', 'size', 'resolution')
 
 
 def is_file_storage(text: str) -> bool:
@@ -55,23 +55,22 @@ def read_storage(path: Path, text: str, side: str) -> dict[str, Any]:
     try:
         storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
         root = storage.root()
-        keys = list(root.keys())
+        return _of_root(path, root, list(root.keys()), side)
     except (cv2.error, SystemError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         reason = ' '.join(str(error).split())[:160]
         raise ConfigError(f'{path}: not readable as OpenCV FileStorage: {reason}') from None
+
+
+def _of_root(path: Path, root: Any, keys: list[str], side: str) -> dict[str, Any]:
     suffixes = ('',) if not side else (f'_{side}', f'_{SIDES[side]}', SIDES[side], side.capitalize(), '')
-    if (
-        not side
-        and _node(root, keys, _MATRIX_NAMES, ('',)) is None
-        and _node(root, keys, _MATRIX_NAMES, ('1', '_left'))
-    ):
-        raise ConfigError(f'{path} holds a stereo pair: say which side, left or right')
-    matrix = _node(root, keys, _MATRIX_NAMES, suffixes)
+    if not side and _node(root, keys, MATRICES, ('',)) is None and _node(root, keys, MATRICES, ('1', '_left')):
+        raise ConfigError(f'{path} holds a stereo pair: name one side, as {path.name}#left or #right')
+    matrix = _node(root, keys, MATRICES, suffixes)
     if matrix is None or matrix.mat() is None:
-        raise ConfigError(
-            f'{path}: no camera matrix under any of {", ".join(_MATRIX_NAMES)}; it holds {", ".join(keys)}'
-        )
-    found = _node(root, keys, _DISTORTION_NAMES, suffixes)
+        raise ConfigError(f'{path}: no camera matrix under any of {", ".join(MATRICES)}; it holds {", ".join(keys)}')
+    found = _node(root, keys, DISTORTIONS, suffixes)
     coefficients = found.mat() if found is not None else None
     coefficients = np.zeros(0) if coefficients is None else np.asarray(coefficients, float).ravel()
     values: dict[str, Any] = {
@@ -100,10 +99,10 @@ def _storage_model(root: Any, keys: list[str], coefficients: Array) -> str:
 
 
 def _storage_size(root: Any, keys: list[str]) -> tuple[int, int] | None:
-    width, height = _node(root, keys, _WIDTH_NAMES, ('',)), _node(root, keys, _HEIGHT_NAMES, ('',))
+    width, height = _node(root, keys, WIDTHS, ('',)), _node(root, keys, HEIGHTS, ('',))
     if width is not None and height is not None:
         return int(width.real()), int(height.real())
-    both = _node(root, keys, _SIZE_NAMES, ('',))
+    both = _node(root, keys, SIZES, ('',))
     if both is not None and both.isSeq() and both.size() == 2:
         return int(both.at(0).real()), int(both.at(1).real())
     return None
