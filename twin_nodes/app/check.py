@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from twin_nodes.app.check_anatomy import TETS, inspect_case, inspect_mesh, inspect_tets, is_case
-from twin_nodes.app.check_images import VOLUMES, holds_dicom, inspect_dicom, inspect_volume
+from twin_nodes.app.check_anatomy import TETS, inspect_mesh, inspect_tets
+from twin_nodes.app.check_folder import UnknownKindError, inspect_folder
+from twin_nodes.app.check_images import VOLUMES, inspect_dicom, inspect_volume
 from twin_nodes.app.check_recordings import (
     inspect_bag,
     inspect_pose_table,
@@ -15,10 +16,11 @@ from twin_nodes.app.check_recordings import (
     inspect_signals,
     inspect_video,
 )
-from twin_nodes.app.check_yaml import inspect_yaml
+from twin_nodes.app.check_texts import inspect_link, inspect_points
+from twin_nodes.app.check_yaml import inspect_camera, inspect_yaml
 from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.io.bags.reader import BAG_FILES, is_bag
+from twin_nodes.io.bags.reader import BAG_FILES
 from twin_nodes.io.meshes import READERS as MESHES
 from twin_nodes.io.video.frames import IMAGES, VIDEOS
 
@@ -27,10 +29,12 @@ SIGNALS = ('.hea', '.edf')
 POSE_TABLES = ('.zip', '.tum')
 STACKS = ('.npy', '.npz', '.mat', '.json', '.gz')
 ROBOTS = ('.urdf', '.xacro')
+POINTS = ('.xyz', '.pts', '.asc', '.fcsv')
+LOGS = ('.log',)
 
 
 def check(file: Path, arguments: Sequence[str] = ()) -> int:
-    """Print one line with the verdict on a file.
+    """Print one line with the verdict on a file, or on each thing in a folder.
 
     Args:
         file: Any file or folder.
@@ -71,18 +75,14 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (('.xml',), _xml),
         (VIDEOS, inspect_video),
         (IMAGES, inspect_video),
-        (STACKS, inspect_recording),
+        (STACKS, _array),
+        (POINTS, inspect_points),
+        (LOGS, inspect_link),
     ]
     if arguments and not name.endswith(ROBOTS):
         raise ConfigError(f'{file}: only a xacro file takes arguments, {next(iter(arguments))!r} is for none')
-    if file.is_dir() and is_case(file):
-        return inspect_case(file)
     if file.is_dir():
-        if any(path.suffix.lower() in IMAGES for path in file.iterdir()):
-            return inspect_video(file)
-        if is_bag(file) or (file / 'metadata.yaml').is_file():
-            return inspect_bag(file)
-        return inspect_dicom(file) if holds_dicom(file) else inspect_recording(file)
+        return inspect_folder(file, inspect)
     for endings, look in inspectors:
         if name.endswith(endings):
             return look(file)
@@ -91,7 +91,20 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
     if is_dicom(file):
         return inspect_dicom(file)
     known = sorted({ending for endings, _ in inspectors for ending in endings})
-    raise InputError(f'{file}: files of this kind are not known; known are {", ".join(known)}, bags and folders')
+    raise UnknownKindError(f'{file}: files of this kind are not known; known are {", ".join(known)}, bags and folders')
+
+
+def _array(file: Path) -> str:
+    """Look into a file of arrays, which may hold poses or a camera."""
+    try:
+        return inspect_recording(file)
+    except InputError as refusal:
+        try:
+            return inspect_camera(file)
+        except ConfigError as other:
+            if '--size' in str(other):
+                return f'camera, good but for the size of its image ({other})'
+            raise refusal from None
 
 
 def _launch(file: Path) -> str:

@@ -26,7 +26,7 @@ def doctor(
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help='YAML, launch XML, mesh, robot, recording, bag or result.')],
+    file: Annotated[Path, typer.Argument(help='YAML, launch XML, mesh, robot, recording, bag, result; or a folder.')],
     arg: Annotated[list[str] | None, typer.Option(help='name:=value of a xacro file.')] = None,
 ) -> None:
     """Say what a file is and whether it can be used."""

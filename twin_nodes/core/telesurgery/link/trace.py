@@ -52,6 +52,16 @@ class DelayTrace:
         self.round_trip = round_trip
         self.duration = self._times[-1] + float(np.median(np.diff(times)))
 
+    def __len__(self) -> int:
+        """Return the number of packets measured, lost ones too."""
+        return len(self._times)
+
+    def quantile(self, share: float) -> float:
+        """Return the delay [s] that so great a share of the packets that arrived did not exceed."""
+        return float(
+            np.quantile([delay for delay, lost in zip(self._delays, self._lost, strict=True) if not lost], share)
+        )
+
     def at(self, t: float) -> float:
         """Return the delay [s] of what is sent at t [s]: that of the last one measured before."""
         return self._delays[self._row(t)]
