@@ -17,6 +17,7 @@ from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.tracking import filter_layout as layout
 
 
 @dataclass(frozen=True)
@@ -184,19 +185,19 @@ class PoseFilter:
     """
 
     def __init__(self, config: PoseFilterConfig) -> None:
-        from twin_nodes.core.tracking import filter_kernels as kernels  # 0.3 s, not needed for the settings
+        from twin_nodes.core.tracking import filter_kernels  # 0.3 s, not needed for the settings
 
         self.config = config
-        self._kernels = kernels
+        self._kernels = filter_kernels
         slots = config.history
         self._noise = config.noise_covariance()
         self._order = np.arange(slots, dtype=np.int64)
         self._head = np.zeros(2, np.int64)
         self._meta = np.zeros((slots, 4), np.int64)
         self._kept = (
-            np.zeros((slots, kernels.MODES + 1, kernels.NOMINAL)),
-            np.zeros((slots, kernels.MODES + 1, kernels.STATES, kernels.STATES)),
-            np.zeros((slots, kernels.SAMPLE)), np.zeros((slots, kernels.MODES + 1)),
+            np.zeros((slots, layout.MODES + 1, layout.NOMINAL)),
+            np.zeros((slots, layout.MODES + 1, layout.STATES, layout.STATES)),
+            np.zeros((slots, layout.SAMPLE)), np.zeros((slots, layout.MODES + 1)),
             self._meta, self._order, self._head,
             config.settings_vector(),
         )  # fmt: skip
@@ -226,12 +227,11 @@ class PoseFilter:
         pose = np.ascontiguousarray(tracker_T_tool, np.float64)
         if pose.shape != (4, 4) or noise.shape != (6, 6):
             raise InputError(f'expected a pose (4, 4) and a covariance (6, 6), got {pose.shape} and {noise.shape}')
-        kernels = self._kernels
-        out = np.empty(kernels.OUT)
+        out = np.empty(layout.OUT)
         if covariance is not None and not _is_definite(noise):
             raise InputError('measured covariance must be finite, symmetric and positive definite, m² and rad²')
-        outcome, newest_ns = kernels.feed(*self._kept, stamp_ns, pose, noise, out)
-        if outcome == kernels.NOT_FINITE:
+        outcome, newest_ns = self._kernels.feed(*self._kept, stamp_ns, pose, noise, out)
+        if outcome == layout.NOT_FINITE:
             raise InputError('measured pose has NaN or Inf', code='NOT_FINITE')
         return self._result(_OUTCOMES[outcome], newest_ns, out)
 
@@ -241,11 +241,10 @@ class PoseFilter:
         Raises:
             InputError: when no sample was taken yet or the stamp lies before the lag.
         """
-        kernels = self._kernels
-        out = np.empty(kernels.OUT)
-        outcome = kernels.look(*self._kept, stamp_ns, out)
-        if outcome != kernels.ACCEPTED:
-            reason = 'no sample yet' if outcome == kernels.EMPTY else f'stamp {stamp_ns} ns lies before the lag'
+        out = np.empty(layout.OUT)
+        outcome = self._kernels.look(*self._kept, stamp_ns, out)
+        if outcome != layout.ACCEPTED:
+            reason = 'no sample yet' if outcome == layout.EMPTY else f'stamp {stamp_ns} ns lies before the lag'
             raise InputError(f'no pose to predict from: {reason}')
         return self._result(FilterOutcome.ACCEPTED, stamp_ns, out)
 

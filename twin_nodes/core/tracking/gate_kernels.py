@@ -8,10 +8,12 @@ It only says yes or no; for the words of a refusal the caller asks `check_transf
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
+from numba import njit
 
 from twin_nodes.core.geometry.se3 import ORTHONORMAL_TOLERANCE
-from twin_nodes.core.tracking.filter_kernels import _compile, _inner
+from twin_nodes.core.tracking.compiling import INSIDE, compile_for
 
+_inner = njit(**INSIDE)
 REFUSED = -1.0
 _LAST_ROW = 1e-6
 _EXACT = 1e-12  # a rotation this near is left as it is
@@ -41,7 +43,7 @@ def _correct(gram, pose):
             pose[row, j] = 1.5 * pose[row, j] - 0.5 * (a * gram[0, j] + b * gram[1, j] + c * gram[2, j])
 
 
-@_compile('float64(float64[:, ::1], float64[:, ::1])')
+@compile_for('float64(float64[:, ::1], float64[:, ::1])')
 def orthonormalise(matrix, pose):
     """Check a pose and write it with its rotation made orthonormal.
 
