@@ -105,6 +105,7 @@ def test_poses_are_told_and_written(capsys, filmed, tmp_path):
         (['--camera', 'CAMERA'], '--tag-size in mm or --body FILE'),
         (['--dictionary', '4x4_51'], 'did you mean'),
         (['--dictionary', '7x7_50'], 'finds some: --dictionary'),
+        (['--camera', 'CAMERA', '--tag-size', 0.04], 'it is in mm, not in m'),
     ],
 )
 def test_what_is_missing_is_said(capsys, filmed, words, match):
@@ -112,3 +113,23 @@ def test_what_is_missing_is_said(capsys, filmed, words, match):
     words = [camera if word == 'CAMERA' else word for word in words]
     code, _, err = ran(capsys, folder, '--rate', 10, *words)
     assert code == 1 and match in err
+
+
+@pytest.mark.parametrize(
+    ('turn', 'said'), [(lambda image: image[:, ::-1], 'are mirrored'), (lambda image: 255 - image, 'white on black')]
+)
+def test_images_that_are_turned_over_are_told(capsys, filmed, turn, said):
+    """A mirrored tag of 4x4 is one of another family now and then."""
+    folder, _ = filmed
+    for file in folder.iterdir():
+        cv2.imwrite(str(file), turn(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)))
+    code, _, err = ran(capsys, folder, '--rate', 10)
+    assert code == 1 and said in err
+
+
+def test_twelve_bits_in_sixteen(capsys, filmed):
+    folder, camera = filmed
+    for file in folder.iterdir():
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE).astype(np.uint16) << 4)
+    code, out, _ = ran(capsys, folder, '--rate', 10, '--camera', camera, '--tag-size', 40)
+    assert code == 0 and 'tag_5: 4 poses' in out

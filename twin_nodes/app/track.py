@@ -1,6 +1,7 @@
 """`twin track VIDEO`: the tags in a video, their poses and how well these fit."""
 
 import csv
+import itertools
 import json
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.calibration.camera_model import CameraModel
@@ -26,6 +28,10 @@ from twin_nodes.io.whole_files import write_text_whole
 
 COLUMNS = ('stamp_ns', 'body', 'x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'sigma_mm', 'sigma_deg', 'reprojection_px',
            'tags')  # fmt: skip
+
+
+_PLENTY = 4  # tags in each image that no mirror image gives by chance
+_LEAST_SIDE = 5e-4  # m
 
 
 @dataclass
@@ -82,6 +88,8 @@ def track(
         TwinError: naming what cannot be used and what to type.
     """
     video = Video(path, rate_hz=rate_hz)
+    if 0.0 < tag_size < _LEAST_SIDE:
+        raise ConfigError(f'--tag-size {tag_size * 1e3:g} mm is below {_LEAST_SIDE * 1e3:g} mm: it is in mm, not in m')
     known = read_bodies(bodies)
     family = dictionary or next((body.dictionary for body in known if body.dictionary), '') or find_family(video)
     config = VisualConfig(dictionary=family_name(family), tag_size=tag_size)
@@ -112,15 +120,9 @@ def find_family(video: Video, *, images: int = 5) -> str:
     Raises:
         InputError: no family finds any.
     """
-    found: dict[str, set[int]] = {}
-    counts: Counter[str] = Counter()
-    for frame in video.frames():
-        if frame.number >= images:
-            break
-        if frame.image.size:
-            for name, ids in recognise_families(frame.image).items():
-                found.setdefault(name, set()).update(ids)
-                counts[name] += len(ids)
+    looked_at = [frame.image for frame in itertools.islice(video.frames(), images) if frame.image.size]
+    found, counts = _families(looked_at)
+    _refuse_turned(video, looked_at, max(counts.values(), default=0))
     if not counts:
         raise InputError(f'{video.path}: no family of tags finds one in the first {images} images; give --dictionary')
     best = max(counts, key=lambda name: (counts[name], name))
@@ -129,6 +131,34 @@ def find_family(video: Video, *, images: int = 5) -> str:
         return best
     sizes = sorted(int(name.rpartition('_')[2]) for name in FAMILIES if name.startswith(f'{stem}_'))
     return next(f'{stem}_{count}' for count in sizes if count > max(found[best]))
+
+
+def _families(images: Sequence[NDArray[np.uint8]]) -> tuple[dict[str, set[int]], Counter[str]]:
+    """Return the ids of each family in images, and how many tags it finds."""
+    found: dict[str, set[int]] = {}
+    counts: Counter[str] = Counter()
+    for image in images:
+        for name, ids in recognise_families(image).items():
+            found.setdefault(name, set()).update(ids)
+            counts[name] += len(ids)
+    return found, counts
+
+
+def _refuse_turned(video: Video, images: Sequence[NDArray[np.uint8]], count: int) -> None:
+    """Refuse images that are mirrored, or whose tags are white on black: few tags of other families are seen in them.
+
+    Raises:
+        InputError: More tags are in the images when they are turned over.
+    """
+    if count >= len(images) * _PLENTY:
+        return
+    for told, turned in (
+        ('mirrored (a mirror, or a camera for video calls): mirror them back', [image[:, ::-1] for image in images]),
+        ('white on black: invert their grey values', [255 - image for image in images]),
+    ):
+        most = max(_families(turned)[1].values(), default=0)
+        if most > count and most >= len(images):
+            raise InputError(f'{video.path}: the tags in these images are {told}')
 
 
 def _other_family(video: Video, wanted: str) -> str:

@@ -84,11 +84,11 @@ class Video:
 
         for number, (file, stamp_ns) in enumerate(zip(self._files, self._stamps, strict=True)):
             data = np.fromfile(file, np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+            image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if data.size else None
             if image is None:
                 yield VideoFrame(number, stamp_ns, np.empty((0, 0), np.uint8), f'{file.name} cannot be decoded')
             else:
-                yield VideoFrame(number, stamp_ns, np.asarray(image, np.uint8))
+                yield VideoFrame(number, stamp_ns, _bytes_of(image))
 
     def _stamps_of_files(self) -> list[int]:
         if self._rate_hz or len(self._files) == 1:
@@ -150,6 +150,16 @@ def _open(path: Path) -> Any:
     if not capture.isOpened():
         raise InputError(f'{path} cannot be read as a video; expected one of {", ".join(VIDEOS)}, or images')
     return capture
+
+
+def _bytes_of(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an image in 8 bits: of 16 bits the upper ones that are in use, as cameras put 10 or 12 bits into 16."""
+    if image.dtype == np.uint8:
+        return np.asarray(image, np.uint8)
+    if image.dtype == np.uint16:
+        return np.asarray(image >> max(int(image.max()).bit_length() - 8, 0), np.uint8)
+    low, high = float(image.min()), float(image.max())
+    return np.asarray((image - low) * (255.0 / max(high - low, 1e-12)), np.uint8)
 
 
 def _images_of(folder: Path) -> list[Path]:
