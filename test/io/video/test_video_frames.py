@@ -62,7 +62,13 @@ def test_a_broken_image_is_said_and_the_rest_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('content', 'match'), [(b'', 'is empty'), (b'no video at all' * 99, 'cannot be read as a video')]
+    ('content', 'match'),
+    [
+        (b'', 'is empty'),
+        (b'no video at all' * 99, 'is a text; expected a video'),
+        ('Verzögerung in ms\n'.encode() * 400, 'is a text; expected a video'),
+        (bytes(range(256)) * 40, 'cannot be read as a video'),
+    ],
 )
 def test_what_is_no_video_is_refused(tmp_path, content, match):
     path = tmp_path / 'a.avi'

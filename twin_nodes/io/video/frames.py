@@ -146,10 +146,23 @@ def _open(path: Path) -> Any:
 
     if path.stat().st_size == 0:
         raise InputError(f'{path} is empty; expected a video')
-    capture = cv2.VideoCapture(str(path))
+    if _is_text(path):  # FFmpeg makes pictures of any text
+        raise InputError(f'{path} is a text; expected a video, one of {", ".join(VIDEOS)}, or images')
+    told = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it tries in vain is no message to a user
+    try:
+        capture = cv2.VideoCapture(str(path))
+    finally:
+        cv2.utils.logging.setLogLevel(told)
     if not capture.isOpened():
         raise InputError(f'{path} cannot be read as a video; expected one of {", ".join(VIDEOS)}, or images')
     return capture
+
+
+def _is_text(path: Path) -> bool:
+    with path.open('rb') as stream:
+        start = stream.read(4096).decode('utf-8', 'replace')
+    return '\0' not in start and start.count('\ufffd') < 2  # one where the last letter is cut
 
 
 def _bytes_of(image: NDArray[Any]) -> NDArray[np.uint8]:
