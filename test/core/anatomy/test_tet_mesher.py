@@ -79,10 +79,18 @@ def test_refuses_a_surface_with_a_hole(liver):
 
 
 @pytest.mark.parametrize(
-    'request_', [{}, {'tets': 1000, 'edge': 0.01}, {'tets': 3}, {'edge': float('nan')}, {'edge': 1e-6}, {'tets': 10**9}]
+    ('request_', 'match'),
+    [
+        ({}, 'give one'),
+        ({'tets': 1000, 'edge': 0.01}, 'give one'),
+        ({'tets': 3}, 'within'),
+        ({'edge': float('nan')}, 'give one'),
+        ({'edge': 1e-6}, 'take a longer one'),
+        ({'tets': 10**9}, 'within'),
+    ],
 )
-def test_refuses_requests_without_sense(liver, request_):
-    with pytest.raises(ConfigError):
+def test_refuses_requests_without_sense(liver, request_, match):
+    with pytest.raises(ConfigError, match=match):
         mesh_surface(liver, **request_)
 
 

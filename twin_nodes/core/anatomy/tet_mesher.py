@@ -65,6 +65,7 @@ def mesh_surface(surface: Surface, *, tets: int = 0, edge: float = 0.0) -> tuple
         )
     first = edge or (12.0 * surface.volume / tets) ** (1.0 / 3.0)
     extent = np.ptp(surface.bounds, axis=0)
+    _cubes(extent, first)  # refuses a lattice that would never end before the grid is made
     least = float(np.prod(extent + first) / _MAX_GRID) ** (1.0 / 3.0)
     grid = DistanceGrid.from_surface(surface, max(first / CELLS_PER_EDGE, least), 0.0)
     mesh, size = stuff_grid(grid, edge=first) if edge else _stuff_count(grid, tets, first)
@@ -103,11 +104,16 @@ def _lattice(grid: DistanceGrid, edge: float) -> tuple[Array, tuple[int, int, in
     """Return the low corner and the cubes of a lattice whose middle is the middle of what is inside the grid."""
     low, high = grid.bounds
     centre = 0.5 * (low + high)
-    counts = np.ceil((high - low) / edge).astype(int) + 2
-    if 12.0 * float(np.prod(counts)) > 40 * MAX_TETS:
-        raise ConfigError(f'edge={edge} m gives {np.prod(counts):.3g} cubes of the lattice: take a longer one')
-    nx, ny, nz = (int(count) for count in counts)
-    return np.ascontiguousarray(centre - 0.5 * edge * counts), (nx, ny, nz)
+    counts = _cubes(high - low, edge)
+    return np.ascontiguousarray(centre - 0.5 * edge * np.array(counts)), counts
+
+
+def _cubes(extent: Array, edge: float) -> tuple[int, int, int]:
+    """Return how many cubes of the lattice lie along each axis of an extent [m]."""
+    nx, ny, nz = (math.ceil(length / edge) + 2 for length in extent.tolist())
+    if 12.0 * nx * ny * nz > 40 * MAX_TETS:
+        raise ConfigError(f'edge={edge} m gives {nx * ny * nz:.3g} cubes of the lattice: take a longer one')
+    return nx, ny, nz
 
 
 def _stuff_count(grid: DistanceGrid, wanted: int, edge: float) -> tuple[TetMesh, float]:

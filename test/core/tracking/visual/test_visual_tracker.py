@@ -41,13 +41,13 @@ def test_a_tag_of_each_family_is_where_it_is(family):
 
 
 def test_error_is_as_large_as_its_covariance_says():
-    """Normalised error squared of 150 poses inside a 95 % interval, widened by 15 % for what is not pixel noise."""
+    """Normalised error squared of 100 poses inside a 95 % interval, widened by 15 % for what is not pixel noise."""
     rng = np.random.default_rng(1)
     scene = MarkerScene(trial_camera(), NOISY)
     body = single_tag(3, 0.04)
     track = tracker(tag_size=0.04)
     squares = []
-    for number in range(150):
+    for number in range(100):
         truth = tilted_pose(rng)
         result = only(track.observe(STAMP + number * NANOSECONDS, scene.render([(body, truth)], rng, family=FAMILY)))
         error = pose_error(result.pose, truth)
