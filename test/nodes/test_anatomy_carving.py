@@ -233,7 +233,9 @@ def test_a_switch_with_a_stamp_cuts_with_the_same_poses_in_each_replay(start, vo
             tool = TRACKER_T_PATIENT @ PATIENT_T_ANATOMY @ tip_at(0.0, 0.0, 0.0102 - 0.00001 * ms) @ inverse(TOOL_T_TIP)
             carving._on_patient(pose_with_covariance(begin + ms * MS, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
             carving._on_tool(pose_with_covariance(begin + ms * MS, 'tracker', tool, COVARIANCE))
-        assert carving.carver.volume.removed > 10 and not carving._switch.late and not carving._on
+        assert carving.carver.volume.removed > 10 and 'REPLAY_LATE' not in node.health.counters and not carving._on
+        carving._on_joy(joy(begin + 300 * MS, 1))
+        assert node.health.counters['REPLAY_LATE'] == 1
         carving._on_joy(joy(begin + 900 * MS))
         assert node.health.counters['DRILL_SWITCH_EMPTY'] == 1
         runs.append(carving.carver.volume.removed_indices().tobytes())

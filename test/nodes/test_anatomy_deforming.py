@@ -681,7 +681,12 @@ def test_a_replay_of_a_drill_in_tissue_that_moves_gives_the_same_bits(start, pro
         order = sorted((*Replayed.TOPICS, 'burr/filtered_cp'), key=lambda topic: topic.endswith('filtered_cp'))
         nodes = replayed.play(recording, order, late=late)
         carving = replayed.node.carving
-        probe.until(lambda: not replayed.node.deforming.feed.waits, replayed.node, what='the last of the burr')  # noqa: B023
+        probe.until(
+            lambda carving=carving, feed=replayed.node.deforming.feed: (
+                carving.carver.volume.removed and not feed.waits and carving._newest is None  # the last is worked in
+            ),
+            replayed.node, what='the last of the burr',
+        )  # fmt: skip
         volume = carving.carver.volume
         runs.append((nodes, volume.removed_indices().tobytes(), replayed.node.deforming.session.left.share.tobytes()))
         assert volume.removed > 100 and len(nodes) > 8

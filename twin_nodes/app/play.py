@@ -39,9 +39,10 @@ from twin_nodes.ros.qos import REPLAY_DEPTH
 CLOCK_PERIOD_NS = 10_000_000
 CLOCK_TOPIC = '/clock'
 LATCHED_DEPTH = 100
-REWIND_S = 3.0  # what was delivered may still wait in a loaded node; the jump of /clock overtakes it there
+REWIND_S = 4.0  # what was delivered may still wait in a loaded node; the jump of /clock overtakes it there
 REWIND_TICKS = 50
 POLL_S = 0.01
+SETTLE_S = 0.5  # the other side of a match knows of it later than this one
 ACK_S = 2.0
 
 
@@ -99,14 +100,22 @@ class Player:
         self.published = 0
 
     def wait_for_subscribers(self, stop: threading.Event) -> list[str]:
-        """Wait until every topic has a subscriber or the wait is over; return the topics that have none."""
-        end = time.monotonic() + self._config.wait_for_subscribers_s
-        while missing := [
-            name for name, publisher in self._publishers.items() if not publisher.get_subscription_count()
-        ]:
-            if time.monotonic() >= end or stop.wait(POLL_S):
-                break
-        return missing
+        """Wait until every topic has a subscriber and for a moment no other one came, or until the wait is over.
+
+        What has no second message, such as a plane or a switch, would be lost to who is matched after it.
+
+        Returns:
+            The topics that have none.
+        """
+        begun = since = time.monotonic()
+        known: list[int] = []
+        while True:
+            counts = [publisher.get_subscription_count() for publisher in self._publishers.values()]
+            now = time.monotonic()
+            since, known = (since, known) if counts == known else (now, counts)
+            settled = all(counts) and now - since >= SETTLE_S
+            if settled or now - begun >= self._config.wait_for_subscribers_s or stop.wait(POLL_S):
+                return [name for name, count in zip(self._publishers, counts, strict=True) if not count]
 
     def play(self, stop: threading.Event) -> None:
         """Send every message once, each at its time; end early when the event is set."""

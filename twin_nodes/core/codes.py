@@ -506,6 +506,13 @@ CODES: dict[str, CodeEntry] = {
         'A sensor_msgs/Joy on `<tool>/drilling` has no button. It was dropped; the drill is as it was.',
         'Say the first of the buttons: 1 for on, 0 for off.',
     ),
+    'REPLAY_LATE': CodeEntry(
+        'in a replay, what has its own stamp was heard after its turn',
+        'A plane, a cloud, a pressure, jaws or the switch of a drill: the poses had gone on already, and it counts '
+        'later than it did live. Another replay may differ.',
+        'Play more slowly (`--rate`), start the nodes before `twin play --wait`, or raise `deforming.event_wait` or '
+        '`carving.switch_wait`.',
+    ),
     'STRUCTURE_CUT': CodeEntry(
         'the drill has cut a protected structure',
         'Voxels of a structure named in `protected` were covered by the burr.',

@@ -24,6 +24,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import PairingConfig, Unpaired
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform
 from twin_nodes.core.geometry.synchroniser import Together
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.io.tip_frames import stored_tip_frame
 from twin_nodes.nodes.calibration_robot import RobotBaseCalibration, RobotBaseConfig
@@ -33,7 +34,7 @@ from twin_nodes.ros.conversions import pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
-from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
+from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.run import run_node
 from twin_nodes.ros.synchroniser import Synchroniser

@@ -18,7 +18,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.robot.base_registration import BaseRegistration, BaseRegistrationConfig
 from twin_nodes.core.robot.base_session import BaseSession, BaseUpdate, body_T_tip, sigmas
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
-from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 from twin_nodes.io.base_ties import stored_base
 from twin_nodes.io.results import utc_date, write_result
 from twin_nodes.nodes.calibration_streams import DEEP, KINDS
@@ -26,7 +26,7 @@ from twin_nodes.ros.conversions import pose_from, pose_with_covariance, transfor
 from twin_nodes.ros.crtk import read_joints
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
-from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
+from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.ties import withdrawal
 

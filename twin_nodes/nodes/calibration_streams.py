@@ -18,13 +18,13 @@ from twin_nodes.core.calibration.tie_session import TieSession, TieSessionConfig
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import inverse
-from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 from twin_nodes.io.time_offsets import StoredOffset, write_offset
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
-from twin_nodes.ros.progress import ALL_NS, ProgressOutput, is_replay
+from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import latched, measurement_subscription
 from twin_nodes.ros.ties import withdrawal
 

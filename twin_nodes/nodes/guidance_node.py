@@ -275,7 +275,8 @@ class GuidanceNode(Node):
         if not self._silence.has_ended:
             self._say_setpoints()
             return
-        self._publish(self._advisor.finish())
+        if self._silence.is_long or not self._advisor.awaits_makers:
+            self._publish(self._advisor.finish())
         if self._silence.is_long:
             self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
 

@@ -22,6 +22,7 @@ from twin_nodes.core.registration.paired_points import PairedPointResult
 from twin_nodes.core.registration.procedure import Procedure, SwabUpdate, Update
 from twin_nodes.core.registration.session import LandmarkSession, SessionUpdate
 from twin_nodes.core.registration.tip_share import share_of_tip
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.io.landmarks import read_landmarks
 from twin_nodes.io.results import StoredResult, read_result, utc_date, write_result
 from twin_nodes.nodes.registration_config import RegistrationNodeConfig
@@ -30,7 +31,7 @@ from twin_nodes.ros.checked import checked_tie
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
-from twin_nodes.ros.progress import ALL_NS, follow_progress, is_replay
+from twin_nodes.ros.progress import follow_progress, is_replay
 from twin_nodes.ros.qos import latched
 from twin_nodes.ros.registration_output import DRIFT_LEVELS, RegistrationOutput, drift_values
 from twin_nodes.ros.registration_values import landmark_values, standing_of, swab_standing_of, swab_values

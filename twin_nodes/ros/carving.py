@@ -91,6 +91,7 @@ class LiveCarving:
         self._due = dict.fromkeys(('snapshot', 'surface', 'report'), 0)
         self._sent = {'snapshot': -1, 'surface': 0}
         self._newest: TipPose | None = None
+        self._turns = 0  # poses that wait until the body is where it was then
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._steady.now().nanoseconds
         self._silence = ReplaySilence(node, _WATCH_S)
@@ -198,8 +199,8 @@ class LiveCarving:
             self._health.warn('DRILL_SWITCH_EMPTY', f'{name}: a Joy without buttons, expected one at least')
         elif self._switch is None:
             self._turn(on=bool(message.buttons[0]))
-        else:
-            self._switch.say(stamp_ns, on=bool(message.buttons[0]))
+        elif not self._switch.say(stamp_ns, on=bool(message.buttons[0])):
+            self._health.warn('REPLAY_LATE', f'{name}: poses of its stamp have counted already; it counts from now on')
 
     def _turn(self, *, on: bool) -> None:
         self._on = on
@@ -219,9 +220,11 @@ class LiveCarving:
         if self._tissue is None:
             act()
         else:  # the body must be where it was then
+            self._turns += 1
             self._tissue.in_turn(item.stamp_ns, act)
 
     def _work(self, item: TipPose | NoTip, on: bool | None) -> None:
+        self._turns = max(self._turns - 1, 0)
         if on is not None and on is not self._on:
             self._turn(on=on)
         if isinstance(item, NoTip):
@@ -368,6 +371,8 @@ class LiveCarving:
         if self._newest is not None and is_silent:
             self._publish_due(self._newest.stamp_ns, all_due=True)
             self._newest = None
+        if is_silent and not self._turns:
+            self._progress.end()
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         gone = self.carver.volume.removed * self.carver.volume.voxel_volume * 1e9
@@ -380,7 +385,7 @@ class LiveCarving:
         self._tips.reset()
         if self._switch is not None:
             self._switch.reset()
-        self._newest = None
+        self._newest, self._turns = None, 0
         self._due = dict.fromkeys(self._due, 0)
         self._progress.reset()
         self._health.count('CLOCK_JUMP')

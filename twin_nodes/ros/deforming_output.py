@@ -109,6 +109,10 @@ class DeformingOutput:
             self.due(frame.stamp_ns)
             self._progress.say(frame.stamp_ns)
 
+    def end(self) -> None:
+        """Say that no frame will come any more, as the streams of a replay have ended."""
+        self._progress.end()
+
     def due(self, now_ns: int) -> None:
         """Send the surfaces when it is time and they have moved: by the stamps in replay, else the monotonic clock."""
         if self._newest is None:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from rclpy.node import Node
 from sensor_msgs.msg import TimeReference
 
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.ros.conversions import ns_to_stamp, stamp_to_ns
 from twin_nodes.ros.qos import LATCHED
-
-ALL_NS = (2**31 - 1) * 1_000_000_000  # the last instant of a stamp: nothing more will come
 
 
 def is_replay(node: Node) -> bool:
@@ -30,7 +29,7 @@ class ProgressOutput:
     """
 
     def __init__(self, node: Node, result: str) -> None:
-        self._newest_ns = 0
+        self._newest_ns = self._done_ns = 0
         self._source = node.get_name()
         self._publisher = (
             node.create_publisher(TimeReference, f'{result}/progress', LATCHED) if is_replay(node) else None
@@ -43,10 +42,16 @@ class ProgressOutput:
 
     def say(self, done_ns: int) -> None:
         """Say that all samples up to a stamp have been worked through."""
+        self._done_ns = done_ns
         if self._publisher is not None:
             message = TimeReference(time_ref=ns_to_stamp(self._newest_ns), source=self._source)
             message.header.stamp = ns_to_stamp(done_ns)
             self._publisher.publish(message)
+
+    def end(self) -> None:
+        """Say once that nothing more will come of what was heard: the streams have ended, or pause."""
+        if self._done_ns != ALL_NS:
+            self.say(ALL_NS)
 
     def reset(self) -> None:
         """Begin again."""

@@ -92,6 +92,19 @@ def test_a_replay_counts_jaws_and_clouds_from_their_own_stamps_as_a_live_twin(bo
         np.testing.assert_array_equal(one.solution.positions, other.solution.positions)
 
 
+def test_what_is_heard_after_its_turn_in_a_replay_is_told_and_counts_then(body):
+    feed = feed_of(body, ('left',), ordered=True)
+    outcomes = feed.add_event(MS, Grip('left', closed=False))  # nothing has left yet
+    for now in range(10, 110, 10):
+        outcomes += feed.add('left', now * MS, Tip('left', tip(front_of(body)), 1e-8))
+    assert [type(item) for item in outcomes] == [Frame] * 4
+    (late,) = feed.add_event(20 * MS, Grip('left', closed=True))  # those up to 70 ms have left
+    assert (late.what, late.code) == ('grasp left', 'REPLAY_LATE') and '0.05 s' in late.reason
+    frames = feed.add('left', 110 * MS, Tip('left', tip(front_of(body)), 1e-8)) + feed.give_up('left')
+    assert [frame.held > 0 for frame in frames] == [True, True]
+    feed.session.close()
+
+
 def test_what_is_not_seen_in_a_replay_is_let_go_by_the_stamps(body):
     feed = feed_of(body, ('left', 'coil'), ordered=True, sensors={'coil': TARGETS[1]})
     feed.add_event(MS, Grip('left', closed=True))

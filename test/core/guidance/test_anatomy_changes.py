@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_nodes.core.guidance.anatomy_changes import LONGEST_NS, WAIT_NS, AnatomyChanges
+from twin_nodes.core.stamps import ALL_NS
 
 
 def changes_of(*, ordered, stamps=()):
@@ -79,3 +80,17 @@ def test_after_a_jump_a_pose_waits_again_for_the_makers_that_there_are():
     assert not changes.settled(20, 20)
     changes.progress('removed', 20, 0)
     assert changes.settled(20, 20)
+
+
+def test_a_maker_that_has_ended_is_known_to_have_and_what_it_made_last_is_awaited():
+    changes = AnatomyChanges(ordered=True)
+    assert changes.have_ended, 'there is none'
+    changes.progress('drill', 20, 10)
+    assert not changes.have_ended
+    changes.progress('drill', ALL_NS, 30)
+    assert not changes.have_ended, 'the change of 30 is still on its way'
+    changes.add('drill', 30, lambda: None)
+    assert changes.have_ended
+    assert changes.settled(20, 20) and not changes.settled(21, 21), 'a pose after a pause waits for it again'
+    changes.progress('drill', 40, 30)
+    assert not changes.have_ended and changes.settled(40, 40)

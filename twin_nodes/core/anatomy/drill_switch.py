@@ -24,13 +24,12 @@ class DrillSwitch(Generic[T]):
         """Forget all, as after a jump of the clock: the drill is off."""
         self._words: list[tuple[int, bool]] = []
         self._held: deque[tuple[int, T]] = deque()
-        self._done_ns = 0
-        self.late = 0
+        self._done_ns = -1
 
-    def say(self, stamp_ns: int, *, on: bool) -> None:
-        """Hear that the drill was switched on or off."""
-        self.late += stamp_ns < self._done_ns
+    def say(self, stamp_ns: int, *, on: bool) -> bool:
+        """Hear that the drill was switched on or off; False where poses of then or later have counted already."""
         insort(self._words, (stamp_ns, on))
+        return stamp_ns > self._done_ns
 
     def add(self, stamp_ns: int, pose: T) -> list[tuple[T, bool]]:
         """Take a pose, with rising stamps; return those that count now, each with whether the drill was on."""

@@ -82,7 +82,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Refused:
-    """What was not used: stamp, what it was, and why."""
+    """What was not used, or not when it should have been: stamp, what it was, and why."""
 
     stamp_ns: int
     what: str
@@ -166,7 +166,7 @@ class SessionFeed:
         self._held: deque[tuple[int, list[Sample]]] = deque()
         self._events: list[tuple[int, int, Event]] = []
         self._seen: dict[str, int] = {}  # the newest stamp of each tool and sensor that is not lost, in replay
-        self._count = self._due_ns = 0
+        self._count = self._due_ns = self._left_ns = 0
         self.is_changed = True
 
     def reset(self, *, keep_cuts: bool = False) -> None:
@@ -203,7 +203,12 @@ class SessionFeed:
         self._count += 1
         self._events.append((stamp_ns, self._count, event))
         self._events.sort(key=lambda item: item[:2])
-        return []
+        late = (self._left_ns - stamp_ns) * 1e-9
+        if not self._left_ns or late < 0.0:
+            return []
+        return [
+            Refused(stamp_ns, _name(event), 'REPLAY_LATE', f'heard {late:.2f} s of the stamps too late: counts now')
+        ]
 
     def frame(self, out_of_time: Callable[[], bool] | None = None) -> Frame:
         """Make a frame of what is known."""
@@ -217,6 +222,7 @@ class SessionFeed:
         newest_ns = self._held[-1][0] if self._held else 0
         while self._held and (ended or not 0 <= newest_ns - self._held[0][0] < self._wait_ns):
             stamp_ns, samples = self._held.popleft()
+            self._left_ns = stamp_ns
             while self._events and self._events[0][0] <= stamp_ns:
                 event_ns, _, event = self._events.pop(0)
                 found += self._apply(event_ns, event)

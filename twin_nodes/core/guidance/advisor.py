@@ -171,6 +171,11 @@ class Advisor:
             self._lookout.steer(stamp_ns, inverse(tracker_T_patient) @ tracker_T_setpoint @ tool_T_tip)
 
     @property
+    def awaits_makers(self) -> bool:
+        """Whether poses of a replay that has ended still wait for makers of changes, who notice the end themselves."""
+        return bool(self._pending) and not self.changes.have_ended
+
+    @property
     def awaits_setpoints(self) -> bool:
         """Whether poses of a replay wait for set points which should have come by now."""
         if not self._pending or not self._waits:

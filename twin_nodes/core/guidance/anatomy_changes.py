@@ -7,7 +7,7 @@ that is not older than it, and a pose waits until the makers of changes have com
 from bisect import insort
 from collections.abc import Callable
 
-from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 
 WAIT_NS = (
     NANOSECONDS // 2
@@ -29,6 +29,7 @@ class AnatomyChanges:
         self._followers: list[Callable[[int], None]] = []
         self._listeners: list[Apply] = []
         self._progress: dict[str, tuple[int, int]] = {}
+        self._ended: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -37,6 +38,7 @@ class AnatomyChanges:
         self._count = 0
         self._heard: dict[str, int] = {}
         self._progress = dict.fromkeys(self._progress, (0, 0))
+        self._ended.clear()
 
     def follow(self, follower: Callable[[int], None]) -> None:
         """Have a callback told the stamp of each pose, once the changes up to it are done."""
@@ -71,9 +73,15 @@ class AnatomyChanges:
 
         Args:
             maker: Which one.
-            done_ns: No change up to this stamp is still to come.
+            done_ns: No change up to this stamp is still to come; ALL_NS once its streams have ended, or pause: poses
+                that come after that wait for it again.
             newest_ns: Stamp of the newest change that it has sent; 0 for none.
         """
+        if done_ns == ALL_NS:
+            self._ended.add(maker)
+            done_ns, _ = self._progress.get(maker, (0, 0))
+        else:
+            self._ended.discard(maker)
         self._progress[maker] = (done_ns, newest_ns)
         self._tell()
 
@@ -91,6 +99,14 @@ class AnatomyChanges:
                 return False
         silent = self._heard.keys() - self._progress.keys()
         return not silent or streams_ns >= stamp_ns + WAIT_NS
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether those makers that say how far they are have said their last, and what they made is here."""
+        return all(
+            maker in self._ended and self._heard.get(maker, 0) >= newest_ns
+            for maker, (_, newest_ns) in self._progress.items()
+        )
 
     def advance(self, stamp_ns: int) -> None:
         """Do the changes up to the stamp of a pose, in the order of their stamps."""
