@@ -1,7 +1,10 @@
 """Point files as people write them: the points come out, the unit only where it is said, and nothing broken passes."""
 
+import json
+
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.simulate.organ import organ
@@ -99,3 +102,60 @@ def test_what_holds_no_points_is_refused(tmp_path, name, content, match):
 def test_segmented_spheres_of_a_phantom(shared_data):
     held = read_points(shared_data / 'fiducial_spheres' / 'US_Sphere_2.vtp')
     assert len(held.points) == 1032
+
+
+CLOUD = np.random.default_rng(6).normal([136.5, -151.9, 95.25], 8.0, (40, 3)).round(3)
+
+
+def lines(mark, comma=False, before=None):
+    rows = [mark.join([*([before(index)] if before else []), *(f'{value:.3f}' for value in point)])
+            for index, point in enumerate(CLOUD)]  # fmt: skip
+    return '\n'.join(rows).replace('.', ',') if comma else '\n'.join(rows)
+
+
+SLICER = json.dumps({'markups': [{'coordinateSystem': 'LPS', 'coordinateUnits': 'mm', 'controlPoints': [
+    *({'label': f'F-{at}', 'position': point} for at, point in enumerate(CLOUD.tolist())),
+    {'label': 'open', 'position': [0.0, 0.0, 0.0], 'positionStatus': 'undefined'}]}]})  # fmt: skip
+PCD = 'VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nPOINTS 40\nDATA '
+DIALECTS = {
+    'semicolons.csv': 'x;y;z\n' + lines(';', comma=True),
+    'tabs.txt': lines('\t', comma=True),
+    'blanks.txt': lines(' ', comma=True),
+    'utf16.csv': ('x,y,z\n' + lines(',')).encode('utf-16'),
+    'names.csv': lines(',', before=lambda at: f'F{at}'),
+    'clock.csv': lines(',', before=lambda at: f'{0.1 * at:.1f}'),
+    'cm.csv': 'x [cm],y [cm],z [cm]\n' + '\n'.join(','.join(f'{0.1 * v:.4f}' for v in point) for point in CLOUD),
+    'um.csv': 'x_um,y_um,z_um\n' + '\n'.join(','.join(f'{1e3 * v:.0f}' for v in point) for point in CLOUD),
+    'ras.fcsv': '# CoordinateSystem = RAS\n# columns = id,x,y,z\n'
+                + '\n'.join(f'a,{-x:.3f},{-y:.3f},{z:.3f}' for x, y, z in CLOUD),
+    'slicer.json': SLICER,
+    'list.json': json.dumps(CLOUD.tolist()),
+    'text.pcd': PCD + 'ascii\n' + lines(' ').replace('\n', ' 1\n') + ' 1\n',
+    'binary.pcd': (PCD + 'binary\n').encode() + np.c_[CLOUD, np.ones(40)].astype('<f4').tobytes(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', DIALECTS)
+def test_the_same_points_from_each(tmp_path, name):
+    text = DIALECTS[name]
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = read_points(tmp_path / name)
+    np.testing.assert_allclose(found.points, CLOUD, atol=2e-5 if name == 'binary.pcd' else 1e-9)
+    assert found.unit == ('mm' if name.startswith(('cm', 'um', 'slicer')) else '')
+    assert any('turned to LPS' in note for note in found.notes) == name.startswith('ras')
+
+
+def test_arrays_of_matlab(tmp_path):
+    savemat(tmp_path / 'a.mat', {'points': CLOUD.T, 'other': np.zeros((2, 2))})
+    np.testing.assert_allclose(read_points(tmp_path / 'a.mat').points, CLOUD)
+
+
+@pytest.mark.parametrize(
+    ('form', 'body', 'said'),
+    [('binary', b'\0' * 10, '40 points are announced, 0 are there'), ('binary_compressed', b'', 'is not read'),
+     ('ascii', b'1 2\n', 'not readable')],
+)  # fmt: skip
+def test_clouds_that_are_cut_or_compressed_are_refused(tmp_path, form, body, said):
+    (tmp_path / 'a.pcd').write_bytes(f'{PCD}{form}\n'.encode() + body)
+    with pytest.raises(InputError, match=said):
+        read_points(tmp_path / 'a.pcd')
