@@ -22,7 +22,7 @@ from twin_nodes.core.anatomy.elastic.model import Solution
 from twin_nodes.core.anatomy.learning_config import LearningConfig
 from twin_nodes.core.anatomy.nonrigid.observations import Tracked, make_tracked
 from twin_nodes.core.anatomy.nonrigid.tracker import Deformation, DeformationTracker
-from twin_nodes.core.anatomy.session_body import Body, edge_of, shaped
+from twin_nodes.core.anatomy.session_body import Body, edge_of
 from twin_nodes.core.anatomy.session_config import AnatomySessionConfig
 from twin_nodes.core.anatomy.session_contact import LEAST_RADIUS, Contacts
 from twin_nodes.core.anatomy.session_frame import Frame
@@ -361,7 +361,7 @@ class AnatomySession:
     def _go_on_from(self, positions: Array, found: Deformation) -> None:
         """Take the shape that was seen as the one from which tools move the tissue."""
         by_tools = self.positions - self._shape.rest
-        self._shape = shaped(self.body.model, positions)
+        self._shape = self.body.model.shaped(positions)
         self._shape = self._shape.with_weight(self.left.share)
         self._pressure_seen = self._pressure
         self._solver.change(self._shape)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.anatomy.case_config import MaterialConfig
-from twin_nodes.core.anatomy.elastic.assembly_kernels import shape_matrices
 from twin_nodes.core.anatomy.elastic.laws import Material, NeoHookean
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.nonrigid.compliance import Compliance, prepare_compliance
@@ -138,15 +137,6 @@ def _support(model: ElasticModel, held: NDArray[np.int64], soft: float) -> Array
 def edge_of(model: ElasticModel) -> float:
     """Return the edge of a typical tetrahedron [m]."""
     return float(np.cbrt(6.0 * model.volume.mean()))
-
-
-def shaped(model: ElasticModel, positions: Array) -> ElasticModel:
-    """Return the same body at rest in another shape (n, 3) [m]; its elements must have positive volumes."""
-    other = object.__new__(ElasticModel)
-    other.__dict__.update(model.__dict__)
-    other.rest = np.ascontiguousarray(positions, np.float64)
-    other.inverse, other.volume = shape_matrices(other.rest, other.tets)
-    return other
 
 
 def _density(mesh: TetMesh, materials: Mapping[int, MaterialConfig]) -> float:

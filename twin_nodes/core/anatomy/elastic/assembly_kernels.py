@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.anatomy.elastic import neo_hookean_kernels as neo_hookean
 from twin_nodes.core.anatomy.elastic.law_kernels import NEO_HOOKEAN, principal_moduli, room, stress, svd
 
 # `weight` of a tetrahedron scales its stiffness: 1 as it is, 0 removed, between them softened.
@@ -51,15 +52,28 @@ def gradients(x: Any, tets: Any, inverse: Any, t: int, f: Any) -> None:
             f[i, j] = e0 * inverse[t, 0, j] + e1 * inverse[t, 1, j] + e2 * inverse[t, 2, j]
 
 
-@njit(cache=True, nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def in_blocks(inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any) -> tuple[Any, Any]:
+    """Return what `energy_gradient` asks of the tetrahedra: the blocks of `neo_hookean.pack`, and those of other laws.
+
+    The arguments are those of `energy_gradient`.
+    """
+    lines = np.zeros((-(-len(inverse) // neo_hookean.BLOCK), neo_hookean.LINES, neo_hookean.BLOCK))
+    neo_hookean.pack(inverse, volume, weight, laws, parameters, lines)
+    return lines, np.flatnonzero((laws != NEO_HOOKEAN) & (weight * volume != 0.0))
+
+
+@njit(cache=True, nogil=True)
 def energy_gradient(
-    x: Any, tets: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any, gradient: Any
-) -> float:
+    x: Any, tets: Any, lines: Any, others: Any, inverse: Any, volume: Any, weight: Any, laws: Any, parameters: Any,
+    gradient: Any,
+) -> float:  # fmt: skip
     """Add ∂E/∂x (n, 3) [N] of all tetrahedra to `gradient`; return E [J], infinite where a law has no value.
 
     Args:
         x: Nodes [m], shape (n, 3).
         tets: Node indices, shape (m, 4).
+        lines: See `in_blocks`.
+        others: See `in_blocks`.
         inverse: Inverse edge matrices at rest [1/m], shape (m, 3, 3).
         volume: Volumes at rest [m³], shape (m,).
         weight: Share of the stiffness that is left, shape (m,).
@@ -68,65 +82,21 @@ def energy_gradient(
         gradient: Receives the gradient.
     """
     total = 0.0
+    if len(others) < len(tets):
+        total += neo_hookean.energy_gradient(x, tets, lines, gradient)
     f, p, work = np.empty((3, 3)), np.empty((3, 3)), room()
-    for t in range(len(tets)):
+    for t in others:
         share = weight[t] * volume[t]
-        if share == 0.0:
-            continue
-        n0, n1, n2, n3 = tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]
-        b00, b01, b02 = inverse[t, 0, 0], inverse[t, 0, 1], inverse[t, 0, 2]
-        b10, b11, b12 = inverse[t, 1, 0], inverse[t, 1, 1], inverse[t, 1, 2]
-        b20, b21, b22 = inverse[t, 2, 0], inverse[t, 2, 1], inverse[t, 2, 2]
-        ox, oy, oz = x[n0, 0], x[n0, 1], x[n0, 2]
-        e00, e10, e20 = x[n1, 0] - ox, x[n1, 1] - oy, x[n1, 2] - oz
-        e01, e11, e21 = x[n2, 0] - ox, x[n2, 1] - oy, x[n2, 2] - oz
-        e02, e12, e22 = x[n3, 0] - ox, x[n3, 1] - oy, x[n3, 2] - oz
-        f00 = e00 * b00 + e01 * b10 + e02 * b20
-        f01 = e00 * b01 + e01 * b11 + e02 * b21
-        f02 = e00 * b02 + e01 * b12 + e02 * b22
-        f10 = e10 * b00 + e11 * b10 + e12 * b20
-        f11 = e10 * b01 + e11 * b11 + e12 * b21
-        f12 = e10 * b02 + e11 * b12 + e12 * b22
-        f20 = e20 * b00 + e21 * b10 + e22 * b20
-        f21 = e20 * b01 + e21 * b11 + e22 * b21
-        f22 = e20 * b02 + e21 * b12 + e22 * b22
-        if laws[t] == NEO_HOOKEAN:
-            mu, lam = parameters[t, 0], parameters[t, 1]
-            c00, c01, c02 = f11 * f22 - f12 * f21, f12 * f20 - f10 * f22, f10 * f21 - f11 * f20
-            c10, c11, c12 = f21 * f02 - f22 * f01, f22 * f00 - f20 * f02, f20 * f01 - f21 * f00
-            c20, c21, c22 = f01 * f12 - f02 * f11, f02 * f10 - f00 * f12, f00 * f11 - f01 * f10
-            j = f00 * c00 + f01 * c01 + f02 * c02
-            square = f00 * f00 + f01 * f01 + f02 * f02 + f10 * f10 + f11 * f11 + f12 * f12
-            square += f20 * f20 + f21 * f21 + f22 * f22
-            # λ/2 (J - α)² - μ²/(2 λ) = (J - 1) (λ/2 (J - 1) - μ), without the cancellation
-            total += share * (0.5 * mu * (square - 3.0) + (j - 1.0) * (0.5 * lam * (j - 1.0) - mu))
-            slope, mu = share * (lam * (j - 1.0) - mu), share * mu
-            p00, p01, p02 = mu * f00 + slope * c00, mu * f01 + slope * c01, mu * f02 + slope * c02
-            p10, p11, p12 = mu * f10 + slope * c10, mu * f11 + slope * c11, mu * f12 + slope * c12
-            p20, p21, p22 = mu * f20 + slope * c20, mu * f21 + slope * c21, mu * f22 + slope * c22
-        else:
-            f[0, 0], f[0, 1], f[0, 2] = f00, f01, f02
-            f[1, 0], f[1, 1], f[1, 2] = f10, f11, f12
-            f[2, 0], f[2, 1], f[2, 2] = f20, f21, f22
-            density = stress(laws[t], parameters[t], f, p, work)
-            if not density < 1e300:
-                return math.inf
-            total += share * density
-            p00, p01, p02 = share * p[0, 0], share * p[0, 1], share * p[0, 2]
-            p10, p11, p12 = share * p[1, 0], share * p[1, 1], share * p[1, 2]
-            p20, p21, p22 = share * p[2, 0], share * p[2, 1], share * p[2, 2]
-        for k in range(3):
-            q0, q1, q2 = (b00, b01, b02) if k == 0 else ((b10, b11, b12) if k == 1 else (b20, b21, b22))
-            node = n1 if k == 0 else (n2 if k == 1 else n3)
-            gx = p00 * q0 + p01 * q1 + p02 * q2
-            gy = p10 * q0 + p11 * q1 + p12 * q2
-            gz = p20 * q0 + p21 * q1 + p22 * q2
-            gradient[node, 0] += gx
-            gradient[node, 1] += gy
-            gradient[node, 2] += gz
-            gradient[n0, 0] -= gx
-            gradient[n0, 1] -= gy
-            gradient[n0, 2] -= gz
+        gradients(x, tets, inverse, t, f)
+        density = stress(laws[t], parameters[t], f, p, work)
+        if not density < 1e300:
+            return math.inf
+        total += share * density
+        for a in range(3):
+            for i in range(3):
+                force = p[i, 0] * inverse[t, a, 0] + p[i, 1] * inverse[t, a, 1] + p[i, 2] * inverse[t, a, 2]
+                gradient[tets[t, a + 1], i] += share * force
+                gradient[tets[t, 0], i] -= share * force
     return total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 
 DENSITY = 1060.0
+_WORKED_OUT = ('_lines', 'stiffness_scale')  # from other attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +104,15 @@ class ElasticModel:
         """Number of nodes."""
         return len(self.rest)
 
-    @property
+    @cached_property
     def stiffness_scale(self) -> float:
         """Shear modulus times the area of the body, its force for strains of about 1 [N]."""
         return float(self.shear.mean() * np.cbrt(self.volume.sum()) ** 2)
 
     def with_materials(self, materials: Material | Mapping[int, Material]) -> ElasticModel:
         """Return the same body of other materials; it shares what does not depend on them."""
-        other = object.__new__(ElasticModel)
-        other.__dict__.update(self.__dict__)
-        other.laws, other.parameters, other.shear = per_tetrahedron(materials, self.mesh.labels)
-        return other
+        laws, parameters, shear = per_tetrahedron(materials, self.mesh.labels)
+        return self.changed(laws=laws, parameters=parameters, shear=shear)
 
     def with_weight(self, weight: ArrayLike) -> ElasticModel:
         """Return the same body with a share of the stiffness of each tetrahedron: 1 as is, 0 removed (m,).
@@ -125,18 +125,28 @@ class ElasticModel:
         share = np.ascontiguousarray(weight, np.float64)
         if share.shape != self.weight.shape or not ((share >= 0.0) & (share <= 1.0)).all():
             raise InputError(f'weight: expected {self.weight.shape} values within 0 … 1', code='ANATOMY_REFUSED')
-        other = object.__new__(ElasticModel)
-        other.__dict__.update(self.__dict__)
-        other.weight = share
-        other.part = _parts(self.tets[share > 0.0], self.count)
-        return other
+        return self.changed(weight=share, part=_parts(self.tets[share > 0.0], self.count))
 
     def with_support(self, support: ArrayLike) -> ElasticModel:
         """Return the same body with other soft surroundings [N/m], shape (n,)."""
+        return self.changed(support=_support(support, self.count))
+
+    def shaped(self, positions: ArrayLike) -> ElasticModel:
+        """Return the same body at rest in another shape (n, 3) [m]; its elements must have positive volumes."""
+        rest = np.ascontiguousarray(positions, np.float64)
+        inverse, volume = assembly_kernels.shape_matrices(rest, self.tets)
+        return self.changed(rest=rest, inverse=inverse, volume=volume)
+
+    def changed(self, **attributes: object) -> ElasticModel:
+        """Return a body with other values of some attributes; it shares all others."""
         other = object.__new__(ElasticModel)
-        other.__dict__.update(self.__dict__)
-        other.support = _support(support, self.count)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _WORKED_OUT})
+        other.__dict__.update(attributes)
         return other
+
+    @cached_property
+    def _lines(self) -> tuple[Array, NDArray[np.int64]]:
+        return assembly_kernels.in_blocks(self.inverse, self.volume, self.weight, self.laws, self.parameters)
 
     def nodal_mass(self) -> Array:
         """Return the mass that each node carries [kg], shape (n,)."""
@@ -176,7 +186,7 @@ class ElasticModel:
     def energy_gradient(self, x: Array, gradient: Array) -> float:
         """Add ∂E/∂x [N] to `gradient` (n, 3); return E [J], infinite where a law has no value."""
         total: float = assembly_kernels.energy_gradient(
-            x, self.tets, self.inverse, self.volume, self.weight, self.laws, self.parameters, gradient
+            x, self.tets, *self._lines, self.inverse, self.volume, self.weight, self.laws, self.parameters, gradient
         )
         if self.support is not None:
             moved = x - self.rest

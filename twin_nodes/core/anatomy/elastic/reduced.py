@@ -78,6 +78,9 @@ class ReducedModel:
         self._sample_rest = basis.rest.ravel()[rows] + basis.base[rows]
         self._sample_lift = np.ascontiguousarray(basis.lift[rows])
         self._sample_modes = np.ascontiguousarray(basis.modes[rows])
+        self._lines = assembly_kernels.in_blocks(
+            basis.inverse, basis.volume, basis.weight, basis.laws, basis.parameters
+        )
         self._pattern = make_pattern(basis.rest[basis.nodes], basis.tets, np.ones(len(basis.nodes), bool))
         self.q = np.zeros(basis.modes.shape[1])
         self._stiffness: tuple[Array, bool] | None = None
@@ -199,7 +202,15 @@ class ReducedModel:
         """Return ∂E/∂x of the sampled tetrahedra [N], shape (p, 3)."""
         basis, gradient = self.basis, np.zeros_like(x)
         assembly_kernels.energy_gradient(
-            x, basis.tets, basis.inverse, basis.volume, basis.weight, basis.laws, basis.parameters, gradient
+            x,
+            basis.tets,
+            *self._lines,
+            basis.inverse,
+            basis.volume,
+            basis.weight,
+            basis.laws,
+            basis.parameters,
+            gradient,
         )
         return gradient
 

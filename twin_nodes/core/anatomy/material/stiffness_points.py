@@ -17,7 +17,6 @@ from twin_nodes.core.anatomy.elastic.loads import Loads, Nodes, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.material.stiffness import StiffnessEstimate, estimate_stiffness
 from twin_nodes.core.anatomy.material.stiffness_states import SeenState, StiffnessConfig
-from twin_nodes.core.anatomy.session_body import shaped
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 
@@ -100,7 +99,7 @@ def estimate_from_surface(
 
 
 def _state(model: ElasticModel, sight: SurfaceSight, ways: Array | None, *, first: bool, number: int) -> SeenState:
-    here = model if sight.rest is None else shaped(model, sight.rest)
+    here = model if sight.rest is None else model.shaped(sight.rest)
     solution = here.solve(sight.loads)
     if not solution.is_converged:
         raise DegenerateGeometryError(

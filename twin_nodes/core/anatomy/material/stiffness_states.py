@@ -14,7 +14,6 @@ from twin_nodes.core.anatomy.elastic.loads import Loads, Nodes, Springs
 from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.material.bodies import scaled
 from twin_nodes.core.anatomy.material.common_errors import CommonErrors
-from twin_nodes.core.anatomy.session_body import shaped
 from twin_nodes.core.config import setting
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -161,7 +160,7 @@ class StiffnessProblem:
 
 
 def _in_shape(model: ElasticModel, state: SeenState) -> ElasticModel:
-    return model if state.rest is None else shaped(model, state.rest)
+    return model if state.rest is None else model.shaped(state.rest)
 
 
 def _grip(model: ElasticModel, state: SeenState, x: Array) -> Array:
