@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
+from twin_nodes.app.view.messages import regions_of
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.simulate.shapes import superellipsoid
@@ -110,6 +112,21 @@ def test_tells_and_predicts_where_the_anatomy_is(start, probe, tmp_path):
                 fixed, predicted, what='the surface')  # fmt: skip
     highest = max(point.z for point in surfaces[-1].markers[0].points)
     assert highest < RADIUS - 0.0005
+
+
+def test_the_page_is_told_what_the_robot_is_kept_out_of(start, probe, tmp_path):
+    told = probe.listen_latched(MarkerArray, 'compensation/regions')
+    node = start(CompensationNode, role='follower', arm=ARM, base_frame='world', anatomy__grid_spacing=0.001,
+                 anatomy__cache_dir=str(tmp_path), anatomy__margin=0.003)  # fmt: skip
+    vertices, triangles = superellipsoid(np.zeros(3), np.full(3, RADIUS), exponent=1.0)
+    ball = surface_marker(1, 'anatomy', 'ball', 7, vertices, triangles, (1.0, 1.0, 1.0, 1.0))
+    node.side.anatomy._on_surface(MarkerArray(markers=[ball]))
+    probe.until(lambda: told, node, what='the regions')
+    regions = regions_of(serialize_message(told[-1]))
+    assert dict(regions.margins) == {7: 0.003} and not regions.shapes
+    node.side.anatomy._on_surface(MarkerArray())
+    probe.until(lambda: len(told) > 1, node, what='that there are none')
+    assert not regions_of(serialize_message(told[-1])).margins
 
 
 def test_a_structure_that_was_refused_is_no_longer_told_once_it_is_whole_or_gone(start, tmp_path):

@@ -1,6 +1,7 @@
 """The structures and the pose of the anatomy for the compensation: surfaces, what is carved, and where it all is."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.telesurgery.anatomy_fences import AnatomyFences
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
-from twin_nodes.ros.qos import MEASUREMENT_SUBSCRIPTION
+from twin_nodes.ros.qos import LATCHED, MEASUREMENT_SUBSCRIPTION
 
 if TYPE_CHECKING:
     from twin_nodes.core.anatomy.distance_grid import DistanceGrid
@@ -68,6 +69,7 @@ class AnatomyFeed:
         self._surface: MarkerArray | None = None
         self._known: dict[str, bytes] = {}
         self._refused: set[str] = set()
+        self._shown: dict[str, int] = {}
         self._carved: CarvedStructures | None = None
         self._said = ''
         if config.enabled:
@@ -80,6 +82,7 @@ class AnatomyFeed:
         config = self._config
         carved = CarvedStructures(node, self._health, config.frame, self.fences.set_grid, self._on_original)
         self._carved, self._feed = carved, SurfaceFeed(node, self._on_surface)
+        self._regions = node.create_publisher(MarkerArray, 'compensation/regions', LATCHED)
         node.create_subscription(PoseStamped, config.pose, self._on_pose, MEASUREMENT_SUBSCRIPTION)
         self._timer = node.create_timer(_APPLY_S, lambda: carved.apply(time.monotonic_ns()))
 
@@ -154,6 +157,24 @@ class AnatomyFeed:
             self._forgive(name)
         if changed:
             self._carved.watch(grids)
+        self._show(watched)
+
+    def _show(self, watched: Mapping[str, Marker | None]) -> None:
+        """Say what the tip is kept out of, when that is other than it was."""
+        from twin_nodes.ros.clouds import corners_of
+        from twin_nodes.ros.region_markers import margin_marker
+
+        kept = {name: marker for name, marker in watched.items() if marker is not None and name in self._known}
+        shown = {name: marker.id for name, marker in kept.items()}
+        if shown == self._shown:
+            return
+        self._shown = shown
+        frame, margin = self._config.frame, self._config.margin
+        markers = [Marker(action=Marker.DELETEALL)]
+        markers[0].header.frame_id = frame
+        for name, marker in kept.items():
+            markers.append(margin_marker(frame, name, marker.id, corners_of(marker).mean(axis=0), margin))
+        self._regions.publish(MarkerArray(markers=markers))
 
     def _grid(self, marker: Marker, *, must: bool) -> 'DistanceGrid | None':
         from twin_nodes.core.anatomy.surface import make_surface

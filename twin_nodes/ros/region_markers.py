@@ -1,5 +1,6 @@
-"""`guidance/regions` (MarkerArray, latched): where the middle of the tip may not go, for RViz and the page.
+"""`guidance/regions`, `compensation/regions` (MarkerArray, latched): where the middle of the tip may not go.
 
+For RViz and the page. The one is told by guidance_node, the other by the walls of compensation_node.
 A plane, a cone or a depth stop is a TRIANGLE_LIST marker whose `ns` says which, and whose `text` is its name: a disc
 with a spike to the side where the tip may be, the side of the cone, a disc with a spike back to its entry. Planes and
 cones have no end; they are drawn as far as the lengths below. A guarded structure is a TEXT_VIEW_FACING marker in its
@@ -57,8 +58,21 @@ def region_markers(
             marker = surface_marker(0, frame, kind[:-1], number, corners, triangles, _COLOUR)
             marker.text = f'{kind[:-1]} {number}'
             markers.append(marker)
-    markers += [_told(frame, one, numbers[one.name], margin) for one in structures]
+    markers += [margin_marker(frame, one.name, numbers[one.name], _middle(one.grid), margin) for one in structures]
     return MarkerArray(markers=markers)
+
+
+def margin_marker(frame: str, name: str, number: int, middle: Array, margin: float) -> Marker:
+    """Make the marker of a structure around a middle [m], (3,), from which the tip must stay away by a margin [m]."""
+    marker = Marker(ns=STRUCTURE, id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+    marker.header.frame_id = frame
+    marker.pose.position = Point(**dict(zip('xyz', middle.tolist(), strict=True)))
+    marker.pose.orientation.w = 1.0
+    marker.scale = Vector3(x=margin, y=0.0, z=_TEXT_HEIGHT)
+    red, green, blue, _ = _COLOUR
+    marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+    marker.text = f'{name} + {1e3 * margin:.1f} mm'
+    return marker
 
 
 def _corners(kind: str, point: Array, axis: Array, config: FixtureConfig) -> Array:
@@ -83,18 +97,6 @@ def _fan(apex: Array, centre: Array, axis: Array, radius: float) -> Array:
     angle = np.linspace(0.0, 2.0 * np.pi, _SIDES, endpoint=False)[:, None]
     ring = centre + radius * (np.cos(angle) * x + np.sin(angle) * np.cross(axis, x))
     return np.stack([np.broadcast_to(apex, ring.shape), ring, np.roll(ring, -1, axis=0)], axis=1).reshape(-1, 3)
-
-
-def _told(frame: str, structure: Structure, number: int, margin: float) -> Marker:
-    marker = Marker(ns=STRUCTURE, id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
-    marker.header.frame_id = frame
-    marker.pose.position = Point(**dict(zip('xyz', _middle(structure.grid).tolist(), strict=True)))
-    marker.pose.orientation.w = 1.0
-    marker.scale = Vector3(x=margin, y=0.0, z=_TEXT_HEIGHT)
-    red, green, blue, _ = _COLOUR
-    marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
-    marker.text = f'{structure.name} + {1e3 * margin:.1f} mm'
-    return marker
 
 
 def _middle(field: Field) -> Array:

@@ -10,7 +10,7 @@ from twin_nodes.app.view.config import ViewConfig
 from twin_nodes.app.view.framing import FIELD_OF_VIEW, frame_scene, site_offsets, up_axis
 from twin_nodes.app.view.page import ViserView
 from twin_nodes.app.view.panel import live_html
-from twin_nodes.app.view.records import Check, Level, Moment, Surface
+from twin_nodes.app.view.records import Check, Level, Moment, Region, Regions, Surface
 from twin_nodes.app.view.scene_sites import seen_text
 from twin_nodes.app.view.sites import MEASURED, PREDICTED
 from twin_nodes.app.view.state import ViewState
@@ -94,11 +94,35 @@ def test_the_page_draws_both_sites_and_a_mode_cannot_become_markup():
     try:
         picture = state.picture(at(1.0))
         view.render(picture)
-        nodes = view._scene._sites._sites['leader']._tools['PSM1']
+        nodes = view._scene.sites._sites['leader']._tools['PSM1']
         assert nodes['seen'].handle.visible and nodes['solid'].handle.visible
         assert '7.0 mm behind' in nodes['seen_label'].handle.text
-        assert not view._scene._sites._sites['follower']._tools['PSM1']['seen'].handle.visible
+        assert not view._scene.sites._sites['follower']._tools['PSM1']['seen'].handle.visible
         assert '&lt;b&gt;live' in view._live.content
+    finally:
+        view.stop()
+
+
+def test_what_is_forbidden_is_drawn_at_the_site_where_it_is_told():
+    state, view = played(), ViserView(CONFIG)
+    plane = Region('plane 0', 'anatomy', np.array([[0.0, 0.0, 0.0], [0.01, 0.0, 0.0], [0.0, 0.01, 0.0]]))
+    try:
+        view.render(state.picture(at(1.0)))
+        assert view._regions._shown is None, 'no switch where nothing is forbidden'
+        state.sites['follower'].on_regions('compensation', Regions((), {0: 0.003}))
+        state.sites['follower'].on_regions('guidance', Regions((plane,), {0: 0.002}))
+        picture = state.picture(at(2.0))
+        view.render(picture)
+        leader, follower = (view._scene.sites._sites[name].regions for name in CONFIG.sites)
+        assert not leader._hulls and not leader._shapes
+        hull, ((_, shape),) = follower._hulls[0].handle, follower._shapes
+        assert np.linalg.norm(hull.vertices, axis=1) == pytest.approx(0.023, abs=2e-4), 'the wider of the two'
+        there = picture.sites[1].fixed_T_anatomy[:3, 3]
+        for handle in (hull, shape.handle):
+            assert handle.visible and handle.position == pytest.approx(there)
+        view._regions._shown.value = False
+        view.render(state.picture(at(3.0)))
+        assert not hull.visible and not shape.handle.visible
     finally:
         view.stop()
 

@@ -13,6 +13,7 @@ from twin_nodes.app.view.picture import Picture
 from twin_nodes.app.view.records import Surface
 from twin_nodes.app.view.scene_anatomy import AnatomyScene, default_opacity
 from twin_nodes.app.view.scene_regions import RegionScene
+from twin_nodes.app.view.scene_sites import SitesScene
 from twin_nodes.core.geometry.se3 import Array, inverse, transform_points
 
 OFF = 'off'
@@ -76,10 +77,11 @@ class RegionControls:
         gui: The viser GUI.
         tab: Where it is.
         regions: What it switches.
+        sites: The sites, which have regions of their own.
     """
 
-    def __init__(self, gui: Any, tab: Any, regions: RegionScene) -> None:
-        self._gui, self._tab, self._regions = gui, tab, regions
+    def __init__(self, gui: Any, tab: Any, regions: RegionScene, sites: SitesScene) -> None:
+        self._gui, self._tab, self._regions, self._sites = gui, tab, regions, sites
         self._shown: Any = None
 
     def update(self, picture: Picture) -> None:
@@ -88,12 +90,15 @@ class RegionControls:
             hint = 'Planes, cones and depth stops, and the structures with the margin within which they push back'
             with self._tab:
                 self._shown = self._gui.add_checkbox('Forbidden regions', True, hint=hint, order=-0.5)
-        self._regions.show(picture, visible=self._shown is not None and self._shown.value)
+        visible, now_ns = self._shown is not None and self._shown.value, picture.moment.steady_ns
+        found, where = picture.overlays.regions, picture.fixed_T_anatomy
+        self._regions.show(found, picture.surfaces, where, now_ns, visible=visible)
+        self._sites.show_regions(picture.sites, now_ns, visible=visible)
 
 
 def _forbids(picture: Picture) -> bool:
-    found = picture.overlays.regions
-    return found is not None and bool(found.regions.shapes or found.regions.margins)
+    told = (picture.overlays.regions, *(site.regions for site in picture.sites))
+    return any(found is not None and (found.regions.shapes or found.regions.margins) for found in told)
 
 
 class _Cut:

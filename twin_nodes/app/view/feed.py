@@ -116,6 +116,9 @@ class ViewFeed:
         yield Input(
             f'{site}/anatomy/surface', MarkerArray, LATCHED, partial(self._on_site_surface, site, reader), raw=True
         )
+        for source in ('guidance', 'compensation'):
+            take_regions = partial(self._on_site_regions, site, source)
+            yield Input(f'{site}/{source}/regions', MarkerArray, LATCHED, take_regions, raw=True)
         yield Input(f'{site}/anatomy/measured_cp', PoseStamped, stream, partial(self._on_site_anatomy, site))
         yield Input(f'{site}/link/state', DiagnosticArray, stream, partial(self._on_site_link, site))
 
@@ -182,6 +185,9 @@ class ViewFeed:
 
     def _on_site_surface(self, site: str, reader: SurfaceReader, data: bytes, _moment: Moment) -> None:
         self.state.on_site_surfaces(site, tuple(reader.read(data)))
+
+    def _on_site_regions(self, site: str, source: str, data: bytes, _moment: Moment) -> None:
+        self.state.sites[site].on_regions(source, messages.regions_of(data))
 
     def _on_mode(self, site: str, arm: str, message: Any, _moment: Moment) -> None:
         self.state.sites[site].on_mode(arm, message.data)

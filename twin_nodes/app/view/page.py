@@ -63,7 +63,7 @@ class ViserView:
         with tabs.add_tab('Time line'):
             self._events = self._server.gui.add_html('')
         self._structures = StructureControls(self._server.gui, self._settings, self._scene.anatomy)
-        self._regions = RegionControls(self._server.gui, self._settings, self._scene.regions)
+        self._regions = RegionControls(self._server.gui, self._settings, self._scene.regions, self._scene.sites)
         self._viewers: dict[int, _Viewer] = {}
         self._framing: Framing | None = None
         self._drawn_ns = 0

@@ -159,6 +159,14 @@ class SiteTool:
 
 
 @dataclass(frozen=True, eq=False)
+class RegionsPicture:
+    """What is forbidden, and by frame its pose in the fixed frame (4, 4), where that is known."""
+
+    regions: Regions
+    frames: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
 class SitePicture:
     """One site of telesurgery: where it stands on the page, its arms, its anatomy, and a line about the link."""
 
@@ -169,14 +177,7 @@ class SitePicture:
     surfaces_version: int
     fixed_T_anatomy: Array | None
     link: str
-
-
-@dataclass(frozen=True, eq=False)
-class RegionsPicture:
-    """What is forbidden, and by frame its pose in the fixed frame (4, 4), where that is known."""
-
-    regions: Regions
-    frames: Mapping[str, Array]
+    regions: RegionsPicture
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class RoomScene:
         add_mesh(scene, '/patient/spheres', geometry.body_spheres(), style.MARKER_SPHERE)
         self._patient_label = Node(add_label(scene, '/patient/label', '', np.array([0.0, 0.0, 0.012])))
         self._tools = {name: ToolScene(scene, name, config) for name in config.tools if not config.sites}
-        self._sites = SitesScene(scene, config, up)
+        self.sites = SitesScene(scene, config, up)
         self.anatomy = AnatomyScene(scene)
         self._models = ModelScene(scene)
         self._overlays = OverlayScene(scene, config)
@@ -122,7 +122,7 @@ class RoomScene:
         for index, tool in enumerate(picture.tools):
             if tool.name in self._tools:
                 self._tools[tool.name].show(tool, force_text(picture.overlays.fixture) if index == 0 else '')
-        self._sites.show(picture.sites)
+        self.sites.show(picture.sites)
         self._models.show(picture.models)
         self._overlays.show(picture.overlays)
         self._show_trail(picture)

@@ -10,9 +10,10 @@ import numpy as np
 import viser
 
 from twin_nodes.app.view import geometry, style
-from twin_nodes.app.view.picture import Picture
+from twin_nodes.app.view.picture import RegionsPicture
 from twin_nodes.app.view.records import Region, Regions, Surface
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_line, add_mesh
+from twin_nodes.core.geometry.se3 import Array
 
 SHAPE_OPACITY = 0.3
 OUTLINE = 0.0006
@@ -24,35 +25,51 @@ class RegionScene:
 
     Args:
         scene: The viser scene.
+        root: Path in it.
     """
 
-    def __init__(self, scene: viser.SceneApi) -> None:
-        self._scene = scene
+    def __init__(self, scene: viser.SceneApi, root: str = '') -> None:
+        self._scene, self._root = scene, root
         self._shown: Regions | None = None
         self._shapes: list[tuple[Region, Node]] = []
         self._hulls: dict[int, Node] = {}
         self._of: dict[int, tuple[Surface, float]] = {}
         self._made_ns = 0
 
-    def show(self, picture: Picture, *, visible: bool) -> None:
-        """Bring them up to date."""
-        found = picture.overlays.regions
+    def show(
+        self,
+        found: RegionsPicture | None,
+        surfaces: tuple[Surface, ...],
+        fixed_T_anatomy: Array | None,
+        now_ns: int,
+        *,
+        visible: bool,
+    ) -> None:
+        """Bring them up to date.
+
+        Args:
+            found: What is forbidden.
+            surfaces: The structures.
+            fixed_T_anatomy: Where these are, shape (4, 4); None where that is not known.
+            now_ns: Of a clock that never jumps.
+            visible: Whether they are to be seen.
+        """
         regions = found.regions if found is not None else None
         if regions is not self._shown:
             self._renew(regions)
         for shape, node in self._shapes:
             node.place(found.frames.get(shape.frame) if found is not None and visible else None)
-        if visible and picture.fixed_T_anatomy is not None:
-            self._make_hulls(picture)
+        if visible and fixed_T_anatomy is not None:
+            self._make_hulls(surfaces, now_ns)
         for hull in self._hulls.values():
-            hull.place(picture.fixed_T_anatomy if visible else None)
+            hull.place(fixed_T_anatomy if visible else None)
 
     def _renew(self, regions: Regions | None) -> None:
         for _, node in self._shapes:
             node.handle.remove()  # and with it its label
         self._shown, self._made_ns = regions, 0
         self._shapes = [
-            (shape, self._draw(f'/regions/{number}', shape))
+            (shape, self._draw(f'{self._root}/regions/{number}', shape))
             for number, shape in enumerate(regions.shapes if regions is not None else ())
         ]
 
@@ -66,14 +83,13 @@ class RegionScene:
         add_label(self._scene, f'{path}/label', shape.name, shape.corners[0], below=True)
         return node
 
-    def _make_hulls(self, picture: Picture) -> None:
+    def _make_hulls(self, surfaces: tuple[Surface, ...], now_ns: int) -> None:
         """Make those whose structure or margin is another than it was."""
         margins = self._shown.margins if self._shown is not None else {}
-        wanted = {one.index: (one, margins[one.index]) for one in picture.surfaces if margins.get(one.index, 0.0) > 0.0}
+        wanted = {one.index: (one, margins[one.index]) for one in surfaces if margins.get(one.index, 0.0) > 0.0}
         for index in self._hulls.keys() - wanted.keys():
             self._hulls.pop(index).handle.remove()
             del self._of[index]
-        now_ns = picture.moment.steady_ns
         changed = [index for index, of in wanted.items() if not _same(self._of.get(index), of)]
         if not changed or 0 <= now_ns - self._made_ns < HULL_PERIOD_NS:
             return
@@ -90,7 +106,7 @@ class RegionScene:
             return
         if known is not None:
             self._hulls.pop(index).handle.remove()
-        name = f'/hulls/{index}'
+        name = f'{self._root}/hulls/{index}'
         self._hulls[index] = Node(add_mesh(self._scene, name, hull, style.HULL, side='back'))
 
 

@@ -11,6 +11,7 @@ from twin_nodes.app.view.panel import duration, millimetres
 from twin_nodes.app.view.picture import SitePicture, SiteTool
 from twin_nodes.app.view.scene_anatomy import AnatomyScene
 from twin_nodes.app.view.scene_nodes import Node, add_label, add_mesh
+from twin_nodes.app.view.scene_regions import RegionScene
 from twin_nodes.core.geometry.se3 import Array, make_transform
 
 TITLE_ABOVE = 0.09
@@ -35,6 +36,12 @@ class SitesScene:
         for site in sites:
             self._sites[site.name].show(site)
 
+    def show_regions(self, sites: tuple[SitePicture, ...], now_ns: int, *, visible: bool) -> None:
+        """Bring what is forbidden at each up to date."""
+        for site in sites:
+            regions = self._sites[site.name].regions
+            regions.show(site.regions, site.surfaces, site.fixed_T_anatomy, now_ns, visible=visible)
+
 
 class SiteScene:
     """One site: a title, its anatomy, and for each arm the robot and, where it is a twin, the robot as seen."""
@@ -43,6 +50,7 @@ class SiteScene:
         root = f'/sites/{name}'
         self._up = up
         self._anatomy = AnatomyScene(scene, f'{root}/anatomy')
+        self.regions = RegionScene(scene, root)
         self._title = Node(add_label(scene, f'{root}/title', name, _ORIGIN))
         length, radius = max(config.shaft_length, LEAST_LENGTH), max(config.shaft_radius, LEAST_RADIUS)
         shaft = geometry.tool_shaft(np.array(config.shaft_axis), length, radius, config.burr_radius)

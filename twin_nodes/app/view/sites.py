@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from twin_nodes.app.view.picture import SitePicture, SiteTool
-from twin_nodes.app.view.records import Moment, Surface
+from twin_nodes.app.view.picture import RegionsPicture, SitePicture, SiteTool
+from twin_nodes.app.view.records import Moment, Regions, Surface
 from twin_nodes.app.view.streams import Stream
 from twin_nodes.core.geometry.se3 import Array
 
@@ -36,12 +36,18 @@ class SiteState:
     Args:
         name: Its namespace.
         arms: Names of its arms.
+        anatomy_frame: Frame of its structures.
         offset: Where its room stands beside that of the other [m], in the fixed frame, shape (3,).
         stale_after_ns: Longest silence of a pose that is still drawn [ns].
     """
 
-    def __init__(self, name: str, arms: tuple[str, ...], offset: Array, stale_after_ns: int) -> None:
+    def __init__(
+        self, name: str, arms: tuple[str, ...], anatomy_frame: str, offset: Array, stale_after_ns: int
+    ) -> None:
         self._name, self._offset, self._stale_after_ns = name, offset, stale_after_ns
+        self._anatomy_frame = anatomy_frame
+        self._told: dict[str, Regions] = {}
+        self._regions = Regions()
         self._arms = {arm: _Arm() for arm in arms}
         self._anatomy: _Pose | None = None
         self._surfaces: tuple[Surface, ...] = ()
@@ -77,6 +83,14 @@ class SiteState:
         if surfaces != self._surfaces:
             self._surfaces, self._version = surfaces, version
 
+    def on_regions(self, source: str, regions: Regions) -> None:
+        """Take what one source forbids, in place of what it did; where two have a structure, the wider counts."""
+        self._told[source] = regions
+        margins: dict[int, float] = {}
+        for one in self._told.values():
+            margins |= {index: max(margin, margins.get(index, 0.0)) for index, margin in one.margins.items()}
+        self._regions = Regions(tuple(shape for one in self._told.values() for shape in one.shapes), margins)
+
     def picture(self, poses: dict[str, Array], moment: Moment) -> SitePicture:
         """Return the site as it is shown; poses by frame, in the fixed frame (4, 4)."""
         beside = np.eye(4)
@@ -90,6 +104,7 @@ class SiteState:
             surfaces_version=self._version,
             fixed_T_anatomy=anatomy,
             link=self._link,
+            regions=RegionsPicture(self._regions, {} if anatomy is None else {self._anatomy_frame: anatomy}),
         )
 
     def _tool(self, name: str, arm: _Arm, poses: dict[str, Array], beside: Array, moment: Moment) -> SiteTool:

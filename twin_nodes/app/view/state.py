@@ -59,7 +59,7 @@ class ViewState:
         self.streams = Streams()
         offsets = site_offsets(len(config.sites), config.site_gap, up_axis(config.up))
         self.sites = {
-            name: SiteState(name, config.tools, offset, self._stale_after_ns)
+            name: SiteState(name, config.tools, config.anatomy_frame, offset, self._stale_after_ns)
             for name, offset in zip(config.sites, offsets, strict=True)
         }
         self._poses: dict[str, tuple[Array, int]] = {}
