@@ -90,8 +90,8 @@ def test_what_the_drill_covers_is_said_and_a_receiver_ends_identical(start, prob
     drilled.streams.say_ties()
     drilled.until(lambda: drilled.deltas, tip_at(0.0, 0.0, 0.006), 'a delta')
     for step in range(12):
-        sequence, z = drilled.node.carving._sender.sequence, 0.006 - 0.0003 * (step + 1)
-        drilled.until(lambda n=sequence: drilled.node.carving._sender.sequence > n, tip_at(0.0, 0.0, z), 'more')
+        sequence, z = drilled.node.carving._output._sender.sequence, 0.006 - 0.0003 * (step + 1)
+        drilled.until(lambda n=sequence: drilled.node.carving._output._sender.sequence > n, tip_at(0.0, 0.0, z), 'more')
     last = tip_at(0.0, 0.0, z)
     drilled.until(
         lambda: drilled.follow().state is State.CURRENT and drilled.receiver.total == drilled.volume.removed, last,
@@ -128,7 +128,7 @@ def test_a_protected_structure_that_is_cut_raises_an_alarm_and_reset_brings_it_b
     drilled.streams.say_ties()
     drilled.until(lambda: drilled.volume.counts[2] > 0, tip_at(0.0, 0.0, -0.0065), 'the nerve to be cut')
     probe.until_code('anatomy: cut nerve', 'STRUCTURE_CUT', drilled.node)
-    session = drilled.node.carving._sender.session
+    session = drilled.node.carving._output._sender.session
     client = probe.create_client(Trigger, 'anatomy/reset_carving')
     probe.until(client.service_is_ready, drilled.node, what='the service')
     future = client.call_async(Trigger.Request())
@@ -258,7 +258,7 @@ def test_a_gap_is_not_bridged_and_is_said(start, probe, volume):
 def test_the_message_is_the_same_after_the_wire_and_a_broken_one_is_refused(start, probe, volume):
     drilled = Drilled(start, probe, volume)
     drilled.volume.ball(np.zeros(3), np.zeros(3), RADIUS)
-    (message,) = drilled.node.carving._sender.snapshot()
+    (message,) = drilled.node.carving._output._sender.snapshot()
     cloud = removed_cloud(message, 'anatomy')
     back = removed_from(cloud, frame='anatomy')
     for name in ('session', 'sequence', 'chunk', 'chunks', 'total', 'hash', 'shape'):
