@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from twin_nodes.app.cli import main
 from twin_nodes.app.offline_pivot import calibrate_pivot
 from twin_nodes.app.offline_points import register_landmarks
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import exp, inverse, make_transform, random_transform, rotation_exp, transform_points
-from twin_nodes.io.results import StoredResult, read_result
+from twin_nodes.io.results import StoredResult, read_result, write_result
 
 TIP_MM = np.array([108.5, 7.7, 2.5])
 BLOCK_MM = np.array([[104, 5, 20], [104, 45, 20], [104, 45, 0], [104, -5, 0], [-34, 45, 15], [-34, -5, 20.0]])
@@ -88,6 +89,30 @@ def test_a_calibrated_tip_leaves_its_share_in_the_result(touched_phantom, tmp_pa
     assert right.tool == 'stylus'
     np.testing.assert_array_equal(read_result(tmp_path / 'r.yaml').tip_share.tip, wrong.tip_share.tip)
     assert register_landmarks(path).stored.tip_share is None  # that of the configuration is no calibration of ours
+
+
+def test_landmarks_of_a_file_need_no_configuration(touched_phantom, tmp_path, capsys):
+    path, truth = touched_phantom
+    path = path.rename(tmp_path / 'no_configuration_names_it.igs.mha')
+    with pytest.raises(InputError, match='--landmarks FILE with --tip FILE'):
+        register_landmarks(path)
+    tip = tmp_path / 'tip.yaml'
+    place, covariance = make_transform(np.eye(3), TIP_MM * 1e-3), np.diag([1e-8] * 3 + [1e-6] * 3)
+    date = '2026-01-31T12:00:00+00:00'
+    write_result(tip, StoredResult('tool_tip', 'stylus', 'stylus_tip', place, covariance, {}, 'accept', date))
+    rows = [f'id,{-x},{-y},{z},M{at}' for at, (x, y, z) in enumerate(BLOCK_MM.tolist(), 1)]
+    marks = tmp_path / 'marks.fcsv'
+    marks.write_text('\n'.join(['# CoordinateSystem = RAS', '# columns = id,x,y,z,label', *rows]))
+    out = tmp_path / 'registration.yaml'
+    words = ['register', 'points', str(path), '--landmarks', str(marks), '--device', 'StylusToTracker',
+             '--reference', 'ReferenceToTracker']  # fmt: skip
+    assert main([*words, '--tip', str(tip), '-o', str(out)]) == 0
+    assert '6 of 6 landmarks found' in capsys.readouterr().out
+    stored = read_result(out, kind='registration')
+    assert (stored.parent_frame, stored.child_frame) == ('reference', 'anatomy')
+    assert np.abs(stored.parent_T_child[:3, 3] - truth[:3, 3]).max() < 0.5e-3
+    assert main(words) == 1
+    assert 'add --tip FILE' in capsys.readouterr().err
 
 
 def test_too_few_landmarks_are_refused(touched_phantom):

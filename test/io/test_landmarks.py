@@ -1,5 +1,7 @@
 """Landmark files: what is written is read, in its order; what is no landmark is refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,3 +96,56 @@ def test_an_xml_that_is_no_plus_configuration_is_refused(tmp_path):
     path.write_text('<html/>')
     with pytest.raises(ConfigError, match=r'other\.xml'):
         read_landmarks(str(path))
+
+
+PLACES = np.array([[12.5, -3.25, 40.0], [-20.0, 8.5, 31.25], [4.0, 60.5, -12.75]])
+MARKS = ['nasion', 'left tragus', 'F-3']
+
+
+def rows(mark, scale=1.0, comma=False, flip=1.0):
+    lines = [mark.join([name, f'{flip * scale * x:.5f}', f'{flip * scale * y:.5f}', f'{scale * z:.5f}'])
+             for name, (x, y, z) in zip(MARKS, PLACES.tolist(), strict=True)]  # fmt: skip
+    return '\n'.join(lines).replace('.', ',') if comma else '\n'.join(lines)
+
+
+def markups(system):
+    flip = np.array([-1.0, -1.0, 1.0]) if system == 'RAS' else 1.0
+    points = [{'id': str(at), 'label': name, 'position': place}
+              for at, (name, place) in enumerate(zip(MARKS, (PLACES * flip).tolist(), strict=True))]  # fmt: skip
+    points.append({'id': '9', 'label': 'unset', 'position': [0, 0, 0], 'positionStatus': 'undefined'})
+    return json.dumps({'markups': [{'coordinateSystem': system, 'coordinateUnits': 'mm', 'controlPoints': points}]})
+
+
+TABLES = {
+    'plain.csv': 'name,x,y,z\n' + rows(','),
+    'untitled.csv': rows(','),
+    'semicolons.csv': 'Name;X [mm];Y [mm];Z [mm]\n' + rows(';', comma=True),
+    'metres.csv': 'name,x_m,y_m,z_m\n' + rows(',', 1e-3),
+    'small metres.csv': rows(',', 1e-3),
+    'cm.tsv': 'label\tx [cm]\ty [cm]\tz [cm]\n' + rows('\t', 0.1),
+    'slicer.fcsv': '# Markups\n# CoordinateSystem = LPS\n# columns = label,x,y,z\n' + rows(','),
+    'old slicer.fcsv': '# CoordinateSystem = 0\n# columns = label,x,y,z\n' + rows(',', flip=-1.0),
+    'slicer.mrk.json': markups('LPS'),
+    'ras.mrk.json': markups('RAS'),
+}
+
+
+@pytest.mark.parametrize('name', TABLES)
+def test_landmarks_of_other_tools(tmp_path, name):
+    (tmp_path / name).write_text(TABLES[name])
+    found, positions = read_landmarks(str(tmp_path / name))
+    assert found == tuple(MARKS)
+    np.testing.assert_allclose(positions, PLACES * 1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'said'),
+    [('a.csv', '', 'no line with a name'), ('a.csv', 'name,x,y\na,1,2\n', 'line 2: .*expected a name and x, y, z'),
+     ('a.csv', rows(',') + '\nF-3,1,2,3', "'F-3' stands twice"), ('a.json', '{"markups": 1}', 'a.json'),
+     ('a.json', '[', 'not readable as JSON'),
+     ('a.json', '{"markups": [{"controlPoints": [{"position": 3}]}]}', 'a.json')],
+)  # fmt: skip
+def test_tables_that_hold_no_landmarks(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_landmarks(str(tmp_path / name))

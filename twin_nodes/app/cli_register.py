@@ -19,7 +19,12 @@ def _register() -> None:
 def register_points(
     recording: Annotated[Path, typer.Argument(help='Recording in which a stylus touches the landmarks.')],
     plus_config: Annotated[Path | None, typer.Option(help='PLUS configuration; found near it when left out.')] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help='Landmarks (YAML, Slicer markups, table) in place of PLUS; needs --tip.')
+    ] = None,
     tip: Annotated[Path | None, typer.Option(help='Calibration of the stylus; else that of the configuration.')] = None,
+    device: Device = '',
+    reference: Annotated[str, typer.Option(help='Body on the patient in the recording.')] = '',
     tolerance_mm: Annotated[float, typer.Option(min=0.01, help='How far a landmark may lie from its place.')] = 3.0,
     targets: Annotated[Path | None, typer.Option(help='Landmark file of points whose expected error is told.')] = None,
     output: Output = None,
@@ -29,7 +34,17 @@ def register_points(
     from twin_nodes.io.results import read_result
 
     known = read_result(tip, kind='tool_tip', usable=True) if tip is not None else None
-    report = run(recording, plus_config, tip=known, tolerance=tolerance_mm * 1e-3, targets=targets, output=output)
+    report = run(
+        recording,
+        plus_config,
+        landmarks=landmarks,
+        device=device,
+        reference=reference,
+        tip=known,
+        tolerance=tolerance_mm * 1e-3,
+        targets=targets,
+        output=output,
+    )
     end(report.text, report.stored.verdict)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.app.offline_recordings import find_dwells, poses_in, rotations_at
+from twin_nodes.app.offline_recordings import choose_device, find_dwells, poses_in, rotations_at
 from twin_nodes.app.offline_text import registration_text
 from twin_nodes.core.calibration.dwell import Dwell, DwellConfig
 from twin_nodes.core.calibration.verdict import Verdict
-from twin_nodes.core.errors import DegenerateGeometryError, InputError
+from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.covariance import pose_error, square_root
 from twin_nodes.core.geometry.se3 import Array, transform_points
 from twin_nodes.core.geometry.ties import TipShare
@@ -50,10 +50,40 @@ class RegistrationReport:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class LandmarkTask:
+    """What was touched with what.
+
+    Args:
+        path: File of the landmarks.
+        names: Of the landmarks.
+        landmarks: In the anatomy [m], shape (n, 3).
+        device: The stylus in the recording.
+        reference: The body on the patient in the recording; '' for the tracker itself.
+        frames: Of the patient and of the anatomy.
+        stylus_T_tip: The tip, shape (4, 4).
+        tip_covariance: Of its position [m²], shape (3, 3).
+        plus: The configuration that says so, or None.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    landmarks: Array
+    device: str
+    reference: str
+    frames: tuple[str, str]
+    stylus_T_tip: Array
+    tip_covariance: Array
+    plus: PlusConfig | None = None
+
+
 def register_landmarks(
     recording_path: Path | str,
     config_path: Path | str | None = None,
     *,
+    landmarks: Path | str | None = None,
+    device: str = '',
+    reference: str = '',
     tip: StoredResult | None = None,
     dwell: DwellConfig | None = None,
     quality: PairedPointConfig | None = None,
@@ -63,11 +93,14 @@ def register_landmarks(
     output: Path | str | None = None,
     date: str = '',
 ) -> RegistrationReport:
-    """Register a phantom from a PLUS recording in which its landmarks are touched with a stylus.
+    """Register a phantom from a recording in which its landmarks are touched with a stylus.
 
     Args:
         recording_path: The recording.
         config_path: PLUS configuration with landmarks; found near the recording when left out.
+        landmarks: File of landmarks in place of a PLUS configuration; the tip is to be given then.
+        device: The stylus in the recording; that of the configuration, or the only tool, when left out.
+        reference: The body on the patient; that of the configuration, or none, when left out.
         tip: Calibration of the stylus; that of the configuration when left out.
         dwell: When the tip counts as dwelling.
         quality: Limits of the registration.
@@ -83,27 +116,28 @@ def register_landmarks(
         ConfigError: The result cannot be written.
     """
     recording = open_recording(recording_path)
-    plus = _find_config(recording, config_path)
-    stylus_T_tip = tip.parent_T_child if tip is not None else plus.stylus_T_tip
-    stamps_ns, poses = poses_in(recording, plus.stylus_device, plus.reference_device)
-    dwells = find_dwells(stamps_ns, (poses @ stylus_T_tip)[:, :3, 3], dwell)
+    if landmarks is not None:
+        task = _task_of_file(recording, Path(landmarks), device, reference, tip)
+    else:
+        task = _task_of_plus(_find_config(recording, config_path), device, reference, tip)
+    stamps_ns, poses = poses_in(recording, task.device, task.reference)
+    dwells = find_dwells(stamps_ns, (poses @ task.stylus_T_tip)[:, :3, 3], dwell)
     touched = np.array([d.position_patient for d in dwells]).reshape(-1, 3)
-    match = match_landmarks(touched, plus.landmarks_phantom, plus.landmark_names, tolerance=tolerance)
+    match = match_landmarks(touched, task.landmarks, task.names, tolerance=tolerance)
 
     def story() -> str:
         found = len(match.pairs)
-        return explain_mismatch(touched, plus.landmarks_phantom, plus.landmark_names, tolerance=tolerance, found=found)
+        return explain_mismatch(touched, task.landmarks, task.names, tolerance=tolerance, found=found)
 
     if not match.decided:
         said = '; '.join(filter(None, (match.message, story())))
         raise DegenerateGeometryError(f'{recording.path.name}: {said}', code='REGISTRATION_REFUSED')
-    used, landmarks = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
-    tip_covariance = tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0
-    names = tuple(plus.landmark_names[i] for i in landmarks)
-    errors = rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(tip_covariance)
+    used, places = [pair[0] for pair in match.pairs], [pair[1] for pair in match.pairs]
+    names = tuple(task.names[i] for i in places)
+    errors = rotations_at(stamps_ns, poses, [dwells[i] for i in used]) @ square_root(task.tip_covariance)
     result = register_excluding(
         touched[used],
-        plus.landmarks_phantom[landmarks],
+        task.landmarks[places],
         names=names,
         common=errors,
         config=quality,
@@ -115,21 +149,51 @@ def register_landmarks(
     share = None if tip is None else _share(result, errors[kept], tip)
     names, positions = read_landmarks(str(targets), minimum=1) if targets is not None else ((), np.empty((0, 3)))
     expected = target_errors(result.patient_T_anatomy, result.covariance, names, positions).rms
-    stored = _store_registration(result, expected, recording, plus, date)
+    stored = _store_registration(result, expected, recording, task, date)
     if tip is not None and share is not None:
         stored = replace(stored, tool=tip.parent_frame, tip_share=share)
     if output is not None:
         write_result(output, stored)
-    error, rms = _against_truth(result, recording, plus)
-    text = registration_text(result, expected, match, recording, plus, error, rms)
+    error, rms = _against_truth(result, recording, task.plus) if task.plus else (None, None)
+    text = registration_text(result, expected, match, recording, task.path, error, rms)
     return RegistrationReport(result, match, tuple(dwells), error, rms, stored, text)
+
+
+def _task_of_plus(plus: PlusConfig, device: str, reference: str, tip: StoredResult | None) -> LandmarkTask:
+    return LandmarkTask(
+        plus.path,
+        plus.landmark_names,
+        plus.landmarks_phantom,
+        device or plus.stylus_device,
+        reference or plus.reference_device,
+        (plus.reference_frame.lower(), plus.phantom_frame.lower()),
+        tip.parent_T_child if tip is not None else plus.stylus_T_tip,
+        tip.covariance[:3, :3] if tip is not None else np.eye(3) * plus.tip_sigma**2 / 3.0,
+        plus,
+    )
+
+
+def _task_of_file(
+    recording: Recording, path: Path, device: str, reference: str, tip: StoredResult | None
+) -> LandmarkTask:
+    if tip is None:
+        raise ConfigError(
+            'landmarks of a file need the tip of the stylus: add --tip FILE, as `twin calibrate pivot` writes it'
+        )
+    names, places = read_landmarks(str(path))
+    chosen = choose_device(recording, device, reference)
+    frame = (reference.split('To')[0] or 'tracker').lower()
+    return LandmarkTask(
+        path, names, places, chosen, reference, (frame, 'anatomy'), tip.parent_T_child, tip.covariance[:3, :3]
+    )
 
 
 def _find_config(recording: Recording, config_path: Path | str | None) -> PlusConfig:
     path = Path(config_path) if config_path is not None else find_plus_config(recording.path)
     if path is None:
         raise InputError(
-            f'{recording.path.name}: no PLUS configuration near it names it as SequenceFile; give one (config)'
+            f'{recording.path.name}: no PLUS configuration near it names it as SequenceFile: add --plus-config FILE, '
+            'or --landmarks FILE with --tip FILE'
         )
     plus = read_plus_config(path)
     if len(plus.landmark_names) < 3:
@@ -149,12 +213,12 @@ def _share(result: PairedPointResult, errors: Array, tip: StoredResult) -> TipSh
 
 
 def _store_registration(
-    result: PairedPointResult, expected: dict[str, float], recording: Recording, plus: PlusConfig, date: str
+    result: PairedPointResult, expected: dict[str, float], recording: Recording, task: LandmarkTask, date: str
 ) -> StoredResult:
     return StoredResult(
         kind='registration',
-        parent_frame=plus.reference_frame.lower(),
-        child_frame=plus.phantom_frame.lower(),
+        parent_frame=task.frames[0],
+        child_frame=task.frames[1],
         parent_T_child=result.patient_T_anatomy,
         covariance=result.covariance,
         errors={

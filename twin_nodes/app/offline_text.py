@@ -1,12 +1,13 @@
 """The text that offline calibration and registration print."""
 
+from pathlib import Path
+
 import numpy as np
 
 from twin_nodes.core.calibration.pivot import PivotResult
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.registration.landmark_matching import LandmarkMatch
 from twin_nodes.core.registration.paired_points import PairedPointResult
-from twin_nodes.io.recordings.plus_config import PlusConfig
 from twin_nodes.io.recordings.recording import Recording
 
 
@@ -39,7 +40,7 @@ def registration_text(
     expected: dict[str, float],
     match: LandmarkMatch,
     recording: Recording,
-    plus: PlusConfig,
+    landmarks: Path,
     error: Array | None,
     landmarks_rms: float | None,
 ) -> str:
@@ -47,7 +48,7 @@ def registration_text(
 
     Expected are the errors at named targets [m]; error (6,) is against the truth.
     """
-    lines = [f'{recording.path.name} with {plus.path.name}: {match.message}']
+    lines = [f'{recording.path.name} with {landmarks.name}: {match.message}']
     lines += [f'  note: {note}' for note in recording.notes]
     lines += [f'  {name:<12} residual {length * 1e3:6.3f} mm' for name, length in result.residuals.items()]
     lines += [f'  {name:<12} left out {length * 1e3:6.3f} mm' for name, length in result.excluded.items()]

@@ -1,8 +1,8 @@
-"""Landmarks: our YAML, the phantom of a PLUS configuration, or those of the simulated room."""
+"""Landmarks: our YAML, the phantom of a PLUS configuration, Slicer's markups, tables, or the simulated room's."""
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import yaml
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.io.landmark_tables import ENDINGS, read_landmark_table
 from twin_nodes.io.whole_files import write_text_whole
 from twin_nodes.io.yaml_files import read_yaml
 
@@ -42,20 +43,27 @@ def read_landmarks(source: str, *, minimum: int = 3) -> tuple[tuple[str, ...], A
             config = read_plus_config(path)
         except InputError as error:
             raise ConfigError(str(error)) from None
-        return _checked(path, dict(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True)), minimum)
+        named = list(zip(config.landmark_names, config.landmarks_phantom.tolist(), strict=True))
+        return _checked(path, named, minimum)
+    if path.suffix.lower() in ENDINGS:
+        try:
+            named = read_landmark_table(path)
+        except InputError as error:
+            raise ConfigError(f'{path}: {error}') from None
+        return _checked(path, named, minimum)
     content = read_yaml(path, 'landmark file')
     if not isinstance(content, Mapping) or not isinstance(content.get('landmarks'), Mapping):
         raise ConfigError(f'{path}: expected `landmarks:` with one `name: [x, y, z]` in metres per line')
-    return _checked(path, content['landmarks'], minimum)
+    return _checked(path, list(content['landmarks'].items()), minimum)
 
 
-def _checked(path: Path, landmarks: Mapping[str, object], minimum: int) -> tuple[tuple[str, ...], Array]:
-    names = tuple(str(name) for name in landmarks)
+def _checked(path: Path, landmarks: Sequence[tuple[object, object]], minimum: int) -> tuple[tuple[str, ...], Array]:
+    names = tuple(str(name) for name, _ in landmarks)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f'{path}: landmark {twice!r} stands twice')
     positions = []
-    for name, value in landmarks.items():
+    for name, value in landmarks:
         numbers = value if isinstance(value, list) else []
         if len(numbers) != 3 or not all(
             isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in numbers

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -73,7 +74,7 @@ def read_points(path: Path | str) -> PointFile:
     notes: list[str] = []
     try:
         if ending in _MESHES:
-            points, unit = np.asarray(_MESHES[ending](path)[0], float), _stated(_start(path))
+            points, unit = np.asarray(_MESHES[ending](path)[0], float), stated_unit(_start(path))
             if ending == '.stl':
                 points = np.unique(points, axis=0)
         elif ending in _ARRAYS:
@@ -108,7 +109,7 @@ def _start(path: Path) -> str:
         return stream.read(4096).split(b'end_header')[0].decode('ascii', 'replace')
 
 
-def _stated(text: str) -> str:
+def stated_unit(text: str) -> str:
     """Return 'm', 'mm', 'cm' or 'um' when a header states one unit only."""
     words = [word.lower() for word in _UNIT.findall(text)]
     found = {_UNITS.get(word) or _UNITS[word[:3]] for word in words}
@@ -143,14 +144,17 @@ def _markups(path: Path, notes: list[str]) -> tuple[Array, str]:
     markups = document.get('markups') or []
     points = [point['position'] for markup in markups for point in markup.get('controlPoints', ())
               if point.get('positionStatus', 'defined') == 'defined']  # fmt: skip
-    return _in_lps(np.array(points, float).reshape(-1, 3), text, notes), _stated(text)
+    return in_lps(np.array(points, float).reshape(-1, 3), text, notes), stated_unit(text)
 
 
-def _in_lps(points: Array, header: str, notes: list[str]) -> Array:
+def in_lps(points: ArrayLike, header: str, notes: list[str] | None = None) -> Array:
+    """Return points (n, 3) in LPS, also where the header of 3D Slicer's file says that they are in RAS."""
+    places = np.asarray(points, float)
     if not _RAS.search(header):
-        return points
-    notes.append('written in RAS: x and y are turned to LPS')
-    return points * np.array([-1.0, -1.0, 1.0])
+        return places
+    if notes is not None:
+        notes.append('written in RAS: x and y are turned to LPS')
+    return places * np.array([-1.0, -1.0, 1.0])
 
 
 def _table(path: Path, notes: list[str]) -> tuple[Array, str]:
@@ -187,7 +191,7 @@ def _table(path: Path, notes: list[str]) -> tuple[Array, str]:
     if odd:
         notes.append(f'{odd} lines without three numbers were left out')
     said = '\n'.join([header, *comments])
-    return _in_lps(np.array(points, float).reshape(-1, 3), said, notes), _stated(said)
+    return in_lps(np.array(points, float).reshape(-1, 3), said, notes), stated_unit(said)
 
 
 def _cells(text: str) -> list[str]:
