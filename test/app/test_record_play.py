@@ -235,12 +235,16 @@ def test_wrong_settings_are_said_in_words(ros_context, tmp_path: Path, capsys: p
     with pytest.raises(ConfigError, match='start_offset'):
         PlayConfig(start_offset_s=float('nan'))
     assert play(tmp_path / 'bag', config=PlayConfig(topics=('/none',))) == 1
+    assert play(tmp_path / 'bag', config=PlayConfig(remap={'/point': 'a b'})) == 1
     assert play(tmp_path / 'absent') == 1
     assert record(output=tmp_path / 'bag') == 1
     assert record(output=tmp_path / 'new', exclude='(') == 1
+    assert record(['a b'], output=tmp_path / 'new') == 1
+    assert not (tmp_path / 'new').exists()
     assert recover(tmp_path / 'absent') == 1
     errors = capsys.readouterr().err
     assert '/none: not in the bag, which holds /point, /text, /x' in errors
+    assert errors.count("'a b' is no name of a topic") == 2
     assert 'no bag at' in errors and 'exists already' in errors and 'regular expression' in errors
 
 

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from twin_nodes.app.why import BEST_EFFORT, OK, WRONG, Diagnostic, End, Facts, Qos, explain, qos_mismatch
+from twin_nodes.app.why import BEST_EFFORT, OK, WRONG, Diagnostic, End, Facts, Qos, explain, qos_mismatch, why
+from twin_nodes.core.errors import InputError
 
 MS = 1_000_000
 PUB = End('/tracker', 'geometry_msgs/msg/PoseStamped')
@@ -187,3 +188,8 @@ def test_live_unknown_topic_names_the_nearest(publishing, capsys, monkeypatch):
     monkeypatch.setattr(why_gather, 'DISCOVERY_S', 1.0)
     assert why('why/pos', seconds=0.2, json=True) == 1
     assert "did you mean '/why/pose'" in capsys.readouterr().out
+
+
+def test_a_file_is_no_topic():
+    with pytest.raises(InputError, match=r"'config/tracker\.yaml' is no name of a topic"):
+        why('config/tracker.yaml')

@@ -35,6 +35,7 @@ from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.ros.conversions import ns_to_stamp
 from twin_nodes.ros.qos import REPLAY_DEPTH
+from twin_nodes.ros.topic_names import checked_topic
 
 CLOCK_PERIOD_NS = 10_000_000
 CLOCK_TOPIC = '/clock'
@@ -165,6 +166,8 @@ class Player:
             raise ConfigError(
                 f'{", ".join(unknown)}: not in the bag, which holds {", ".join(sorted(known)) or "nothing"}'
             )
+        for name in config.remap.values():
+            checked_topic(name)
         chosen = [name for name in known if (config.topics is None or name in config.topics)]
         chosen = [name for name in chosen if name not in config.exclude and not (config.clock and name == CLOCK_TOPIC)]
         return [name for name in chosen if self._can_publish(known[name])]

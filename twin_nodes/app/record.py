@@ -35,6 +35,7 @@ from twin_nodes.io.bags.mcap_file import BagWriteError
 from twin_nodes.io.bags.qos import INFINITE_NS, OfferedQos
 from twin_nodes.io.bags.writer import BagWriter
 from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.topic_names import checked_topic
 
 DEPTH = 10_000  # of a stall of the recorder nothing may be lost
 DISCOVERY_PERIOD_S = 0.1
@@ -213,6 +214,8 @@ def record(
     try:
         complete_environment()
         _pattern(exclude)
+        for topic in topics or ():
+            checked_topic(topic)
         writer = BagWriter(directory, compression=compression)
     except (TwinError, OSError) as error:
         print(f'configuration: {error}', file=sys.stderr, flush=True)

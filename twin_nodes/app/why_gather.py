@@ -16,6 +16,7 @@ from twin_nodes.app.listening import Listener, message_class
 from twin_nodes.app.why import Diagnostic, End, Facts, Qos
 from twin_nodes.core.errors import InputError
 from twin_nodes.ros.conversions import stamp_to_ns
+from twin_nodes.ros.topic_names import checked_topic
 
 DISCOVERY_S = 3.0
 MAX_MESSAGES = 100_000
@@ -51,7 +52,11 @@ def gather(topic: str, *, seconds: float, world: str) -> Facts:
         topic: Topic name; a relative one is taken from the root.
         seconds: How long to listen to its messages [s].
         world: The frame that all must reach.
+
+    Raises:
+        InputError: No topic can have that name.
     """
+    checked_topic(topic)
     topic = topic if topic.startswith('/') else f'/{topic}'
     tree = Tree()
     statuses: dict[str, Diagnostic] = {}
