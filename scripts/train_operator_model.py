@@ -2,8 +2,8 @@
 
     python scripts/train_operator_model.py [EPOCHS]
 
-Plain numpy: 400 000 motions, Adam (Kingma and Ba 2015), minutes on one core; with 0 epochs only the linear weights are
-fitted anew. No recording is read.
+Plain numpy: a million motions, seen at 20 to 200 Hz with up to 3 mm of noise, Adam (Kingma and Ba 2015), minutes on one
+core; with 0 epochs only the linear weights are fitted anew. No recording is read.
 """
 
 import sys
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from twin_nodes.core.guidance.prediction.motion_kernels import features, lagged
-from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE
-from twin_nodes.core.simulate.operator_motion import operator_trace
+from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, PACES, SCALE
+from twin_nodes.core.guidance.prediction.smoothing import LEVELS, Smoothing
+from twin_nodes.core.simulate.operator_motion import OperatorTrace, operator_trace
 
-OPERATORS = 140
-HIDDEN = 40
+OPERATORS = 420
+HIDDEN = 64
 BATCH = 512
 RATE = 3e-3
 LINEAR = 100  # operators that the linear weights are fitted to
@@ -25,39 +26,71 @@ NAMES = ('w1', 'b1', 'w2', 'b2', 'w3', 'b3')
 OUT = Path(__file__).resolve().parents[1] / 'twin_nodes/core/guidance/prediction/operator_model.npz'
 
 
+def seen(rng: np.random.Generator) -> tuple[OperatorTrace, float, int]:
+    """Draw an operator as a tracker sees it, the rate [Hz], and a level: none, or any of them and noise of any size."""
+    jitter = float(rng.choice([0.0, 0.0, 0.005, 0.012]))
+    if rng.random() < 0.45:
+        noise, rate, level = float(rng.choice([0.0, 0.0, 3e-5, 1e-4])), float(rng.choice([30.0, *[60.0] * 6, 100.0])), 0
+    else:
+        noise, rate = 10.0 ** rng.uniform(-5.0, -2.5), float(rng.choice([20.0, 30.0, 60.0, 60.0, 100.0, 200.0]))
+        level = int(rng.choice(LEVELS, p=[0.2, 0.3, 0.3, 0.2])) if noise < 3e-4 else int(rng.integers(1, LEVELS))
+    return operator_trace(rng, rate_hz=rate, noise=noise, jitter=jitter), rate, level
+
+
+def smoothed(trace: OperatorTrace, level: int) -> np.ndarray:
+    """Positions at a level of smoothing, shape (n, 3)."""
+    if level == 0:
+        return trace.measured
+    smoothing, found = Smoothing(), np.empty_like(trace.measured)
+    smoothing.begin(trace.measured[0])
+    for n, seconds in enumerate(np.diff(trace.times, prepend=trace.times[0])):
+        if n:
+            smoothing.add(seconds, trace.measured[n])
+        found[n] = smoothing.positions[level - 1]
+    return found
+
+
 def motions(seed: int) -> tuple[np.ndarray, ...]:
-    """Features, pasts, true changes and weights of one operator's motions."""
+    """Features, pasts, true changes and weights of one operator's motions, at one level."""
     rng = np.random.default_rng(seed)
-    noise, jitter = rng.choice([0.0, 0.0, 3e-5, 1e-4]), rng.choice([0.0, 0.0, 0.005, 0.012])
-    trace = operator_trace(rng, noise=noise, jitter=jitter)
+    trace, rate, level = seen(rng)
+    positions = smoothed(trace, level)
     stamps = np.round(trace.times * 1e9).astype(np.int64)
     rows, pasts, changes = [], [], []
-    for n in range(31, len(stamps) - 31):
-        found = np.empty((len(LAGS), 3))
-        lagged(stamps, trace.measured, n + 1, stamps[n], LAGS, found)
-        past = trace.measured[n] - found
+    first, found = int(0.5 * rate) + 1, np.empty((len(LAGS), 3))
+    for n in range(first, len(stamps) - first):
+        if rng.random() > 60.0 / rate:
+            continue
+        lagged(stamps, positions, n + 1, stamps[n], LAGS, found)
+        past = positions[n] - found
         if np.linalg.norm(past[2]) / LAGS[2] < MOVING and rng.random() > 0.1:
             continue
         ahead = [np.interp(trace.times[n] + HORIZONS, trace.times, trace.truth[:, axis]) for axis in range(3)]
-        rows.append(features(past, LAGS))
+        rows.append([*features(past, LAGS), PACES[level]])
         pasts.append(past)
-        changes.append(np.stack(ahead, axis=1) - trace.measured[n])
+        changes.append(np.stack(ahead, axis=1) - positions[n])
     weights = 1.0 / np.sqrt(np.mean(np.sum(np.square(changes), axis=2), axis=0))
     return tuple(np.array(part, np.float32) for part in (rows, pasts, changes, np.tile(weights, (len(rows), 1))))
 
 
 def linear() -> np.ndarray:
-    """Weights (h, n) of one linear model for all: least squares in which each operator counts alike."""
+    """Weights (levels, h, n) of one linear model for all: least squares in which each operator counts alike."""
+    return np.stack([_linear(level) for level in range(LEVELS)])
+
+
+def _linear(level: int) -> np.ndarray:
     count = len(LAGS)
     normal, right = np.zeros((len(HORIZONS), count, count)), np.zeros((len(HORIZONS), count))
     for seed in range(LINEAR):
-        trace = operator_trace(np.random.default_rng(seed), noise=3e-5, jitter=0.01)
+        noise = 3e-5 if level == 0 else 10.0 ** np.random.default_rng(seed + 1).uniform(-5.0, -3.0)
+        trace = operator_trace(np.random.default_rng(seed), noise=noise, jitter=0.01)
+        positions = smoothed(trace, level)
         stamps = np.round(trace.times * 1e9).astype(np.int64)
         found, pasts, starts = np.empty((len(LAGS), 3)), [], []
         for n in range(31, len(stamps) - 31, 2):
-            lagged(stamps, trace.measured, n + 1, stamps[n], LAGS, found)
-            if np.linalg.norm(trace.measured[n] - found[2]) / LAGS[2] > MOVING:
-                pasts.append(trace.measured[n] - found)
+            lagged(stamps, positions, n + 1, stamps[n], LAGS, found)
+            if np.linalg.norm(positions[n] - found[2]) / LAGS[2] > MOVING:
+                pasts.append(positions[n] - found)
                 starts.append(n)
         if len(starts) < 50:
             continue
@@ -65,7 +98,7 @@ def linear() -> np.ndarray:
         for h, horizon in enumerate(HORIZONS):
             then = trace.times[starts] + horizon
             ahead = np.stack([np.interp(then, trace.times, trace.truth[:, axis]) for axis in range(3)], axis=1)
-            change = ahead - trace.measured[starts]
+            change = ahead - positions[starts]
             weight = 1.0 / np.mean(np.sum(change**2, axis=1))
             normal[h] += weight * np.einsum('nia,nja->ij', past, past)
             right[h] += weight * np.einsum('nia,na->i', past, change)
@@ -75,7 +108,7 @@ def linear() -> np.ndarray:
 
 def start(rng: np.random.Generator) -> list[np.ndarray]:
     """Weights and biases that begin with constant velocity."""
-    sizes = (2 * len(LAGS) + 1, HIDDEN, HIDDEN, len(HORIZONS) * len(LAGS))
+    sizes = (2 * len(LAGS) + 2, HIDDEN, HIDDEN, len(HORIZONS) * len(LAGS))
     layers = []
     for a, b, gain in zip(sizes, sizes[1:], (1.0, 1.0, 0.1), strict=False):
         layers += [rng.normal(0.0, gain / np.sqrt(a), (a, b)).astype(np.float32), np.zeros(b, np.float32)]
@@ -130,4 +163,4 @@ def train(epochs: int) -> None:
 
 
 if __name__ == '__main__':
-    train(int(sys.argv[1]) if len(sys.argv) > 1 else 14)
+    train(int(sys.argv[1]) if len(sys.argv) > 1 else 16)

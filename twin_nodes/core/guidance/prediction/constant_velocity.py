@@ -53,6 +53,11 @@ class ConstantVelocity:
         self.rotation = exp_of(near * twist) @ turned
         self.angular_velocity = self.angular_velocity + slope * twist
 
+    def surprise(self, seconds: float, position: Array, rotation: Array) -> tuple[Array, Array]:
+        """How far a pose is from where it was expected after some seconds: step [m] (3,), turn (3, 3)."""
+        turned = exp_of(seconds * self.angular_velocity) @ self.rotation
+        return position - self.position - seconds * self.velocity, rotation @ turned.T
+
     def _gains(self, dt: float) -> tuple[float, float]:
         """Carry the covariance of position and velocity on by dt, and return what a miss changes in each."""
         a, b, c = self._spread

@@ -1,23 +1,35 @@
 """Several models of one motion, weighed by how well each did, so that none can be worse than holding still for long.
 
-Hold-last, constant velocity, damped constant velocity, the operator model, a regression on the operator's own past,
-which begins with what is best for simulated operators, run side by side; weights fall with the squared error over that
-of the best (exponential weights with forgetting: Herbster and Warmuth 1998), and the mean of good models is better than
-each. What a robot's set points foretell is weighed against that mean in the same way.
+At each level of smoothing, still, constant velocity, damped velocity, the operator model, and a regression on the
+operator's own past, which begins with what is best for simulated operators, run side by side. A hand without noise is
+best told from its raw positions, one with a millimetre of noise from smoothed ones: which, the errors tell. What a
+robot's set points foretell is weighed against the mean of all (`mixing_kernels`).
 """
 
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.prediction import motion_kernels, spread
+from twin_nodes.core.guidance.prediction import mixing_kernels, motion_kernels, spread
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.history import History
-from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE, linear_weights, shipped_layers
+from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, EXPERTS, STEERED
+from twin_nodes.core.guidance.prediction.operator_model import (
+    HORIZONS,
+    LAGS,
+    PACES,
+    SCALE,
+    linear_weights,
+    shipped_layers,
+)
+from twin_nodes.core.guidance.prediction.smoothing import LEVELS
 
-MODELS = ('hold', 'constant velocity', 'damped velocity', 'operator model', 'regression', 'set point', 'mean')
-_START = (1.0, 0.4, 0.35, 0.2, 0.22, 0.15, 0.2)  # squared errors of the models over that of hold-last, before the first
+_START = (1.0, 0.4, 0.35, 0.2, 0.22)  # squared errors of the models over that of hold-last, before the first
+_LATER = 0.05  # more of them for each level
+_MEANS = (0.2, 0.2, 0.24, 0.2, 0.15)  # those of the means and of the set point
 _SPEED = 0.02  # m/s, of the motion that these stand for
-_WAITING = 1024
+_STILL = 1e-4  # m, of a hand that rests
+_WAITING = 512
+_CLASSES = 3
 
 
 class MotionMixture:
@@ -31,63 +43,80 @@ class MotionMixture:
     def __init__(self, config: PredictionConfig, floor: float) -> None:
         count, lags = len(HORIZONS), len(LAGS)
         self._layers = shipped_layers()
-        weights = linear_weights().copy()
-        losses = np.array(_START) * (_SPEED * HORIZONS[:, None]) ** 2
-        covariances = np.stack([np.eye(lags) / config.prior] * count)
-        self._learned = (losses, np.zeros(count), weights, covariances, np.stack([spread.new_spreads(count)] * 2))
+        self._weights = linear_weights().copy()
+        self._corrections = np.zeros((count, 2, EXPERTS))
+        experts = [part + _LATER * level for level in range(LEVELS) for part in _START]
+        losses = np.array([*experts, *_MEANS]) * (_SPEED * HORIZONS[:, None]) ** 2
+        self._losses = np.stack([losses] * _CLASSES, axis=1)
+        self._losses[:, 0] = 2.0 * _STILL**2
+        self._losses[:, 0, 0] = _STILL**2  # a hand that rests is held still until it tells otherwise
+        self._spreads = np.stack([spread.new_spreads(count)] * 2)
+        stacks = (
+            np.zeros((count, EXPERTS, EXPERTS)), np.zeros((count, EXPERTS)), self._corrections, np.zeros(count),
+        )  # fmt: skip
+        covariances = np.tile(np.eye(lags) / config.prior, (count, LEVELS, 1, 1))
+        self._learned = (
+            self._losses, np.zeros((count, _CLASSES)), self._weights, covariances, stacks, self._spreads,
+        )  # fmt: skip
         memory = config.memory / config.train_every
         self._settings = (1.0 / memory, config.forgetting ** (1.0 / 3.0), config.prior, floor, memory)
-        self._unsteered = np.full((count, 3), np.nan)
         self._made, self._done = np.zeros(1, np.int64), np.zeros(count, np.int64)
         self._kept = (
-            np.zeros(_WAITING, np.int64), np.zeros((_WAITING, 3)), np.zeros((_WAITING, lags, 3)),
-            np.zeros((_WAITING, 3)), np.zeros((_WAITING, count, len(MODELS) + 1, 3)), self._made, self._done,
+            np.zeros(_WAITING, np.int64), np.zeros((_WAITING, 3)), np.zeros((_WAITING, LEVELS, lags, 3)),
+            np.zeros((_WAITING, 3)), np.zeros((_WAITING, count, COLUMNS, 3)), self._made, self._done,
         )  # fmt: skip
 
     def reset(self) -> None:
         """Forget what is under way, not what was learned."""
         self._done[:] = self._made[0]
 
-    def predict(self, past: Array, velocity: Array, steered: Array | None = None) -> Array:
-        """Return the changes of all `MODELS` and, last, the best known [m], shape (h, models + 1, 3).
+    def shift(self, step: Array) -> None:
+        """Move what is under way along with a jump (3,) of the positions, which is no motion."""
+        self._kept[1][:] += step
+
+    def predict(self, past: Array, offsets: Array, velocities: Array, steered: Array | None = None) -> Array:
+        """Return the changes of all models and, last, the best known [m], shape (h, `COLUMNS`, 3).
 
         Args:
-            past: Changes since `LAGS` [m], shape (lags, 3).
-            velocity: Filtered [m/s], shape (3,).
+            past: Changes since `LAGS` at each level [m], shape (levels, lags, 3).
+            offsets: Smoothed less measured positions [m], shape (levels, 3), the first zero.
+            velocities: Filtered, at each level [m/s], shape (levels, 3).
             steered: What the set points of the robot foretell [m], shape (h, 3), NaN where unknown; None for nothing.
         """
-        found = np.empty((len(HORIZONS), len(MODELS) + 1, 3))
-        losses, _, weights, _, _ = self._learned
-        known = self._unsteered if steered is None else steered
-        motion_kernels.forecast(past, velocity, known, self._layers, SCALE, weights, losses, LAGS, HORIZONS, found)
+        found = np.empty((len(HORIZONS), COLUMNS, 3))
+        found[:, STEERED] = np.nan if steered is None else steered
+        mixing_kernels.foretell(
+            past, offsets, velocities, PACES, self._layers, SCALE, self._weights, LAGS, HORIZONS, self._losses,
+            self._corrections, found,
+        )  # fmt: skip
         return found
 
     def covariances(self, velocity: Array, steered: Array | None = None) -> Array:
-        """Covariances of the mean [m²], shape (h, 3, 3); arguments as of `predict`."""
+        """Covariances of the best prediction [m²], shape (h, 3, 3), at a smoothed velocity [m/s], shape (3,)."""
         found = np.empty((len(HORIZONS), 3, 3))
         known = np.zeros(len(HORIZONS), int) if steered is None else np.isfinite(steered[:, 0]).astype(int)
         for index, horizon in enumerate(HORIZONS):
-            spread.covariance(self._learned[4][known[index], index], velocity, horizon, self._settings[3], found[index])
+            spread.covariance(self._spreads[known[index], index], velocity, horizon, self._settings[3], found[index])
         return found
 
-    def train(self, stamp_ns: int, start: Array, past: Array, velocity: Array, steered: Array | None = None) -> None:
-        """Keep a prediction until its truth comes; arguments as of `predict`."""
+    def train(self, stamp_ns: int, start: Array, past: Array, velocity: Array, changes: Array) -> None:
+        """Keep a prediction, made from a start (3,) at a smoothed velocity (3,), until its truth comes."""
         slot = int(self._made[0]) % _WAITING
-        stamps, starts, pasts, velocities, changes, _, _ = self._kept
-        stamps[slot], starts[slot], pasts[slot], velocities[slot] = stamp_ns, start, past, velocity
-        changes[slot] = self.predict(past, velocity, steered)
+        stamps, starts, pasts, velocities, kept, _, _ = self._kept
+        stamps[slot], starts[slot], pasts[slot], velocities[slot], kept[slot] = stamp_ns, start, past, velocity, changes
         self._made[0] += 1
 
     def settle(self, now_ns: int, history: History) -> None:
         """Judge, and learn from, the predictions whose instant has come."""
-        seen = (history.stamps, history.values, history.count)
+        seen = (history.stamps, history.values[0], history.count)
         for index in range(len(HORIZONS)):
-            motion_kernels.settle(now_ns, index, seen, self._kept, self._learned, HORIZONS, self._settings)
+            mixing_kernels.settle(now_ns, index, seen, self._kept, self._learned, HORIZONS, self._settings)
 
     def changes(self, history: History) -> Array:
-        """Changes since each of `LAGS` up to the newest value, shape (lags, 3); since the oldest where it ends."""
-        found = np.empty((len(LAGS), 3))
-        now_ns = history.stamps[history.count - 1]
-        motion_kernels.lagged(history.stamps, history.values, history.count, now_ns, LAGS, found)
-        changes: Array = history.newest - found
+        """Changes since each of `LAGS` up to the newest value of each level, (levels, lags, 3); since the oldest."""
+        found = np.empty((LEVELS, len(LAGS), 3))
+        last = history.count - 1
+        for level, values in enumerate(history.values):
+            motion_kernels.lagged(history.stamps, values, history.count, history.stamps[last], LAGS, found[level])
+        changes: Array = history.values[:, last : last + 1] - found
         return changes

@@ -1,4 +1,4 @@
-"""Compiled kernels of the prediction: positions at lags, the models and their mean, and what is learned of them."""
+"""Compiled kernels of the prediction: positions at lags, the models at each level, and the regression's learning."""
 
 import math
 from typing import Any
@@ -6,18 +6,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from twin_nodes.core.guidance.prediction import spread
-
 SLOW = 2e-4  # m/s, added to the speed
 SPEED = 0.03  # m/s, of which the logarithm is zero
 DAMPING = 0.35  # s, time constant with which a damped velocity dies
-SHARPNESS = 4.0
-MOVED = 2e-4  # m over a horizon; less says nothing of the models
 MM = 1e3
+KINDS = 5  # models of each level: still, velocity, damped velocity, operator model, regression
+NETWORK, REGRESSION = 3, 4
 _BOUND = 1e8  # covariance of the regression above which forgetting has outrun what was seen
-_PATIENCE = 60.0  # samples that the losses before the first sample weigh
-ALONE = 5  # models of the tool's own motion; the next one follows the set points of a robot, NaN where there are none
-STEERED, MEAN, BEST = 5, 6, 7  # MEAN: of those of the tool's own motion, BEST: of that and the steered one
 
 
 @njit(cache=True)
@@ -83,58 +78,38 @@ def _layer(row: Any, weights: Any, bias: Any) -> Any:
 
 @njit(cache=True)
 def forecast(
-    past: Any,
-    velocity: Any,
-    steered: Any,
-    layers: Any,
-    scale: Any,
-    weights: Any,
-    losses: Any,
-    lags: Any,
-    horizons: Any,
+    past: Any, offset: Any, velocity: Any, pace: float, layers: Any, scale: Any, weights: Any, lags: Any, horizons: Any,
     found: Any,
-) -> None:
-    """Write the changes of all models and, last, their weighted mean.
+) -> None:  # fmt: skip
+    """Write the changes that the models of one level foretell.
 
     Args:
-        past: Changes since the lags [m], shape (n, 3).
+        past: Changes of the smoothed position since the lags [m], shape (n, 3).
+        offset: Smoothed less measured position [m], shape (3,).
         velocity: Filtered velocity [m/s], shape (3,).
-        steered: Changes that the set points of the robot foretell, NaN where unknown [m], shape (h, 3).
+        pace: What the operator model is told of the level, `operator_model.PACES`.
         layers: Weights and biases of the operator model.
         scale: Of its weights, shape (h, n).
         weights: Of the regression, shape (h, n).
-        losses: Mean squared errors of the models [m²], shape (h, 7).
         lags: Shape (n,) [s].
         horizons: Shape (h,) [s].
-        found: Written, shape (h, 8, 3): hold, constant velocity, damped, operator model, regression, steered, and the
-            means without and with the steered one [m].
+        found: Written, shape (h, `KINDS`, 3): changes of the measured position [m].
     """
     n = len(lags)
-    first = np.tanh(_layer(features(past, lags), layers[0], layers[1]))
+    row = np.empty(2 * n + 2)
+    row[: 2 * n + 1], row[2 * n + 1] = features(past, lags), pace
+    first = np.tanh(_layer(row, layers[0], layers[1]))
     second = np.tanh(_layer(first, layers[2], layers[3]))
     shares = _layer(second, layers[4], layers[5])
     for h in range(len(horizons)):
-        least = losses[h, :ALONE].min()
-        total = 0.0
         damped = DAMPING * (1.0 - math.exp(-horizons[h] / DAMPING))
-        found[h] = 0.0
         for axis in range(3):
-            found[h, 1, axis] = horizons[h] * velocity[axis]
-            found[h, 2, axis] = damped * velocity[axis]
+            found[h, :, axis] = offset[axis]
+            found[h, 1, axis] += horizons[h] * velocity[axis]
+            found[h, 2, axis] += damped * velocity[axis]
             for k in range(n):
-                found[h, 3, axis] += shares[h * n + k] * scale[h, k] * past[k, axis]
-                found[h, 4, axis] += weights[h, k] * past[k, axis]
-        for model in range(ALONE):
-            share = math.exp(-SHARPNESS * (losses[h, model] / least - 1.0))
-            total += share
-            for axis in range(3):
-                found[h, MEAN, axis] += share * found[h, model, axis]
-        found[h, MEAN] /= total
-        found[h, STEERED], found[h, BEST] = steered[h], found[h, MEAN]
-        if math.isfinite(steered[h, 0]):
-            ratio = losses[h, STEERED] / losses[h, MEAN]
-            share = 1.0 / (1.0 + math.exp(SHARPNESS * (max(ratio, 1.0) - max(1.0 / ratio, 1.0))))
-            found[h, BEST] += share * (steered[h] - found[h, MEAN])
+                found[h, NETWORK, axis] += shares[h * n + k] * scale[h, k] * past[k, axis]
+                found[h, REGRESSION, axis] += weights[h, k] * past[k, axis]
 
 
 @njit(cache=True)
@@ -170,42 +145,3 @@ def regress(covariance: Any, weights: Any, past: Any, ahead: Any, forgetting: fl
             trace += covariance[i, i]
     if trace > _BOUND:
         covariance[:] = np.eye(n) / prior
-
-
-@njit(cache=True)
-def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, horizons: Any, settings: Any) -> None:
-    """Judge, and learn from, the predictions of one horizon whose instant has come.
-
-    Args:
-        now_ns: Newest stamp.
-        horizon: Index of the horizon.
-        history: Stamps, values, count of the positions.
-        kept: Ring of predictions: stamps, starts, pasts, velocities, changes of the models; numbers made and settled.
-        learned: Losses, judged, weights, covariances of the regression, spreads.
-        horizons: Times ahead [s].
-        settings: keep, forgetting, prior, floor, memory.
-    """
-    stamps, starts, pasts, velocities, changes, made, done = kept
-    losses, judged, weights, covariances, spreads = learned
-    keep, forgetting, prior, floor, memory = settings
-    ahead_ns = np.int64(round(horizons[horizon] * 1e9))
-    truth = np.empty((1, 3))
-    while done[horizon] < made[0]:
-        slot = done[horizon] % len(stamps)
-        if stamps[slot] + ahead_ns > now_ns:
-            return
-        done[horizon] += 1
-        lagged(history[0], history[1], history[2], stamps[slot] + ahead_ns, np.zeros(1), truth)
-        change = truth[0] - starts[slot]
-        own = changes[slot, horizon]
-        is_steered = math.isfinite(own[STEERED, 0])
-        errors = spreads[1 if is_steered else 0, horizon]
-        spread.learn(errors, change - own[BEST], velocities[slot], horizons[horizon], floor, memory)
-        if max((change**2).sum(), (own[BEST] ** 2).sum()) < MOVED**2:
-            continue
-        judged[horizon] += 1.0
-        weight = max(keep, 1.0 / (judged[horizon] + _PATIENCE))
-        for model in range(MEAN + 1):
-            if model != STEERED or is_steered:
-                losses[horizon, model] += weight * (((change - own[model]) ** 2).sum() - losses[horizon, model])
-        regress(covariances[horizon], weights[horizon], pasts[slot], change, forgetting, prior)

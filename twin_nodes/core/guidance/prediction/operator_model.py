@@ -3,7 +3,8 @@
 The change over a horizon is Σ w_k(s)·(p(t) − p(t − l_k)), where s describes the motion by numbers that do not turn with
 it: so the model is the same in all directions, and a still hand stays still. The weights come from a network of two
 layers of tanh, trained by `scripts/train_operator_model.py` on simulated operators whose reaches of minimum
-jerk (Flash and Hogan 1985) overlap, pause, tremble and stop. No recording was used to train it.
+jerk (Flash and Hogan 1985) overlap, pause, tremble and stop, seen with up to 3 mm of noise at 20 to 200 Hz and at each
+level of smoothing, which the network is told as well. No recording was used to train it.
 """
 
 from functools import cache
@@ -13,9 +14,11 @@ from importlib.resources.abc import Traversable
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.guidance.prediction.smoothing import FREQUENCIES
 
 LAGS = np.array([1, 2, 3, 4, 6, 8, 11, 15, 20, 30]) / 60.0  # seconds
 HORIZONS = np.array([0.05, 0.1, 0.2, 0.3, 0.5])  # seconds; what lies between is interpolated
+PACES = np.log10(np.array([278.0, *FREQUENCIES]) / 30.0)  # what the network is told of each level of smoothing
 SCALE = HORIZONS[:, None] / LAGS / len(LAGS)  # of the weights that the network gives
 
 NAMES = ('w1', 'b1', 'w2', 'b2', 'w3', 'b3')
@@ -34,7 +37,7 @@ def shipped_layers() -> Layers:
 
 @cache
 def linear_weights() -> Array:
-    """Weights of the best linear model of the simulated operators, from which the regression starts, shape (h, n)."""
+    """Weights of the best linear model of the simulated operators, where the regressions start, (levels, h, n)."""
     with _file().open('rb') as file:
         return np.ascontiguousarray(np.load(file)['line'], dtype=float)
 

@@ -11,12 +11,11 @@ from twin_nodes.core.geometry.se3_scalars import exp_of, log_of
 from twin_nodes.core.guidance.prediction import motion_kernels
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.constant_velocity import ConstantVelocity
-from twin_nodes.core.guidance.prediction.history import History
-from twin_nodes.core.guidance.prediction.mixture import MotionMixture
+from twin_nodes.core.guidance.prediction.jumps import JumpDetector
+from twin_nodes.core.guidance.prediction.motion import Motion
 from twin_nodes.core.guidance.prediction.operator_model import HORIZONS
 from twin_nodes.core.stamps import NANOSECONDS
 
-_FLOOR = 2e-5  # m, least standard deviation of a prediction on each axis
 _TURNED = 1.0  # rad, after which rotation vectors are taken from a new start
 
 
@@ -47,22 +46,21 @@ class PosePredictor:
     def __init__(self, config: PredictionConfig) -> None:
         self._config = config
         self._velocity = ConstantVelocity(config)
-        self._histories = (History(), History())
-        self._mixtures = (MotionMixture(config, _FLOOR), MotionMixture(config, _FLOOR))
+        self._motions = (Motion(config), Motion(config))
         self._train_ns = round(config.train_every * NANOSECONDS)
         self._gap_ns = round(config.max_gap * NANOSECONDS)
-        self._begin()
+        self._jumps = (JumpDetector(), JumpDetector())
         self._load_kernels()
         self.reset()
 
     def _load_kernels(self) -> None:
-        """Load the compiled kernels here and not at the first poses: two still samples, one of them settled."""
-        history, mixture = History(), MotionMixture(self._config, _FLOOR)
-        for stamp_ns in (0, NANOSECONDS):
-            history.add(stamp_ns, np.zeros(3))
-            mixture.settle(stamp_ns, history)
-            mixture.train(stamp_ns, np.zeros(3), mixture.changes(history), np.zeros(3))
-        mixture.covariances(np.zeros(3))
+        """Load the compiled kernels here and not at the first poses: a short motion, some of it judged."""
+        motion = Motion(self._config)
+        for index in range(12):
+            stamp_ns = index * NANOSECONDS // 10
+            motion.add(stamp_ns, 0.1, np.full(3, 0.01 * index), np.full(3, 0.1))
+            motion.learn(stamp_ns, None, train=True)
+        motion.predict()
 
     def reset(self) -> None:
         """Forget the motion, as after a jump of the clock; what was learned of the operator stays."""
@@ -72,11 +70,10 @@ class PosePredictor:
 
     def _begin(self) -> None:
         self._velocity.reset()
-        for history, mixture in zip(self._histories, self._mixtures, strict=True):
-            history.clear()
-            mixture.reset()
+        for motion, jumps in zip(self._motions, self._jumps, strict=True):
+            motion.begin()
+            jumps.reset()
         self._start = np.eye(3)
-        self._steered: tuple[Array, Array] | tuple[None, None] = (None, None)
 
     @property
     def stamp_ns(self) -> int | None:
@@ -104,66 +101,78 @@ class PosePredictor:
             raise InputError('pose has NaN or Inf', code='NOT_FINITE')
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             raise InputError(f'stamp {stamp_ns} ns does not follow {self._stamp_ns} ns', code='STAMP_BACKWARD')
-        seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
-        turned = log_of(pose[:3, :3] @ self._start.T)
         if self._stamp_ns is None or stamp_ns - self._stamp_ns > self._gap_ns:
             self._begin()
-            self._start, turned = pose[:3, :3].copy(), np.zeros(3)
-        elif float(turned @ turned) > _TURNED**2:
-            self._turn(pose[:3, :3])
+            self._start, seconds = pose[:3, :3].copy(), 0.0
+        else:
+            seconds = (stamp_ns - self._stamp_ns) / NANOSECONDS
+            self._take_jumps_out(seconds, pose)
+        turned = log_of(pose[:3, :3] @ self._start.T)
+        if float(turned @ turned) > _TURNED**2:
+            self._turn(np.eye(3), pose[:3, :3])
             turned = np.zeros(3)
         self._stamp_ns = stamp_ns
         self._velocity.add(seconds, pose[:3, 3], pose[:3, :3])
-        for history, value in zip(self._histories, (pose[:3, 3], self._config.lever * turned), strict=True):
-            history.add(stamp_ns, value)
+        values = (pose[:3, 3], self._config.lever * turned)
+        for motion, value, velocity in zip(self._motions, values, self._velocities(), strict=True):
+            motion.add(stamp_ns, seconds, value, velocity)
         self._pose = pose
-        self._steered = (None, None) if moves is None else (moves[:, :3, 3].copy(), self._turns(moves[:, :3, :3]))
-        self._learn(stamp_ns)
+        self._learn(stamp_ns, moves)
 
-    def _turn(self, rotation: Array) -> None:
-        """Take the rotation vectors of the history from a new start, so that they stay small."""
-        history, lever = self._histories[1], self._config.lever
-        old = rotation_exp(history.values[: history.count] / lever) @ self._start
-        history.values[: history.count] = lever * rotation_log(old @ rotation.T)
-        self._mixtures[1].reset()
-        self._start = rotation.copy()
+    def _take_jumps_out(self, seconds: float, pose: Array) -> None:
+        """Move all that was seen along with a jump that no hand can make: a new registration, a clutch, an outlier."""
+        step, turn = self._velocity.surprise(seconds, pose[:3, 3], pose[:3, :3])
+        if self._jumps[0].judge(seconds, step):
+            self._motions[0].shift(step)
+            self._velocity.position = self._velocity.position + step
+        if self._jumps[1].judge(seconds, self._config.lever * log_of(turn)):
+            self._turn(turn, self._start)
+            self._velocity.rotation = turn @ self._velocity.rotation
+
+    def _turn(self, turn: Array, start: Array) -> None:
+        """Turn all rotations that were seen, and take their vectors from a new start."""
+        lever, old = self._config.lever, self._start
+        self._motions[1].rewrite(
+            lambda values: lever * rotation_log(turn @ rotation_exp(values / lever) @ old @ start.T)
+        )
+        self._start = start.copy()
 
     def _turns(self, turns: Array) -> Array:
         """Change of the rotation vector times the lever by each of some turns, NaN where they are, shape (h, 3)."""
         known = np.isfinite(turns[:, 0, 0])
         found = np.full((len(turns), 3), np.nan)
         ahead = rotation_log(turns[known] @ (self._pose[:3, :3] @ self._start.T))
-        found[known] = self._config.lever * ahead - self._histories[1].newest
+        found[known] = self._config.lever * ahead - self._motions[1].history.newest
         return found
 
     def pose_before(self, seconds: float) -> Array | None:
         """Return the pose at a time before the newest sample, shape (4, 4); None where that was not seen."""
         if self._stamp_ns is None:
             return None
-        position, vector = (history.at(self._stamp_ns - round(seconds * NANOSECONDS)) for history in self._histories)
+        position, vector = (
+            motion.history.at(self._stamp_ns - round(seconds * NANOSECONDS)) for motion in self._motions
+        )
         if position is None or vector is None:
             return None
         return make_transform(exp_of(vector / self._config.lever) @ self._start, position)
 
     def positions_before(self, seconds: Array) -> Array | None:
         """Return positions at ascending times before the newest sample [m], (n, 3); None where one was not seen."""
-        history = self._histories[0]
+        history = self._motions[0].history
         if self._stamp_ns is None or history.stamps[0] > self._stamp_ns - round(float(seconds[-1]) * NANOSECONDS):
             return None
         found = np.empty((len(seconds), 3))
-        motion_kernels.lagged(history.stamps, history.values, history.count, self._stamp_ns, seconds, found)
+        motion_kernels.lagged(history.stamps, history.values[0], history.count, self._stamp_ns, seconds, found)
         return found
 
     def _velocities(self) -> tuple[Array, Array]:
         return self._velocity.velocity, self._config.lever * self._velocity.angular_velocity
 
-    def _learn(self, stamp_ns: int) -> None:
+    def _learn(self, stamp_ns: int, moves: Array | None) -> None:
         train = stamp_ns - self._trained_ns >= self._train_ns
-        parts = zip(self._histories, self._mixtures, self._velocities(), self._steered, strict=True)
-        for history, mixture, velocity, steered in parts:
-            mixture.settle(stamp_ns, history)
-            if train:
-                mixture.train(stamp_ns, history.newest, mixture.changes(history), velocity, steered)
+        steered = (None, None) if moves is None else (moves[:, :3, 3].copy(), self._turns(moves[:, :3, :3]))
+        for motion, told in zip(self._motions, steered, strict=True):
+            motion.learn(stamp_ns, told, train)
         if train:
             self._trained_ns = stamp_ns
 
@@ -181,11 +190,8 @@ class PosePredictor:
         for time in seconds:
             if not 0.0 <= time <= HORIZONS[-1]:
                 raise InputError(f'{time} s ahead: must be from 0 to {HORIZONS[-1]} s')
-        changes, spreads = [], []
-        parts = zip(self._histories, self._mixtures, self._velocities(), self._steered, strict=True)
-        for history, mixture, velocity, steered in parts:
-            changes.append(mixture.predict(mixture.changes(history), velocity, steered)[:, -1])
-            spreads.append(mixture.covariances(velocity, steered))
+        found = [motion.predict() for motion in self._motions]
+        changes, spreads = [part[0] for part in found], [part[1] for part in found]
         return tuple(self._at(time, changes, spreads) for time in seconds)
 
     def _at(self, time: float, changes: list[Array], spreads: list[Array]) -> PredictedPose:
@@ -193,7 +199,7 @@ class PosePredictor:
         covariance = np.zeros((6, 6))
         covariance[:3, :3] = _spread_at(time, spreads[0])
         covariance[3:, 3:] = _spread_at(time, spreads[1]) / self._config.lever**2
-        vector = (self._histories[1].newest + turned) / self._config.lever
+        vector = (self._motions[1].history.newest + turned) / self._config.lever
         rotation = exp_of(vector) @ self._start
         assert self._stamp_ns is not None
         stamp_ns = self._stamp_ns + round(time * NANOSECONDS)

@@ -17,9 +17,11 @@ from twin_nodes.core.geometry.se3 import Array
 
 REGION = 7.814727903251179  # squared Mahalanobis distance that holds 95 % of a normal distribution in three dimensions
 SHARE = 0.95
-_SLOW, _FAST = 0.003, 0.03  # m/s, between resting, slow and fast
+_SLOW, _FAST = 0.002, 0.03  # m/s, between resting, slow and fast
 _GROWTH = 0.25  # of the way over the horizon: the size that errors are measured in
+_STILL = 1e-6  # m/s; less has no direction
 _RATE = 0.04
+_RIM = 0.05  # of the region, over which a hit becomes a miss: what rounding moves decides nothing
 _LEAST, _MOST = 0.3, 12.0
 _FIRST = 10.0
 
@@ -30,21 +32,29 @@ def new_spreads(count: int) -> Array:
 
 
 @njit(cache=True)
+def kind_of(velocity: Any) -> int:
+    """Return 0 for a hand that rests, 1 for one that moves slowly, 2 for a fast one; velocity [m/s], shape (3,)."""
+    speed = math.sqrt(velocity[0] ** 2 + velocity[1] ** 2 + velocity[2] ** 2)
+    return 0 if speed <= _SLOW else (1 if speed <= _FAST else 2)
+
+
+@njit(cache=True)
 def _frame(velocity: Any, horizon: float, floor: float) -> Any:
-    """Speed class, expected size of an error [m], and the unit way."""
+    """Speed class, expected size of an error [m], and the unit way, zero where there is none."""
     speed = math.sqrt(velocity[0] ** 2 + velocity[1] ** 2 + velocity[2] ** 2)
     size = math.sqrt((_GROWTH * horizon * speed) ** 2 + floor * floor)
-    kind = 0 if speed <= _SLOW else (1 if speed <= _FAST else 2)
-    way = velocity / speed if speed > 1e-6 else np.array([1.0, 0.0, 0.0])
-    return kind, size, way
+    way = velocity / speed if speed > _STILL else np.zeros(3)
+    return kind_of(velocity), size, way
 
 
 @njit(cache=True)
 def variances(state: Any, velocity: Any, horizon: float, floor: float) -> Any:
     """Variance along and across the way [m²], and the way."""
     kind, size, way = _frame(velocity, horizon, floor)
-    scale = (state[kind, 2] * size) ** 2
-    return scale * state[kind, 0] + floor * floor, scale * state[kind, 1] + floor * floor, way
+    scale, along, across = (state[kind, 2] * size) ** 2, state[kind, 0], state[kind, 1]
+    if way[0] == way[1] == way[2] == 0.0:  # alike in all directions
+        along = across = (along + 2.0 * across) / 3.0
+    return scale * along + floor * floor, scale * across + floor * floor, way
 
 
 @njit(cache=True)
@@ -62,10 +72,13 @@ def learn(state: Any, error: Any, velocity: Any, horizon: float, floor: float, m
     kind, size, way = _frame(velocity, horizon, floor)
     forward = error[0] * way[0] + error[1] * way[1] + error[2] * way[2]
     total = error[0] ** 2 + error[1] ** 2 + error[2] ** 2
+    if way[0] == way[1] == way[2] == 0.0:  # alike in all directions
+        forward = math.sqrt(total / 3.0)
     sideways = max(total - forward * forward, 0.0)
     if state[kind, 3] >= _FIRST:
         along, across, _ = variances(state, velocity, horizon, floor)
-        missed = 1.0 if forward * forward / along + sideways / across > REGION else 0.0
+        beyond = (forward * forward / along + sideways / across) / REGION - 1.0
+        missed = 1.0 / (1.0 + math.exp(-min(max(beyond / _RIM, -40.0), 40.0)))
         step = math.exp(_RATE * (missed - (1.0 - SHARE)) / SHARE)
         state[kind, 2] = min(max(state[kind, 2] * step, _LEAST), _MOST)
     state[kind, 3] += 1.0

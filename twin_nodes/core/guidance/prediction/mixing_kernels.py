@@ -1,0 +1,203 @@
+"""Compiled kernels that weigh the models of all levels, and learn how.
+
+Two layers. The mean of the models, weighed by exp(−8·(L/L_min − 1)), L the mean squared error of each for a hand that
+rests, moves and moves fast (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that
+mean by a ridge regression on how the models differ from it (stacking: Breiman 1996), one on the models that learn and
+one on all. The mean and the corrected means are weighed in the same way, and what a robot's set points foretell after
+them. Losses count from the first sample with guesses of their size, so that nothing is decided by a few.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from twin_nodes.core.guidance.prediction import spread
+from twin_nodes.core.guidance.prediction.motion_kernels import (
+    KINDS,
+    MM,
+    NETWORK,
+    REGRESSION,
+    forecast,
+    lagged,
+    regress,
+)
+from twin_nodes.core.guidance.prediction.smoothing import LEVELS
+
+EXPERTS = KINDS * LEVELS
+MEAN, LEARNED, ALL, STACKED, STEERED, BEST = range(EXPERTS, EXPERTS + 6)
+COLUMNS = EXPERTS + 6  # of the changes of one horizon: those of the experts, and the six above
+SHARPNESS = 8.0
+STEERED_SHARPNESS = 4.0
+MOVED = 2e-4  # m over a horizon; less says nothing of the models to a hand that moves
+RIDGE = 300.0  # precision of the corrections' weights, in samples of a motion at `_SPEED`
+_SPEED = 20.0  # mm/s
+_KEEP = 0.9995  # of a sample of the corrections after the next one
+_EVERY = 8  # samples between two solutions of the corrections
+_PATIENCE = 60.0  # samples that the losses before the first sample weigh for a hand that moves
+_SOON = 10.0  # the same for one that rests
+_LEAST = 1e-14  # m²; a smaller loss says no more
+
+
+@njit(cache=True)
+def weighed(changes: Any, losses: Any, sharpness: float, found: Any) -> None:
+    """Write the mean (3,) of changes (n, 3), by their losses (n,)."""
+    least = losses.min() + _LEAST
+    total = 0.0
+    found[:] = 0.0
+    for n in range(len(losses)):
+        share = math.exp(-sharpness * (losses[n] / least - 1.0))
+        total += share
+        for axis in range(3):
+            found[axis] += share * changes[n, axis]
+    found /= total
+
+
+@njit(cache=True)
+def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
+    """Fill the means of one horizon in.
+
+    Args:
+        changes: Of the experts and of the set point, NaN where unknown; the others are written, shape (`COLUMNS`, 3).
+        kind: Speed class, `spread.kind_of`.
+        losses: Mean squared errors in that class, shape (`COLUMNS` - 1,).
+        corrections: Weights of both corrections, shape (2, `EXPERTS`).
+    """
+    weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, changes[MEAN])
+    for which in range(2):
+        corrected = changes[LEARNED + which]
+        corrected[:] = changes[MEAN]
+        if kind == 0:
+            continue
+        for n in range(EXPERTS):
+            for axis in range(3):
+                corrected[axis] += corrections[which, n] * (changes[n, axis] - changes[MEAN, axis])
+    weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], SHARPNESS, changes[STACKED])
+    changes[BEST] = changes[STACKED]
+    if math.isfinite(changes[STEERED, 0]):
+        ratio = (losses[STEERED] + _LEAST) / (losses[STACKED] + _LEAST)
+        share = 1.0 / (1.0 + math.exp(STEERED_SHARPNESS * (max(ratio, 1.0) - max(1.0 / ratio, 1.0))))
+        changes[BEST] += share * (changes[STEERED] - changes[STACKED])
+
+
+@njit(cache=True)
+def foretell(
+    past: Any, offsets: Any, velocities: Any, paces: Any, layers: Any, scale: Any, weights: Any, lags: Any,
+    horizons: Any, losses: Any, corrections: Any, found: Any,
+) -> None:  # fmt: skip
+    """Fill the changes of all models and means of all horizons in; arguments as of `forecast` and `mix`, per level."""
+    own = np.empty((len(horizons), KINDS, 3))
+    for level in range(LEVELS):
+        forecast(
+            past[level],
+            offsets[level],
+            velocities[level],
+            paces[level],
+            layers,
+            scale,
+            weights[level],
+            lags,
+            horizons,
+            own,
+        )
+        found[:, KINDS * level : KINDS * (level + 1)] = own
+    kind = spread.kind_of(velocities[1])
+    for h in range(len(horizons)):
+        mix(found[h], kind, losses[h, kind], corrections[h])
+
+
+@njit(cache=True)
+def correct(stack: Any, changes: Any, change: Any, horizon: float) -> None:
+    """Learn the corrections of one horizon from what came.
+
+    Args:
+        stack: Moments (`EXPERTS`, `EXPERTS`) and (`EXPERTS`,), weights (2, `EXPERTS`), count (1,); changed.
+        changes: As they were foretold [m], shape (`COLUMNS`, 3).
+        change: That came [m], shape (3,).
+        horizon: Time ahead [s].
+    """
+    moments, right, weights, count = stack
+    for n in range(EXPERTS):
+        right[n] *= _KEEP
+        for axis in range(3):
+            right[n] += MM * MM * (changes[n, axis] - changes[MEAN, axis]) * (change[axis] - changes[MEAN, axis])
+        for m in range(n + 1):
+            moments[n, m] *= _KEEP
+            for axis in range(3):
+                beside = changes[m, axis] - changes[MEAN, axis]
+                moments[n, m] += MM * MM * (changes[n, axis] - changes[MEAN, axis]) * beside
+            moments[m, n] = moments[n, m]
+    count[0] += 1.0
+    if count[0] % _EVERY:
+        return
+    ridge = RIDGE * (_SPEED * horizon) ** 2
+    weights[1] = np.linalg.solve(moments + ridge * np.eye(EXPERTS), right)
+    part, aside = ridge * np.eye(2 * LEVELS), np.empty(2 * LEVELS)
+    for n in range(2 * LEVELS):
+        aside[n] = right[_learner(n)]
+        for m in range(2 * LEVELS):
+            part[n, m] += moments[_learner(n), _learner(m)]
+    found = np.linalg.solve(part, aside)
+    for n in range(2 * LEVELS):
+        weights[0, _learner(n)] = found[n]
+
+
+@njit(cache=True)
+def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, horizons: Any, settings: Any) -> None:
+    """Judge, and learn from, the predictions of one horizon whose instant has come.
+
+    Args:
+        now_ns: Newest stamp.
+        horizon: Index of the horizon.
+        history: Stamps, measured values, count of the positions.
+        kept: Ring of predictions: stamps, starts, changes since the lags at each level, velocities, changes of the
+            models; numbers made and settled.
+        learned: Losses, judged, weights and covariances of the regressions, stacks, spreads.
+        horizons: Times ahead [s].
+        settings: keep, forgetting, prior, floor, memory.
+    """
+    stamps, starts, pasts, velocities, changes, made, done = kept
+    losses, judged, weights, covariances, stacks, spreads = learned
+    keep, forgetting, prior, floor, memory = settings
+    ahead_ns = np.int64(round(horizons[horizon] * 1e9))
+    truth = np.empty((1, 3))
+    while done[horizon] < made[0]:
+        slot = done[horizon] % len(stamps)
+        if stamps[slot] + ahead_ns > now_ns:
+            return
+        done[horizon] += 1
+        lagged(history[0], history[1], history[2], stamps[slot] + ahead_ns, np.zeros(1), truth)
+        change, own = truth[0] - starts[slot], changes[slot, horizon]
+        steered = 1 if math.isfinite(own[STEERED, 0]) else 0
+        kind = spread.kind_of(velocities[slot])
+        errors = spreads[steered, horizon]
+        spread.learn(errors, change - own[BEST], velocities[slot], horizons[horizon], floor, memory)
+        moved = max((change**2).sum(), (own[BEST] ** 2).sum()) > MOVED**2
+        if not moved and kind > 0:
+            continue
+        judged[horizon, kind] += 1.0
+        weight = max(keep, 1.0 / (judged[horizon, kind] + (_PATIENCE if kind > 0 else _SOON)))
+        for model in range(BEST):
+            if model != STEERED or steered:
+                losses[horizon, kind, model] += weight * (
+                    ((change - own[model]) ** 2).sum() - losses[horizon, kind, model]
+                )
+        if moved:
+            correct(
+                (stacks[0][horizon], stacks[1][horizon], stacks[2][horizon], stacks[3][horizon : horizon + 1]),
+                own,
+                change,
+                horizons[horizon],
+            )
+            for level in range(LEVELS):
+                ahead = change - own[KINDS * level]
+                regress(
+                    covariances[horizon, level], weights[level, horizon], pasts[slot, level], ahead, forgetting, prior
+                )
+
+
+@njit(cache=True)
+def _learner(n: int) -> int:
+    """Column of the n-th model that learns: the operator model or the regression of a level."""
+    return KINDS * (n // 2) + (NETWORK if n % 2 == 0 else REGRESSION)
