@@ -1,6 +1,7 @@
 """`twin calibrate camera`, `stereo` and `scope` on files: simulated, and the published recordings where they are."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from twin_nodes.app.offline_scope import calibrate_scope_files, read_scope_folde
 from twin_nodes.app.offline_views import ViewSource, read_names, read_size
 from twin_nodes.core.calibration.scope_calibration import ScopeConfig
 from twin_nodes.core.calibration.scope_figures import frame_figures
-from twin_nodes.core.errors import ConfigError, InputError
+from twin_nodes.core.errors import ConfigError, DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import inverse
 from twin_nodes.core.simulate.camera_views import ENDOSCOPE, simulate_scope
 from twin_nodes.io.camera_info import read_camera_info
@@ -82,6 +83,66 @@ def test_stereo_and_camera_commands_write_what_ros_reads(folder, tmp_path, capsy
     assert figures['focal_x_px'] == pytest.approx(1400.0, rel=0.01)
     assert figures['reprojection_px'] == pytest.approx(0.2 * np.sqrt(2), rel=0.2)
     assert read_camera_info(tmp_path / 'c.yaml').width == 1920
+
+
+def rewritten(folder, target, pattern, change, fmt='%.12g'):
+    """A copy of a folder whose matrices of a name are written in another way."""
+    shutil.copytree(folder, target)
+    for path in target.glob(pattern):
+        np.savetxt(path, change(np.loadtxt(path)), fmt=fmt)
+    return target
+
+
+TRACKING = 'calib.*_tracking.*.txt'
+METRES = np.array([[1.0, 1.0, 1.0, 1e-3]] * 3 + [[1.0] * 4])
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [(np.transpose, 'column by column'), (lambda pose: pose * METRES, 'taken as metres'), (lambda pose: pose[:3], '')],
+)
+def test_poses_of_markers_written_in_other_ways(folder, tmp_path, change, said):
+    path, _ = folder
+    data = read_scope_folder(rewritten(path, tmp_path / 'other', TRACKING, change), SIZE)
+    assert said in ' '.join(data.notes)
+    for found, wanted in zip(data.frames, read_scope_folder(path, SIZE).frames, strict=True):
+        np.testing.assert_allclose(found.tracker_T_scope, wanted.tracker_T_scope, atol=1e-9)
+        np.testing.assert_allclose(found.tracker_T_marker, wanted.tracker_T_marker, atol=1e-9)
+
+
+@pytest.mark.parametrize('lost', [np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(4)])
+def test_a_picture_without_a_pose_is_left_out_and_named(folder, tmp_path, lost):
+    path, _ = folder
+    other = rewritten(path, tmp_path / 'other', 'calib.device_tracking.4.txt', lambda _: lost)
+    data = read_scope_folder(other, SIZE)
+    assert [frame.name for frame in data.frames] == [frame.name for frame in read_scope_folder(path, SIZE).frames
+                                                     if frame.name != '4']  # fmt: skip
+    assert any(out.name == '4' and 'device_tracking.4.txt holds no pose' in out.reason for out in data.left_out)
+
+
+def test_inverted_poses_and_swapped_sides_are_told(folder, tmp_path):
+    path, _ = folder
+    turned = rewritten(path, tmp_path / 'turned', 'calib.device_tracking.*.txt', np.linalg.inv)
+    try:
+        result = calibrate_scope_files(turned, SIZE, ScopeConfig(held_out=1)).result
+        said = ' '.join(result.reasons) if result.verdict == 'refuse' else ''
+    except DegenerateGeometryError as error:
+        said = str(error)
+    assert 'inverted' in said or 'not their inverses' in said
+    swapped = tmp_path / 'swapped'
+    swapped.mkdir()
+    for file in path.iterdir():
+        name = file.name.replace('.left.', '.LEFT.').replace('.right.', '.left.')
+        shutil.copy(file, swapped / name.replace('.LEFT.', '.right.'))
+    result = calibrate_scope_files(swapped, SIZE, ScopeConfig(held_out=1)).result
+    assert any('sides swapped' in reason for reason in result.reasons)
+
+
+def test_a_board_in_another_unit_is_refused(folder, tmp_path):
+    path, _ = folder
+    other = rewritten(path, tmp_path / 'other', 'calib.*.object_points.*.txt', lambda points: points * 1e-3)
+    with pytest.raises(InputError, match='mm across: give their --unit'):
+        read_scope_folder(other, SIZE)
 
 
 def test_scope_command_takes_camera_files_and_says_what_is_missing(folder, tmp_path, capsys):

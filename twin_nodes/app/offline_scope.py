@@ -14,10 +14,11 @@ from twin_nodes.core.calibration.scope_calibration import ScopeConfig, ScopeResu
 from twin_nodes.core.calibration.scope_chain import ChainTies, ScopeFrame, TiePrior
 from twin_nodes.core.calibration.scope_figures import FrameFigures, frame_figures, mean_px
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import Array, check_transform, inverse, nearest_rotation, rotation_log
+from twin_nodes.core.geometry.se3 import Array, inverse, rotation_log
 from twin_nodes.io.camera_info import read_camera_info
 from twin_nodes.io.corners_text import CornerFolder, board_points, read_table, read_views, sha256_of
 from twin_nodes.io.results import StoredResult, utc_date, write_result
+from twin_nodes.io.tracked_poses import read_pose, read_tracked_poses
 
 _NAMED = ('left', 'right')
 
@@ -33,6 +34,7 @@ class ScopeData:
         published: Ties that the folder itself gives, for comparison, or None.
         left_out: Pictures that lack something.
         sha256: Of the corner files and poses.
+        notes: What was assumed, one line each.
     """
 
     frames: tuple[ScopeFrame, ...]
@@ -41,6 +43,7 @@ class ScopeData:
     published: ChainTies | None
     left_out: tuple[LeftOut, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +76,8 @@ def read_scope_folder(
     sides = opened.sides
     board = None if how.object_points is None else board_points(read_table(how.object_points, columns=(2, 3)), how.unit)
     read = [read_views(opened, side, unit=how.unit, board=board, size=how.size or (0, 0)) for side in sides]
-    scope, marker = (
-        {number: read_pose(path, how.unit) for number, path in opened.numbered(template).items()}
-        for template in (opened.names.scope, opened.names.marker)
-    )
+    tracked = [opened.numbered(template) for template in (opened.names.scope, opened.names.marker)]
+    (scope, marker), lost_poses, unit, notes = read_tracked_poses(tracked, how.unit)
     if not scope and not marker:
         raise InputError(
             f'{folder}: no poses of markers named {opened.names.scope or "-"} or {opened.names.marker or "-"}: tell '
@@ -87,11 +88,13 @@ def read_scope_folder(
         for index, (side, (views, _)) in enumerate(zip(sides, read, strict=True))
     ]
     frames, left = _frames([views for views, _ in read], scope, marker)
+    unread = {out.name for out in lost_poses}
+    left = [out for out in left if out.name not in unread] + lost_poses
     left += [out for _, lost in read for out in lost]
-    pattern, published = _given(opened, how.unit, pattern_file)
+    pattern, published = _given(opened, unit, pattern_file)
     files = [path for side in sides for path in opened.numbers(side).values()]
-    files += [*opened.numbered(opened.names.scope).values(), *opened.numbered(opened.names.marker).values()]
-    return ScopeData(tuple(frames), tuple(cameras), pattern, published, tuple(left), sha256_of(files))
+    files += [path for part in tracked for path in part.values()]
+    return ScopeData(tuple(frames), tuple(cameras), pattern, published, tuple(left), sha256_of(files), notes)
 
 
 def calibrate_scope_files(
@@ -150,22 +153,6 @@ def calibrate_scope_files(
                 ),
             )  # fmt: skip
     return ScopeReport(result, published, stored, scope_text(result, published, data), _figures(result, published))
-
-
-def read_pose(path: Path, unit: float) -> Array:
-    """Read a 4×4 matrix whose positions are in a unit, and return it in metres.
-
-    Raises:
-        InputError: naming the file: another shape, or no rotation.
-    """
-    table = read_table(path)
-    if table.shape != (4, 4):
-        raise InputError(f'{path}: {table.shape[0]}x{table.shape[1]} numbers, expected a 4×4 pose')
-    pose = table.copy()
-    pose[:3, 3] *= unit
-    pose = check_transform(pose, name=str(path))
-    pose[:3, :3] = nearest_rotation(pose[:3, :3])
-    return pose
 
 
 def _camera(
@@ -240,6 +227,7 @@ def _stored(result: ScopeResult, data: ScopeData, folder: Path, names: tuple[str
 def scope_text(result: ScopeResult, published: Sequence[FrameFigures], data: ScopeData) -> str:
     """Return a chain as lines for a terminal, in millimetres, degrees and pixels."""
     lines = [f'{len(result.figures)} pictures, {len(data.cameras)} camera{"s" if len(data.cameras) > 1 else ""}']
+    lines += [f'  note: {note}' for note in data.notes]
     ties = (
         ('camera in scope', result.ties.scope_T_left, result.hand_eye_covariance),
         ('pattern in marker', result.ties.marker_T_pattern, result.pattern_covariance),

@@ -14,11 +14,17 @@ from twin_nodes.core.geometry.se3 import Array
 
 MAX_FILE_BYTES = 16 << 20
 _MAX_FILES = 100_000
+_SMALLEST, _LARGEST = 2e-3, 5.0  # of a board [m]
 _SIDES = ('left', 'right')
 
 
-def read_table(path: Path, *, columns: tuple[int, ...] = ()) -> Array:
+def read_table(path: Path, *, columns: tuple[int, ...] = (), finite: bool = True) -> Array:
     """Read numbers of a text file, separated by blanks, commas, semicolons or tabs, shape (n, m).
+
+    Args:
+        path: The file.
+        columns: How many there may be; any when left out.
+        finite: Whether NaN and Inf are refused.
 
     Raises:
         InputError: naming file and line: no numbers, rows of several lengths, NaN, another number of columns.
@@ -45,7 +51,7 @@ def read_table(path: Path, *, columns: tuple[int, ...] = ()) -> Array:
     if not rows:
         raise InputError(f'{path} is empty')
     table = np.array(rows)
-    if not np.isfinite(table).all():
+    if finite and not np.isfinite(table).all():
         raise InputError(f'{path} has NaN or Inf', code='NOT_FINITE')
     if columns and table.shape[1] not in columns:
         raise InputError(f'{path}: {table.shape[1]} columns, expected {" or ".join(str(c) for c in columns)}')
@@ -257,9 +263,17 @@ def _view(
 
 
 def board_points(table: Array, unit: float) -> Array:
-    """Return board points [m] (n, 3) of a table (n, 2) or (n, 3)."""
+    """Return board points [m] (n, 3) of a table (n, 2) or (n, 3).
+
+    Raises:
+        InputError: A board of a size that none has: the unit is another.
+    """
     flat = np.zeros((len(table), 3 - table.shape[1]))
-    return np.asarray(np.concatenate([table, flat], axis=1) * unit)
+    points = np.concatenate([table, flat], axis=1) * unit
+    across = float(np.ptp(points, axis=0).max())
+    if not _SMALLEST < across < _LARGEST:
+        raise InputError(f'the points of the board are {across * 1e3:.4g} mm across: give their --unit, mm, cm or m')
+    return np.asarray(points)
 
 
 def _find_board(opened: CornerFolder, unit: float) -> Array:

@@ -15,7 +15,7 @@ from twin_nodes.core.calibration.scope_verdict import ScopeLimits, judge_scope
 from twin_nodes.core.calibration.verdict import Verdict
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
-from twin_nodes.core.geometry.se3 import Array, check_transform, rotation_log
+from twin_nodes.core.geometry.se3 import Array, check_transform, rotation_exp, rotation_log
 
 REFUSED = 'CALIBRATION_REFUSED'
 _SCALE_ROUNDS = 6
@@ -129,6 +129,7 @@ def calibrate_scope(
     verdict, reasons = judge_scope(
         mean_px(figures), mean_px(held_out) if held_out else None, reason, covariance[:6, :6], factor,
         len(problem.frames), left_out, config.limits,
+        lever=_lever(problem.frames, state.ties), shift=_shift(state.ties),
     )  # fmt: skip
     return ScopeResult(
         ties=state.ties,
@@ -148,6 +149,19 @@ def calibrate_scope(
         verdict=verdict,
         reasons=reasons,
     )
+
+
+def _lever(frames: Sequence[ScopeFrame], ties: ChainTies) -> float:
+    """Return how far the left camera stands from its marker [m]; 0 for a camera that the tracker does not follow."""
+    followed = any((frame.tracker_T_scope != np.eye(4)).any() for frame in frames)
+    return float(np.linalg.norm(ties.scope_T_left[:3, 3])) if followed else 0.0
+
+
+def _shift(ties: ChainTies) -> float:
+    """Return where the left camera stands in the right one along x [m], where they stand side by side, else 0."""
+    half = rotation_exp(-0.5 * rotation_log(ties.right_T_left[:3, :3]))
+    across = half @ ties.right_T_left[:3, 3]
+    return float(across[0]) if abs(across[0]) > abs(across[1]) else 0.0
 
 
 def checked_frame(frame: ScopeFrame, cameras: Sequence[CameraModel]) -> ScopeFrame:

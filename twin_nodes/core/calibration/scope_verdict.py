@@ -28,6 +28,12 @@ class ScopeLimits:
     warn_noise_factor: float = setting(
         'Tracker noise above the configured, as a factor, that is doubtful.', 5.0, minimum=1.0
     )
+    refuse_lever: float = setting(
+        'Distance of the camera from its marker above which it is refused: no scope is that long.',
+        1.0,
+        unit='m',
+        minimum=0.0,
+    )
     refuse_outliers: float = setting(
         'Share of pictures left out above which it is refused.', 0.4, minimum=0.0, maximum=1.0
     )
@@ -47,6 +53,9 @@ def judge_scope(
     frames: int,
     left_out: Sequence[LeftOut],
     limits: ScopeLimits,
+    *,
+    lever: float,
+    shift: float,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons.
 
@@ -59,6 +68,8 @@ def judge_scope(
         frames: How many pictures were used.
         left_out: What was not.
         limits: When it is doubtful, and when refused.
+        lever: Distance of the left camera from its marker [m].
+        shift: Where the left camera stands in the right one along its x [m]; 0 for one camera.
     """
     sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
     worst = max(chain_px, held_out_px or 0.0)
@@ -71,6 +82,13 @@ def judge_scope(
         refusals.append(f'the hand-eye is known to {sigma * 1e3:.1f} mm only: turn the pattern more, about two axes')
     elif sigma > limits.warn_position_sigma:
         doubts.append(f'the hand-eye is known to {sigma * 1e3:.1f} mm only: turn the pattern more, about two axes')
+    if lever > limits.refuse_lever:
+        refusals.append(
+            f'the camera stands {lever * 1e3:.0f} mm from its marker, limit {limits.refuse_lever * 1e3:g} mm: are the '
+            'poses of that marker inverted, or those of another one?'
+        )
+    if shift > 0.0:
+        doubts.append('the right camera stands to the left of the left one: are the sides swapped?')
     if len(left_out) > limits.refuse_outliers * (frames + len(left_out)):
         refusals.append(f'{len(left_out)} of {frames + len(left_out)} pictures had to be left out')
     if frames < limits.good_frames:
