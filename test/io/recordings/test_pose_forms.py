@@ -118,3 +118,10 @@ def test_the_angles_of_a_known_turn(tmp_path):
     x, y, z = np.eye(3)
     wanted = rotation_exp(np.radians(30) * z) @ rotation_exp(np.radians(20) * y) @ rotation_exp(np.radians(10) * x)
     np.testing.assert_allclose(pose[:3, :3], wanted, atol=1e-12)
+
+
+def test_a_still_sensor_in_millimetres_is_not_a_hundred_metres_away():
+    rows = [f'{0.025 * at:.3f},{102.8 + 0.01 * (at % 3)},-60.0,-158.2,0,0,0,1' for at in range(40)]
+    _, poses, notes = parse_pose_table('\n'.join([HEAD, *rows]).encode(), 'a.csv')
+    np.testing.assert_allclose(poses[0, :3, 3], [0.1028, -0.06, -0.1582])
+    assert any('they lie 198 from the origin' in note for note in notes)

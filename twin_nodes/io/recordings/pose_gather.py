@@ -26,7 +26,7 @@ MAX_BAD_SHARE = 0.5
 MAX_TOOLS = 32
 Table = tuple[NDArray[np.int64], Array, tuple[str, ...]]  # stamps (n,), poses (n, 4, 4), notes
 Tables = dict[str, Table]  # by tool
-_FAR = 10.0  # no tracker sees as far [m]: such a spread is of millimetres
+_FAR = 10.0  # no tracker sees as far [m]: such positions are millimetres
 _STATES = ('status', 'state', 'transformstatus')
 _NOT_SEEN = re.compile(r'missing|lost|invalid|bad|out|not|fail|occlu|interfer|few|disabled')
 _NO = ('0', '0.0', 'false', 'no', 'n', 'f', 'invalid', 'missing', 'lost', 'bad', 'nan', '')
@@ -156,10 +156,13 @@ def _table(rows: list[tuple[Decimal, list[float]]], columns: Columns, notes: lis
         stamps, positions, turns = stamps[~lost], positions[~lost], turns[~lost]
     rotations, said = _rotations(turns, columns, where)
     metres = columns.metres
-    spread = float(np.median(np.linalg.norm(positions - np.median(positions, axis=0), axis=1)))
-    if not columns.length and spread > _FAR:
+    middle = np.median(positions, axis=0)
+    spread = float(np.median(np.linalg.norm(positions - middle, axis=1)))
+    away = float(np.linalg.norm(middle))
+    if not columns.length and max(spread, away) > _FAR:
         metres = MM
-        notes.append(f'positions taken as millimetres: they spread over {spread:.0f}')
+        what = f'spread over {spread:.0f}' if spread > _FAR else f'lie {away:.0f} from the origin'
+        notes.append(f'positions taken as millimetres: they {what}')
     notes += [said] if said else []
     return stamps, make_transform(rotations, positions * metres), tuple(notes)
 
