@@ -56,7 +56,7 @@ def svd(f: Any, u: Any, s: Any, v: Any) -> None:
                     u[i, p], u[i, q] = cosine * x - sine * y, sine * x + cosine * y
                     x, y = v[i, p], v[i, q]
                     v[i, p], v[i, q] = cosine * x - sine * y, sine * x + cosine * y
-        if worst < 1e-26:
+        if worst < 1e-13:  # what a sweep leaves is the square of what it found
             break
     for j in range(3):
         s[j] = math.sqrt(u[0, j] ** 2 + u[1, j] ** 2 + u[2, j] ** 2)
@@ -271,8 +271,21 @@ def principal_moduli(law: int, p: Any, s: Any, project: float, slope: Any, stret
 
 
 @njit(cache=True)
+def _is_positive(m: Any) -> bool:
+    """Return whether a symmetric (3, 3) matrix is positive definite (Sylvester)."""
+    if not (m[0, 0] > 0.0 and m[0, 0] * m[1, 1] > m[0, 1] * m[0, 1]):
+        return False
+    first = m[1, 1] * m[2, 2] - m[1, 2] * m[1, 2]
+    second = m[0, 1] * m[2, 2] - m[0, 2] * m[1, 2]
+    third = m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]
+    return bool(m[0, 0] * first - m[0, 1] * second + m[0, 2] * third > 0.0)
+
+
+@njit(cache=True)
 def _clamp(matrix: Any, share: float, work: Any) -> None:
     """Take a share of negative eigenvalues off a symmetric (3, 3) matrix, by cyclic Jacobi rotations."""
+    if _is_positive(matrix):
+        return
     m, v = work[0], work[1]
     for i in range(3):
         for j in range(3):

@@ -245,12 +245,12 @@ class LiveSolver:
 
     def _learn(self, objective: Objective, x: Array, tried: Array, change: Array) -> None:
         """Keep a step and the change of the gradient (n, 3) [N] that it made; that of the barriers is taken off it."""
-        barriers, free = objective.loads.barriers, self.model.free
+        barriers, free = objective.loads.barriers, self.model.free_nodes
         if len(barriers):
             barriers.add_gradient(tried, change, -1.0)
             barriers.add_gradient(x, change, 1.0)
             change[objective.still] = 0.0
-        self._history.add((tried - x)[free].ravel(), change[free].ravel())
+        self._history.add((tried - x).take(free, axis=0).ravel(), change.take(free, axis=0).ravel())
 
     def _most_energy(self, objective: Objective, energy: float, missing: Array) -> float:
         """Return the energy [J] above which a step that moves held nodes is no good: that of moving them alone."""
@@ -262,16 +262,15 @@ class LiveSolver:
         model, loads = self.model, objective.loads
         preconditioner = self.preconditioner
         assert preconditioner is not None
-        right = -gradient[model.free]
+        right = -gradient.take(model.free_nodes, axis=0)
         right[model.number[loads.held]] = preconditioner.now.stiff[:, None] * missing
-        direction = np.zeros_like(gradient)
         if len(loads.barriers):
             gaps = loads.barriers.gaps(x)
             found = preconditioner.yield_to(right.ravel(), self._history, loads.barriers, gaps)
         else:
             found = self._history.apply(preconditioner.solve, right.ravel())
-        direction[model.free] = found.reshape(-1, 3)
-        direction[~objective.active] = 0.0
+        direction = found.reshape(-1, 3).take(model.number, axis=0)
+        direction[objective.still] = 0.0
         direction[loads.held] = missing
         return direction
 

@@ -95,6 +95,7 @@ class ElasticModel:
         self.density = density
         self.free = np.ones(len(self.rest), bool)
         self.free[self.fixed] = False
+        self.free_nodes = np.flatnonzero(self.free)
         self.number = np.where(self.free, np.cumsum(self.free) - 1, -1)
         self.pattern: BlockPattern = make_pattern(self.rest, self.tets, self.free)
         self.part = _parts(self.tets, len(self.rest))

@@ -51,6 +51,7 @@ class Objective:
         self.forces = np.zeros_like(x) if loads.forces is None else loads.forces.astype(float)
         if np.any(loads.gravity):
             self.forces = self.forces + model.nodal_mass()[:, None] * loads.gravity
+        self._is_pulled = bool(np.any(self.forces))
         self.pressure = None if loads.pressure is None else FollowedPressure(loads.pressure, x)
         self._acting = self._strength(x)
         self._floor = LEAST_FORCE * model.stiffness_scale
@@ -95,8 +96,9 @@ class Objective:
         total += self.model.energy_gradient(x, gradient)
         if self.pressure is not None:
             total += self.pressure.energy_gradient(x, gradient)
-        gradient -= self.forces
-        total -= float(np.vdot(self.forces, x - self.model.rest))
+        if self._is_pulled:
+            gradient -= self.forces
+            total -= float(np.vdot(self.forces, x - self.model.rest))
         reaction = float(np.linalg.norm(gradient[self.still]))
         self.scale = max(reaction + pulled + self._acting, self._floor)
         gradient[self.still] = 0.0
