@@ -87,8 +87,14 @@ def _plain(figure: Figure) -> dict[str, Any]:
 
 
 def _line(figure: Figure) -> str:
-    value = '—' if figure.value is None else f'{figure.value:.4g}'
-    mark = 'ok    ' if figure.ok else 'BROKEN'
+    mark = 'BROKEN' if not figure.ok else 'ok' if figure.goal else ''
     goal = f'  (promise {figure.goal})' if figure.goal else ''
     peer = f'  [{figure.peer}{"" if figure.ratio is None else f", ratio {figure.ratio:.3g}"}]' if figure.peer else ''
-    return f'{mark} {figure.figure:<36} {value:>10} {figure.unit}{goal}{peer}'
+    return f'{mark:<6} {figure.figure:<36} {_value(figure.value):>10} {figure.unit}{goal}{peer}'
+
+
+def _value(value: float | None) -> str:
+    """Return a value in four digits; all of those of a large count."""
+    if value is None:
+        return '—'
+    return f'{value:.0f}' if 1e4 <= abs(value) < 1e9 else f'{value:.4g}'
