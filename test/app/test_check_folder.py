@@ -100,6 +100,7 @@ def test_a_folder_of_many_files_is_bounded(tmp_path):
     [
         ('a.txt', MATRIX, 'one rigid transform, good'),
         ('a.txt', TRACE, 'trace of a link, good'),
+        ('a.txt', '900 0 320\n0 910 240\n0 0 1\n', 'camera, good, but it does not say the size of its image'),
         ('a.txt', points(20), 'points, good: 20'),
         ('a.csv', 'x,y,z\n1,2,3\n4,5,7\n1,1,1\n8,2,1\n3,3,9\n0,0,4\n', 'points, good: 6'),
         ('ping.log', 'PING 127.0.0.1\n' + ''.join(

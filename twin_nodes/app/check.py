@@ -31,6 +31,7 @@ STACKS = ('.npy', '.npz', '.mat', '.json', '.gz')
 ROBOTS = ('.urdf', '.xacro')
 POINTS = ('.xyz', '.pts', '.asc', '.fcsv')
 LOGS = ('.log',)
+CAMERAS = ('.ini',)
 
 
 def check(file: Path, arguments: Sequence[str] = ()) -> int:
@@ -78,6 +79,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (STACKS, _array),
         (POINTS, inspect_points),
         (LOGS, inspect_link),
+        (CAMERAS, inspect_camera),
     ]
     if arguments and not name.endswith(ROBOTS):
         raise ConfigError(f'{file}: only a xacro file takes arguments, {next(iter(arguments))!r} is for none')
@@ -101,9 +103,7 @@ def _array(file: Path) -> str:
     except InputError as refusal:
         try:
             return inspect_camera(file)
-        except ConfigError as other:
-            if '--size' in str(other):
-                return f'camera, good but for the size of its image ({other})'
+        except ConfigError:
             raise refusal from None
 
 

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin_nodes.app.check_images import refused_as_both
-from twin_nodes.app.check_texts import inspect_link, inspect_part, inspect_points, inspect_transform
+from twin_nodes.app.check_texts import (
+    inspect_intrinsics,
+    inspect_link,
+    inspect_part,
+    inspect_points,
+    inspect_transform,
+)
 from twin_nodes.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +32,10 @@ def inspect_recording(file: Path) -> str:
     except InputError as refusal:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
-        for look in (_marker, _compression, _transcript, inspect_link, inspect_transform, inspect_points, inspect_part):
+        for look in (
+            _marker, _compression, _transcript, inspect_link, inspect_transform, inspect_intrinsics, inspect_points,
+            inspect_part,
+        ):  # fmt: skip
             try:
                 return look(file)
             except InputError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_nodes.core.errors import InputError
+from twin_nodes.core.errors import ConfigError, InputError
 
 _FEWEST_POINTS = 6  # three or four rows of three numbers may be a rotation or a transform
 _LINKS = ('.txt', '.csv', '.tsv', '.log')
@@ -52,6 +52,20 @@ def inspect_transform(file: Path) -> str:
     turn, shift = np.degrees(np.linalg.norm(rotation_log(pose[:3, :3]))), 1e3 * np.linalg.norm(pose[:3, 3])
     notes = f'; {"; ".join(found.notes)}' if found.notes else ''
     return f'one rigid transform, good: turns by {turn:.1f}°, shifts by {shift:.1f} mm{notes}'
+
+
+def inspect_intrinsics(file: Path) -> str:
+    """Read a text of a camera.
+
+    Raises:
+        InputError: It holds none.
+    """
+    from twin_nodes.app.check_yaml import inspect_camera
+
+    try:
+        return inspect_camera(file)
+    except ConfigError as error:
+        raise InputError(str(error)) from None
 
 
 def inspect_points(file: Path) -> str:

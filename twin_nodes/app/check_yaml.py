@@ -59,7 +59,12 @@ def inspect_camera(file: Path) -> str:
     """Say what a camera is that a file of any tool holds."""
     from twin_nodes.io.camera_info import read_camera_info
 
-    camera = read_camera_info(file)
+    try:
+        camera = read_camera_info(file)
+    except ConfigError as error:
+        if '--size' not in str(error):
+            raise
+        return f'camera, good, but it {str(error).removeprefix(f"{file} ")}'
     base = f', baseline {camera.baseline * 1e3:.2f} mm' if camera.baseline else ''
     return (
         f'camera {camera.name}, good: {camera.width}x{camera.height} px, {camera.model}, focal length '

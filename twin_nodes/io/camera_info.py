@@ -189,6 +189,8 @@ def _from_text(path: Path, text: str, distortion: Path | str | None) -> dict[str
         matrix = matrix[:, :3]
     if matrix.shape != (3, 3):
         raise ConfigError(f'{path}: {matrix.shape[0]}x{matrix.shape[1]} numbers, expected a 3×3 camera matrix')
+    if matrix[2].tolist() != [0.0, 0.0, 1.0] or not min(matrix[0, 0], matrix[1, 1]) > 1.0:
+        raise ConfigError(f'{path}: a 3×3 matrix of no camera; expected fx 0 cx, 0 fy cy, 0 0 1 in pixels')
     beside = Path(distortion) if distortion is not None else _beside(path)
     coefficients = np.zeros(0) if beside is None else _table(beside, read_text_whole(beside, 'list of them')).ravel()
     if own and distortion is None:
