@@ -10,6 +10,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
+from twin_nodes.core.robot.joint_states import JointStates
 from twin_nodes.io.bags.reader import BagReader
 
 
@@ -40,19 +41,12 @@ def joints_of(reader: BagReader, topic: str, chain: SerialChain, arm: str) -> Ba
     Raises:
         InputError: No good one, with the reason of the last.
     """
-    checker = JointReader(chain, JointsConfig(), arm=arm)
-    parts = checker.parts()
+    joints = JointStates(JointReader(chain, JointsConfig(), arm=arm))
     stamps, positions, dropped, why = [], [], 0, 'the topic is empty'
     for message in reader.messages(topics=(topic,)):
         record: Any = reader.decode(message)
-        state = (stamp_of(record), list(record.name), list(record.position))
-        named = parts.counted(record.name)
-        if not named and stamps:
-            continue  # another arm, or a gripper
         try:
-            whole = parts.add(*state) if state[0] and 0 < named < len(chain) else None
-            states = [state] if whole is None else [(one.stamp_ns, one.names, one.positions.tolist()) for one in whole]
-            samples = [checker.read(*one, now_ns=None) for one in states]
+            samples = joints.take(stamp_of(record), list(record.name), list(record.position))
         except InputError as error:
             dropped, why = dropped + 1, str(error)
             continue

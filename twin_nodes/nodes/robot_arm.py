@@ -22,7 +22,7 @@ from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.nodes.robot_told import OperatingState, ToldOfArm
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
-from twin_nodes.ros.crtk import CrtkPoseInput, parts_of_joints, read_joints
+from twin_nodes.ros.crtk import CrtkPoseInput, take_joints
 from twin_nodes.ros.edge_messages import EdgeMessages
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.qos import LATCHED, latched, measurement, measurement_subscription
@@ -156,7 +156,7 @@ class RobotArm:
             if error is not None and since > self._heard_s:
                 self._say_robot(error.code, str(error))
             else:
-                why = self.mirror.parts.waits_for()
+                why = self.mirror.joints.waits_for()
                 text = f'no good measured_js for {silence:.1f} s{f": {why}" if why else ""}'
                 self._say_robot('ROBOT_SILENT', text)
 
@@ -164,16 +164,10 @@ class RobotArm:
         return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _on_joints(self, message: JointState) -> None:
-        self.mirror.set_others(dict(zip(message.name, message.position, strict=False)))
-        named = self.mirror.parts.counted(message.name)
-        if not named and message.name and self._state == 'OK':
-            return  # a gripper or another arm on the same topic
+        if self.mirror.others:
+            self.mirror.set_others(dict(zip(message.name, message.position, strict=False)))
         try:
-            samples = None
-            if 0 < named < len(self.mirror.chain):
-                samples = parts_of_joints(message, self.mirror.parts, self.mirror.reader, now_ns=self._now_ns())
-            if samples is None:
-                samples = [read_joints(message, self.mirror.reader, now_ns=self._now_ns())]
+            samples = take_joints(message, self.mirror.joints, now_ns=self._now_ns())
         except InputError as error:
             self._refuse(error, 'measured_js')
             return
@@ -243,7 +237,8 @@ class RobotArm:
 
     def _publish(self, sample: JointSample, mirrored: Mirrored) -> None:
         stamp_ns = mirrored.stamp_ns
-        self._tf.sendTransform(self._edges.fill(stamp_ns, mirrored.edges))
+        if mirrored.edges:
+            self._tf.pub_tf.publish(self._edges.fill(stamp_ns, mirrored.edges))
         frame, pose, covariance = self.frame(self._model.root), mirrored.base_T_tip, mirrored.covariance
         if self._base is not None:
             covariance = compose_covariance(*self._base, pose, covariance)

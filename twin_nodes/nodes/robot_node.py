@@ -116,6 +116,8 @@ def base_of(config: RobotNodeConfig, index: int) -> tuple[Array, Array] | None:
 class RobotNode(Node):
     """Connects the topics of each arm to its mirror."""
 
+    hears_much = True  # 1 kHz of each arm: see `run_node`
+
     def __init__(self, **kwargs: object) -> None:
         super().__init__('robot', **kwargs)
         self.config = config = declare_config(self, RobotNodeConfig)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -17,8 +18,8 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.robot.joint_parts import JointParts
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample
+from twin_nodes.core.robot.joint_states import JointStates
 from twin_nodes.ros.conversions import check_header, ns_to_stamp, stamp_to_ns
 
 POSE_TYPES: dict[str, Any] = {
@@ -104,7 +105,7 @@ class CrtkOutput:
         self._publisher: Publisher | None = None
         self.others_speak = False
         if at_once:
-            self._publisher = node.create_publisher(kind, topic, qos)
+            self._publisher = self._make()
         else:
             self._timer = node.create_timer(LOOK_S, self._look, clock=self._steady)
 
@@ -138,7 +139,12 @@ class CrtkOutput:
                 self._node.destroy_publisher(self._publisher)
                 self._publisher = None
         elif self._publisher is None and now_ns - self._alone_since_ns >= self._patience_ns:
-            self._publisher = self._node.create_publisher(self._kind, self._topic, self._qos)
+            self._publisher = self._make()
+
+    def _make(self) -> Publisher:
+        """Make the publisher; nobody listens to its events, as the `EventLoop` must not when it is destroyed."""
+        events = PublisherEventCallbacks(use_default_callbacks=False)
+        return self._node.create_publisher(self._kind, self._topic, self._qos, event_callbacks=events)
 
 
 def read_joints(message: JointState, reader: JointReader, *, now_ns: int | None) -> JointSample:
@@ -147,38 +153,20 @@ def read_joints(message: JointState, reader: JointReader, *, now_ns: int | None)
     Raises:
         InputError: with the code of what is wrong.
     """
-    return reader.read(
-        stamp_to_ns(message.header.stamp),
-        message.name,
-        message.position,
-        message.velocity,
-        message.effort,
-        frame=message.header.frame_id,
-        now_ns=now_ns,
-    )
+    header = message.header
+    lists = (message.name, message.position, message.velocity, message.effort)
+    return reader.read(stamp_to_ns(header.stamp), *lists, frame=header.frame_id, now_ns=now_ns)
 
 
-def parts_of_joints(
-    message: JointState, parts: JointParts, reader: JointReader, *, now_ns: int | None
-) -> list[JointSample] | None:
-    """Take a joint state that tells some of the joints; return the whole ones that it completes.
-
-    Returns:
-        None as long as joints are missing in all parts.
+def take_joints(message: JointState, joints: JointStates, *, now_ns: int | None) -> list[JointSample]:
+    """Take a joint state that tells all joints or some; see `JointStates.take`.
 
     Raises:
         InputError: with the code of what is wrong.
     """
-    stamp_ns = stamp_to_ns(message.header.stamp)
-    reader.check_clock(stamp_ns, now_ns)
-    reader.check_frame(message.header.frame_id)
-    whole = parts.add(stamp_ns, message.name, message.position, message.velocity)
-    if whole is None:
-        return None
-    return [
-        reader.read(state.stamp_ns, state.names, state.positions.tolist(), state.velocities.tolist(), now_ns=now_ns)
-        for state in whole
-    ]
+    header = message.header
+    lists = (message.name, message.position, message.velocity, message.effort)
+    return joints.take(stamp_to_ns(header.stamp), *lists, frame=header.frame_id, now_ns=now_ns)
 
 
 def joint_state(

@@ -29,7 +29,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     An exception from a callback is logged, counted as CALLBACK_FAILED, and the node lives on.
 
     A node whose config has `realtime` set runs with SCHED_FIFO where that is allowed, but not in a replay: nobody waits
-    there, and the nodes that feed it must have their turn.
+    there, and the nodes that feed it must have their turn. It runs in the `EventLoop`, and so does a node that has
+    `hears_much`: that costs half the processor time.
 
     Args:
         factory: Makes the node after rclpy has been initialised.
@@ -50,7 +51,8 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         node = factory()
         prompt = getattr(getattr(node, 'config', None), 'realtime', False) and not is_replay(node)
         on_error = partial(_tell, node)
-        loop = EventLoop(node, on_error) if prompt and EventLoop.serves(node) else WaitSet(node, executor)
+        events = prompt or getattr(node, 'hears_much', False)
+        loop = EventLoop(node, on_error) if events and EventLoop.serves(node) else WaitSet(node, executor)
         if isinstance(loop, EventLoop):
             loop.end_on_interrupt()
         if prompt:

@@ -94,6 +94,9 @@ class JointReader:
         low = name.lower()
         return low.removeprefix(f'{arm.lower()}_').removeprefix('outer_') if arm else low.removeprefix('outer_')
 
+    def __len__(self) -> int:
+        return len(self._names)
+
     def parts(self) -> JointParts:
         """Return what puts states together whose joints come in parts."""
         endless = [

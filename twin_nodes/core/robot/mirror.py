@@ -12,6 +12,7 @@ from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.chain import LinkTree, SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample, JointsConfig
+from twin_nodes.core.robot.joint_states import JointStates
 from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.robot.rcm import RcmConfig, RcmWatch
 from twin_nodes.core.robot.self_check import SelfCheck, SelfCheckConfig
@@ -63,9 +64,8 @@ class Mirrored:
 class ArmMirror:
     """Mirrors one arm.
 
-    Attributes: `reader` of measured_js, `parts` of joints that are told in several messages, `setpoint_reader` of
-    setpoint_js, `check`, `rcm` (None without a shaft),
-    `chain`, `names` for what the check found.
+    Attributes: `joints` that takes measured_js and its `reader`, `setpoint_reader` of setpoint_js, `check`, `rcm` (None
+    without a shaft), `chain`, `names` for what the check found.
 
     Args:
         model: The robot.
@@ -82,7 +82,7 @@ class ArmMirror:
         self.tree = LinkTree(model)
         self.reader = JointReader(self.chain, config.joints, arm=arm)
         self.setpoint_reader = JointReader(self.chain, config.joints, arm=arm)
-        self.parts = self.reader.parts()
+        self.joints = JointStates(self.reader)
         self.check = SelfCheck(self.chain, config.check)
         self.names = OffsetNames(model, self.chain)
         shaft = config.shaft_link
@@ -113,8 +113,7 @@ class ArmMirror:
 
     def reset(self) -> None:
         """Forget what was learned, after a jump of the clock or when a person asks."""
-        self.reader.reset()
-        self.parts.reset()
+        self.joints.reset()
         self.setpoint_reader.reset()
         self.check.reset()
         if self.rcm is not None:
