@@ -12,6 +12,8 @@ SOURCES = {
     'middle.py': 'from numba import njit\nfrom pack.inner import a\n',
     'outer.py': 'from numba import njit\nfrom pack import middle\n',
     'apart.py': 'from numba import njit\n',
+    'vectors.py': 'from numba.extending import intrinsic\n',
+    'sums.py': 'from numba import njit\nfrom pack import vectors\n',
 }
 
 
@@ -37,9 +39,16 @@ def test_all_that_calls_a_changed_kernel_is_compiled_anew(package: Path) -> None
     os.utime(package / 'inner.py', (300, 300))
 
     assert drop_outdated(package) == 2
-    assert _kept(package) == {'inner', 'apart'}  # numba sees by itself that inner has changed
+    assert _kept(package) == {'inner', 'apart', 'vectors', 'sums'}  # numba sees by itself that inner has changed
+
+
+def test_what_calls_a_changed_intrinsic_is_compiled_anew(package: Path) -> None:
+    os.utime(package / 'vectors.py', (300, 300))
+
+    assert drop_outdated(package) == 1
+    assert 'sums' not in _kept(package)
 
 
 def test_nothing_is_removed_while_nothing_has_changed(package: Path) -> None:
     assert drop_outdated(package) == 0
-    assert _kept(package) == {'inner', 'middle', 'outer', 'apart'}
+    assert _kept(package) == {Path(name).stem for name in SOURCES}

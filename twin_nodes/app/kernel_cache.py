@@ -1,7 +1,7 @@
 """Removes compiled kernels that numba would wrongly keep.
 
-numba compiles a function anew when the file that it stands in has changed, not when a kernel that it calls has, and
-which is compiled into it. After an update the old code would go on giving the old numbers.
+numba compiles a function anew when the file that it stands in has changed, not when a kernel or intrinsic that it
+calls has, and which is compiled into it. After an update the old code would go on giving the old numbers.
 """
 
 import ast
@@ -20,7 +20,8 @@ def drop_outdated(package: Path = PACKAGE) -> int:
     Returns:
         How many modules lost their compiled kernels.
     """
-    kernels = {path: text for path in package.rglob('*.py') if 'njit' in (text := path.read_text(encoding='utf-8'))}
+    texts = {path: path.read_text(encoding='utf-8') for path in package.rglob('*.py')}
+    kernels = {path: text for path, text in texts.items() if 'njit' in text or 'intrinsic' in text}
     calls = {path: set(_imported(text, path, package)) & kernels.keys() for path, text in kernels.items()}
     dropped = 0
     for path in kernels:
