@@ -1,6 +1,7 @@
 """anatomy_node deforming live: tools, sensors and clouds in, the body with its errors out."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from visualization_msgs.msg import MarkerArray
 from twin_nodes.app.build import build
 from twin_nodes.core.anatomy.elastic import live
 from twin_nodes.core.anatomy.elastic.loads import Loads
+from twin_nodes.core.anatomy.session import AnatomySession
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import inverse, make_transform, transform_points
@@ -504,6 +506,26 @@ def test_when_time_is_up_the_best_answer_so_far_is_sent_and_it_is_said(start, pr
     assert 'best answer so far' in probe.status('anatomy: deforming').message
     assert deformed.node.health.counters['DEFORM_LATE'] >= 1
     probe.until(lambda: np.abs(deformed.displacement()).max() > 2e-4, deformed.node, what='what was found so far')
+
+
+@pytest.mark.parametrize('realtime', [True, False])
+def test_a_frame_goes_before_other_work_if_asked(start, probe, case, monkeypatch, realtime):
+    hurries, steps = [], []
+
+    @contextmanager
+    def hurried():
+        hurries.append('begun')
+        yield True
+        hurries.append('ended')
+
+    monkeypatch.setattr('twin_nodes.ros.deforming.hurried', hurried)
+    step = AnatomySession.step
+    monkeypatch.setattr(AnatomySession, 'step', lambda *given: steps.append(hurries[-1:]) or step(*given))
+    deformed = Deformed(start, probe, case, deforming__realtime=realtime)
+    deformed.take_hold()
+    steps.clear()  # the first state is worked out at the start
+    deformed.until(lambda: len(steps) > 2, deformed.front - [0.0, 0.005, 0.0], 'frames')
+    assert steps[:2] == [['begun'] if realtime else []] * 2
 
 
 @pytest.mark.parametrize(
