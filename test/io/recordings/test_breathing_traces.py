@@ -230,3 +230,88 @@ def test_a_record_of_a_monitor(shared_data):
     assert read_wfdb(shared_data / 'physio_wfdb' / '100.hea')[0].values[0] == pytest.approx(-0.145)
     trace = read_breathing(shared_data / 'physio_wfdb' / 'v102s.hea')
     assert trace.name == 'v102s.hea#RESP' and 5900 < len(trace.stamps_ns) <= 6000
+
+
+def marker(times):
+    return np.column_stack([0.2 * breath(times) - 490.0, 0.1 * breath(times) + 4.0, breath(times) + 64.0])
+
+
+def test_a_time_that_begins_anew_is_told_as_two_parts_and_not_interleaved(tmp_path):
+    rows = [np.column_stack([TIMES + shift, side * marker(TIMES)]) for shift, side in ((0.0, 1.0), (0.05, -1.0))]
+    trace = read_breathing(table(tmp_path / 'twice.csv', ('time [s]', 'x', 'y', 'z'), np.vstack(rows)))
+    assert any('begins anew at sample 601' in note for note in trace.notes)
+    gaps = np.flatnonzero(np.diff(trace.stamps_ns) > 1e9)
+    assert list(gaps) == [599]
+    assert np.abs(np.diff(trace.positions[:600], axis=0)).max() < 2e-3
+
+
+def test_a_marker_that_was_not_seen_is_written_as_zeros_and_left_out(tmp_path):
+    rows = np.column_stack([TIMES, marker(TIMES)])
+    rows[200:210, 1:] = rows[::97, 1:] = 0.0
+    trace = read_breathing(table(tmp_path / 'lost.csv', ('time [s]', 'x [mm]', 'y [mm]', 'z [mm]'), rows))
+    assert any('17 samples of zero' in note for note in trace.notes)
+    assert np.ptp(trace.positions, axis=0).max() < 0.012
+    centred = np.column_stack([TIMES, breath(TIMES)])  # a breath about zero keeps its zeros
+    centred[::97, 1] = 0.0
+    assert len(read_breathing(table(tmp_path / 'centred.csv', ('time [s]', 'amp [mm]'), centred)).stamps_ns) == 600
+
+
+def test_positions_in_metres_without_a_unit_are_said(tmp_path):
+    path = table(tmp_path / 'metres.csv', ('time', 'x', 'y', 'z'), np.column_stack([TIMES, 1e-3 * marker(TIMES)]))
+    trace = read_breathing(path)
+    assert any('taken as metres' in note for note in trace.notes)
+    assert np.ptp(trace.positions[:, 2]) == pytest.approx(np.ptp(breath(TIMES)) * 1e-3, rel=0.01)
+
+
+def test_rows_of_several_markers_are_refused_with_their_names(tmp_path):
+    lines = ['time,marker,x,y,z']
+    for time, position in zip(TIMES, marker(TIMES), strict=True):
+        lines += [f'{time:.1f},{name},{position[0]},{position[1]},{position[2]}' for name in ('chest', 'belly')]
+    path = tmp_path / 'both.csv'
+    path.write_text('\n'.join(lines))
+    with pytest.raises(InputError, match=r"2 markers in column 'marker' \(belly, chest\)"):
+        read_breathing(path)
+
+
+@pytest.mark.parametrize('form', ['2026-01-05T10:{m:02d}:{s:06.3f}', '10:{m:02d}:{s:06.3f}'])
+def test_times_of_a_clock_are_read(tmp_path, form):
+    stamps = [form.format(m=int(time // 60), s=time % 60) for time in TIMES]
+    path = tmp_path / 'clock.csv'
+    path.write_text(
+        'time amp\n'.replace(' ', ';') + '\n'.join(f'{a};{b}' for a, b in zip(stamps, breath(TIMES), strict=True))
+    )
+    trace = read_breathing(path)
+    assert trace.stamps_ns[-1] - trace.stamps_ns[0] == pytest.approx(59.9e9, abs=1e6)
+
+
+def test_what_would_come_in_a_gap_is_not_judged(tmp_path):
+    kept = (TIMES < 30.0) | (TIMES > 34.0)
+    path = table(tmp_path / 'gap.csv', ('time [s]', 'amp [mm]'), np.column_stack([TIMES, breath(TIMES)])[kept])
+    whole = table(tmp_path / 'whole.csv', ('time [s]', 'amp [mm]'), np.column_stack([TIMES, breath(TIMES)]))
+    rows = [
+        judge_trace(read_breathing(each), BreathingConfig(horizons=(1.0,)))[0]['predictions'] for each in (path, whole)
+    ]
+    assert rows[1] - rows[0] == 41 + 10  # what lay in the gap, and a second before it
+
+
+def test_a_bench_of_other_recordings_leaves_out_what_is_no_breath(tmp_path, monkeypatch, capsys):
+    from twin_nodes.app.bench import respiration
+
+    folder = tmp_path / 'resp_extmarker'
+    folder.mkdir()
+    (folder / 'a_notes.csv').write_text('nothing\n1\n')
+    table(folder / 'b.csv', ('time [s]', 'amp [mm]'), np.column_stack([TIMES, breath(TIMES)]))
+    monkeypatch.setenv('TWIN_NODES_RECORDINGS', str(tmp_path))
+    traces = list(respiration._traces(quick=False))
+    assert [(source, len(times)) for source, times, _ in traces] == [('resp_extmarker', 600)]
+    assert 'left out: a_notes.csv' in capsys.readouterr().err
+
+
+def test_a_single_time_that_is_wrong_does_not_begin_anew(tmp_path):
+    for wrong in (20.05, 45.05):
+        times = TIMES.copy()
+        times[300] = wrong
+        path = table(tmp_path / 'stray.csv', ('time [s]', 'x', 'y', 'z'), np.column_stack([times, marker(TIMES)]))
+        notes = read_breathing(path).notes
+        assert any('out of the order of time' in note for note in notes)
+        assert not any('anew' in note for note in notes)

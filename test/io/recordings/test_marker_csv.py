@@ -68,7 +68,7 @@ def test_other_units_partings_and_names(tmp_path, text):
 
 def test_units_that_differ_or_are_not_known_are_refused(tmp_path):
     path = tmp_path / 'a.csv'
-    for header in ('t,x_mm,y_cm,z_mm', 't,x [inch],y [inch],z [inch]', 't [min],x,y,z'):
+    for header in ('t,x_mm,y_cm,z_mm', 't,x [px],y [px],z [px]', 't [h],x,y,z'):
         path.write_text(f'{header}\n1,1,1,1\n2,2,2,2\n')
         with pytest.raises(InputError, match='expected columns'):
             read_marker_csv(path)

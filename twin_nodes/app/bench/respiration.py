@@ -6,6 +6,7 @@ three). With the recordings of `resp_extmarker` beside the repository these are 
 `skill` is 1 − RMSE / RMSE of hold-last over all traces.
 """
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import chi2
 
 from twin_nodes.app.bench.recordings import recordings
 from twin_nodes.app.figures import Figure, judge
+from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.respiration.config import BreathingConfig, RespirationConfig
 from twin_nodes.core.guidance.respiration.session import RespirationSession
@@ -22,6 +24,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.breathing import read_breathing
 
 FOLDER = 'resp_extmarker'
+ENDINGS = ('.csv', '.txt', '.tsv', '.hea', '.edf')
 
 
 def run(quick: bool = False) -> list[dict[str, object]]:
@@ -38,6 +41,8 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     source = 'simulated'
     for source, times, positions in _traces(quick):  # noqa: B007
         follow(config, times, positions, errors)
+    if not all(error.hits for error in errors):
+        raise InputError(f'no trace of {source} is long enough to be predicted over {config.horizons[-1]:g} s')
     figures = [
         figure for horizon, error in zip(config.horizons, errors, strict=True) for figure in _judged(horizon, error)
     ]
@@ -66,10 +71,18 @@ def _judged(horizon: float, error: Errors) -> Iterator[Figure]:
 def _traces(quick: bool) -> Iterator[tuple[str, Array, Array]]:
     folder = recordings(FOLDER)
     if folder:
-        for path in sorted(folder.glob('*.csv'))[:: 4 if quick else 1]:
-            trace = read_breathing(path)
+        paths = [path for path in sorted(folder.rglob('*')) if path.suffix.lower() in ENDINGS]
+        seen = False
+        for path in paths[:: 4 if quick else 1]:
+            try:
+                trace = read_breathing(path)
+            except InputError as error:
+                print(f'left out: {error}', file=sys.stderr)
+                continue
+            seen = True
             yield FOLDER, trace.stamps_ns / NANOSECONDS, trace.positions
-        return
+        if seen:
+            return
     for seed in range(3 if quick else 15):
         simulated = breathing_trace(np.random.default_rng(seed), markers=1)
         yield 'simulated', simulated.times, simulated.markers[:, 0]

@@ -1,8 +1,8 @@
 """Traces of breathing in any form: markers (x, y, z), one column of a table, WFDB records and EDF files.
 
-What is no breath is left out and said: samples that are missing, stuck or at the limit of the sensor. Faster traces are
-averaged to 20 Hz. A trace that is no length (volts, impedance) is scaled to a spread of 3 mm, which the prediction is
-made for, and told in its own unit again.
+What is no breath is left out and said: samples that are missing, zero, stuck or at the limit of the sensor. Faster
+traces are averaged to 20 Hz. A trace that is no length (volts, impedance) is scaled to a spread of 3 mm, which the
+prediction is made for, and told in its own unit again.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from twin_nodes.io.recordings.marker_csv import read_column_csv, read_marker_csv
 from twin_nodes.io.recordings.signal import choose_signal
 from twin_nodes.io.recordings.wfdb import read_wfdb
 
-METRES = {'m': 1.0, 'cm': 1e-2, 'mm': 1e-3, 'um': 1e-6, 'µm': 1e-6}
+METRES = {'m': 1.0, 'cm': 1e-2, 'mm': 1e-3, 'um': 1e-6, 'µm': 1e-6, 'in': 0.0254, 'inch': 0.0254}
 RATE_HZ = 20.0
 SPREAD = 0.003  # m, of a trace that is no length
 STUCK_S, CLIPPED_S, CLIPPED = 2.0, 0.3, 5
 MIN_SAMPLES = 100
+_FAR = 2.0  # times the spread of a trace that zero is away from its middle
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def read_breathing(path: Path | str, *, channel: str = '') -> BreathingTrace:
     try:
         column = read_column_csv(path, channel)
     except InputError as error:
-        raise (refusal if refusal is not None and 'which column' not in str(error) else error) from None
+        raise (error if refusal is None or 'expected columns' in str(refusal) else refusal) from None
     return _trace(f'{path.name}#{column.name}', column.unit, column.stamps_ns, column.values[:, None], column.notes)
 
 
@@ -88,12 +89,20 @@ def _trace(name: str, unit: str, stamps: NDArray[np.int64], values: Array, notes
     good = np.isfinite(values).all(axis=1)
     said = [*notes, f'{int(np.sum(~good))} samples without a value are left out'] if not good.all() else [*notes]
     stamps, values = stamps[good], values[good]
+    lost = _lost(values)
+    if lost.any():
+        said.append(f'{int(lost.sum())} samples of zero, far from all others, are left out: a marker that was not seen')
+        stamps, values = stamps[~lost], values[~lost]
     kept, why = _moving(stamps, values)
     stamps, values = _averaged(stamps[kept], values[kept])
     said += why
     spread = float(np.sqrt(np.sum(np.var(values, axis=0)))) if len(values) else 0.0
     if len(values) < MIN_SAMPLES or not spread > 0.0:
-        raise InputError(f'{name}: {len(values)} samples that move; a trace of breathing has {MIN_SAMPLES} or more')
+        seconds = float(stamps[-1] - stamps[0]) / NANOSECONDS if len(stamps) else 0.0
+        raise InputError(
+            f'{name}: {len(values)} samples that move, over {seconds:.3g} s; a trace of breathing has {MIN_SAMPLES} or '
+            'more (is the unit of the time right? name it: time [s])'
+        )
     per_metre = 1.0 / METRES[unit.lower()] if unit.lower() in METRES else spread / SPREAD
     if unit.lower() not in METRES:
         said.append(f'{unit or "no unit"} is no length: scaled to a spread of {SPREAD * 1e3:g} mm for the prediction')
@@ -104,6 +113,16 @@ def _trace(name: str, unit: str, stamps: NDArray[np.int64], values: Array, notes
     if max(first, last) > 1.2 * min(first, last):
         said.append(f'the rate changes from {1.0 / first:.3g} to {1.0 / last:.3g} Hz')
     return BreathingTrace(name, unit or 'units', per_metre, stamps, positions, tuple(said))
+
+
+def _lost(values: Array) -> NDArray[np.bool_]:
+    """Rows of nothing but zeros where the others are far away, shape (n,): what a tracker writes that sees nothing."""
+    none = (values == 0.0).all(axis=1)
+    if none.all() or not none.any():
+        return np.zeros(len(values), bool)
+    low, middle, high = np.quantile(values[~none], [0.02, 0.5, 0.98], axis=0)
+    far = np.linalg.norm(middle) > _FAR * np.linalg.norm(high - low)
+    return np.asarray(none & far)
 
 
 def _moving(stamps: NDArray[np.int64], values: Array) -> tuple[NDArray[np.bool_], list[str]]:

@@ -48,7 +48,8 @@ def follow(config: BreathingConfig, times: Array, positions: Array, errors: list
         velocity = (position - positions[index - 1]) / (time - times[index - 1]) if index else np.zeros(3)
         past = _lags(times, positions, index, config)
         for at, horizon in enumerate(config.horizons):
-            if time + horizon > times[-1]:
+            after = int(np.searchsorted(times, time + horizon))
+            if after == len(times) or float(np.diff(times[index : after + 1]).max(initial=0.0)) > config.max_gap:
                 continue
             change = position_at(times, positions, time + horizon) - position
             for peer in peers[at]:
