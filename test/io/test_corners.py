@@ -1,5 +1,7 @@
 """Corner files under many names, and boards in images and videos."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -65,6 +67,27 @@ def test_no_board_is_none_and_wrong_boards_are_refused():
         find_board(
             charuco_picture(), BoardConfig(20, 24, 0.01, kind='charuco', marker=0.007, dictionary='DICT_5X5_100')
         )
+
+
+@pytest.mark.parametrize(
+    ('asked', 'said'),
+    [({'columns': CHARUCO.rows, 'rows': CHARUCO.columns}, f'--columns {CHARUCO.columns} --rows {CHARUCO.rows}'),
+     ({'dictionary': '6X6_250'}, '--dictionary 5X5_1000'), ({'legacy': True}, 'no --legacy'),
+     ({'kind': 'chessboard', 'marker': 0.0}, 'tags of 5X5_1000 are in them')],
+)  # fmt: skip
+def test_the_charuco_board_that_is_meant_is_told(tmp_path, asked, said):
+    cv2.imwrite(str(tmp_path / 'board.png'), charuco_picture())
+    with pytest.raises(InputError, match=f'it is there with {said}|{said}'):
+        find_in_pictures(tmp_path, replace(CHARUCO, **asked))
+
+
+def test_squares_counted_in_place_of_corners_are_told(tmp_path):
+    cv2.imwrite(str(tmp_path / 'board.png'), chess_picture()[0])
+    with pytest.raises(InputError, match='it is there with --columns 9 --rows 6'):
+        find_in_pictures(tmp_path, replace(CHESS, columns=10, rows=7))
+    cv2.imwrite(str(tmp_path / 'board.png'), np.full((300, 400), 200, np.uint8))
+    with pytest.raises(InputError, match=r'squares of a ChArUco board$'):
+        find_in_pictures(tmp_path, CHESS)
 
 
 def test_a_board_that_half_a_turn_does_not_change_is_numbered_alike():

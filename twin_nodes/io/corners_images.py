@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from twin_nodes.core.calibration.camera_board import BoardConfig, find_board
+from twin_nodes.core.calibration.camera_board import BoardConfig, board_meant, find_board
 from twin_nodes.core.calibration.camera_views import BoardView, LeftOut
 from twin_nodes.core.errors import InputError
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.pgm', '.ppm', '.webp')
+_LOOKED_AT = 3  # pictures in which another board is looked for
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.mpg', '.mpeg', '.ogv', '.webm', '.m4v')
 
 
@@ -32,12 +33,17 @@ def find_in_pictures(
     Raises:
         InputError: No such source, no pictures, or no board in any of them.
     """
+    import cv2
+
     source = Path(source)
     views: dict[int, BoardView] = {}
     left: list[LeftOut] = []
+    first: list[Any] = []
     count = 0
     for number, name, image in _pictures(source, most, side):
         count += 1
+        if image is not None and len(first) < _LOOKED_AT:
+            first.append(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
         if image is None:
             left.append(LeftOut(name, 'is no image that can be read'))
             continue
@@ -47,9 +53,10 @@ def find_in_pictures(
         else:
             views[number] = view
     if not views:
+        meant = board_meant(first, board)
         raise InputError(
             f'{source}: the board ({board.kind}, {board.columns}x{board.rows}) is in none of {count} pictures; columns '
-            'and rows count inner corners of a chessboard, squares of a ChArUco board'
+            f'and rows count inner corners of a chessboard, squares of a ChArUco board{f"; {meant}" if meant else ""}'
         )
     return views, left
 

@@ -1,15 +1,19 @@
 """Calibration boards and their corners in an image."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin_nodes.core.calibration.camera_views import LEAST_POINTS, BoardView, Ids
-from twin_nodes.core.config import nearest, setting
+from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.tracking.visual.detection import recognise_families
+from twin_nodes.core.tracking.visual.dictionaries import cv_dictionary
 
 Image = NDArray[np.uint8]
 CHESSBOARD, CHARUCO = 'chessboard', 'charuco'
@@ -87,6 +91,52 @@ def find_board(image: Image, config: BoardConfig, *, name: str = '') -> BoardVie
     return BoardView(name, ids, points, pixels, (grey.shape[1], grey.shape[0]))
 
 
+def board_meant(images: Sequence[Image], config: BoardConfig) -> str:
+    """Return what board is in images that do not show the one that was asked for, as what to type; '' for none.
+
+    Args:
+        images: A few grey images (h, w).
+        config: The board that is in none of them.
+    """
+    families: Counter[str] = Counter()
+    for image in images:
+        families.update({name: len(ids) for name, ids in recognise_families(image).items()})
+    if families and config.kind == CHESSBOARD:
+        return (
+            f'tags of {families.most_common(1)[0][0]} are in them: a ChArUco board? give --marker-mm and --dictionary'
+        )
+    for other, told in _others(config, [name for name, _ in families.most_common(2)]):
+        if any(_seen(image, other) for image in images):
+            return f'it is there with {told}'
+    return ''
+
+
+def _seen(image: Image, config: BoardConfig) -> bool:
+    try:
+        return find_board(image, config) is not None
+    except ConfigError:  # a family with too few tags for the board
+        return False
+
+
+def _others(config: BoardConfig, families: Sequence[str]) -> Iterator[tuple[BoardConfig, str]]:
+    """Yield boards that people mean when they say another, and what to type."""
+    turned = replace(config, columns=config.rows, rows=config.columns)
+    if config.kind == CHESSBOARD:
+        for board in (turned, *(replace(one, columns=one.columns - 1, rows=one.rows - 1) for one in (config, turned)
+                                if min(one.columns, one.rows) > 3)):  # fmt: skip
+            yield board, f'--columns {board.columns} --rows {board.rows}'
+        return
+    for family in (config.dictionary, *families):
+        for board in (config, turned):
+            for legacy in (config.legacy, not config.legacy):
+                told = [
+                    f'--dictionary {family}' if family != config.dictionary else '',
+                    f'--columns {board.columns} --rows {board.rows}' if board is turned else '',
+                    ('--legacy' if legacy else 'no --legacy') if legacy != config.legacy else '',
+                ]
+                yield replace(board, dictionary=family, legacy=legacy), ' '.join(filter(None, told))
+
+
 def turned_alike(left: BoardView, right: BoardView, config: BoardConfig) -> BoardView:
     """Return the right view with its corners numbered as the left ones are, where half a turn would not be seen.
 
@@ -149,10 +199,7 @@ def _within(grey: Image, rough: Array, size: tuple[int, int]) -> Array:
 def _charuco(grey: Image, config: BoardConfig) -> tuple[Ids, Array] | None:
     import cv2
 
-    names = [name for name in dir(cv2.aruco) if name.startswith('DICT_')]
-    if config.dictionary not in names:
-        raise ConfigError(f'dictionary={config.dictionary!r} is not known{nearest(config.dictionary, names)}')
-    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, config.dictionary))
+    dictionary = cv_dictionary(config.dictionary)
     if len(dictionary.bytesList) < config.columns * config.rows // 2:
         raise ConfigError(
             f'{config.dictionary} has {len(dictionary.bytesList)} markers, a board of {config.columns}x{config.rows} '
