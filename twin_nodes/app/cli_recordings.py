@@ -52,6 +52,9 @@ def play(
     remap: Annotated[list[str] | None, typer.Option(help='old:=new; may be repeated.')] = None,
     clock: Annotated[bool, typer.Option('--clock/--no-clock', help='Publish /clock.')] = True,
     wait: Annotated[float, typer.Option(min=0.0, help='Wait at most so long for subscribers [s].')] = 0.0,
+    settle: Annotated[
+        float, typer.Option(min=0.0, help='And for nodes to find each other, after the last subscriber [s].')
+    ] = 3.0,
     quiet: Annotated[bool, typer.Option('--quiet', '-q', help='Print errors only.')] = False,
 ) -> None:
     """Play a bag, whole or cut, with /clock."""
@@ -68,6 +71,7 @@ def play(
         remap=_pairs(remap or []),
         clock=clock,
         wait_for_subscribers_s=wait,
+        settle_s=settle,
     )
     exit_with(run(bag, config=config, quiet=quiet))
 

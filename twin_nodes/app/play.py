@@ -43,7 +43,6 @@ LATCHED_DEPTH = 100
 REWIND_S = 4.0  # what was delivered may still wait in a loaded node; the jump of /clock overtakes it there
 REWIND_TICKS = 50
 POLL_S = 0.01
-SETTLE_S = 0.5  # the other side of a match knows of it later than this one
 ACK_S = 2.0
 
 
@@ -61,6 +60,8 @@ class PlayConfig:
         remap: New names by recorded name.
         clock: Whether to publish /clock, at 100 Hz and with each message; a recorded /clock is then left out.
         wait_for_subscribers_s: Longest wait, before the first message, until every topic has a subscriber [s].
+        settle_s: How long after that no other subscriber must have come [s]: the other side of a match knows of it
+            later than this one, and nodes find each other as late.
     """
 
     rate: float = 1.0
@@ -72,6 +73,7 @@ class PlayConfig:
     remap: Mapping[str, str] = field(default_factory=dict)
     clock: bool = True
     wait_for_subscribers_s: float = 0.0
+    settle_s: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0.0 < self.rate < float('inf'):
@@ -114,7 +116,7 @@ class Player:
             counts = [publisher.get_subscription_count() for publisher in self._publishers.values()]
             now = time.monotonic()
             since, known = (since, known) if counts == known else (now, counts)
-            settled = all(counts) and now - since >= SETTLE_S
+            settled = all(counts) and now - since >= self._config.settle_s
             if settled or now - begun >= self._config.wait_for_subscribers_s or stop.wait(POLL_S):
                 return [name for name, count in zip(self._publishers, counts, strict=True) if not count]
 
