@@ -32,7 +32,7 @@ _DOMAIN_LOCK = None if 'ROS_DOMAIN_ID' in os.environ else _own_domain()  # held 
 for _variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS'):
     os.environ.setdefault(_variable, '1')
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 @pytest.fixture(scope='session')

@@ -12,7 +12,7 @@ import pytest
 
 from twin_nodes.app.launch import LaunchSession
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 class Lines:

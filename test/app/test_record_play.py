@@ -29,7 +29,7 @@ from twin_nodes.io.bags.qos import OfferedQos
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.io.bags.writer import BagWriter
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

@@ -9,7 +9,7 @@ import pytest
 from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
 from twin_nodes.io.rtps_relay import HOST, RtpsRelay, participant_profile
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 def locator(port, order='<'):

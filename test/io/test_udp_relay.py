@@ -12,7 +12,7 @@ from twin_nodes.io.link_scenarios import load_scenario
 from twin_nodes.io.link_traces import read_delay_trace, read_opportunities
 from twin_nodes.io.udp_relay import RelayLog, UdpRelay
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 from twin_nodes.io.wan_bulk import BulkLink
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 MESH = os.urandom(200_000)
 
 

@@ -42,7 +42,7 @@ class Probe(Node):
     def say_latched(self, topic, message):
         self.say(topic, message, LATCHED)
 
-    def until(self, condition, *nodes, what, deadline_s=20.0):
+    def until(self, condition, *nodes, what, deadline_s=30.0):
         self._spin(condition, *nodes, self, what=what, deadline_s=deadline_s)
 
     def status(self, check):
@@ -62,5 +62,5 @@ class Probe(Node):
         status = self.status(check)
         return {pair.key: pair.value for pair in status.values} if status is not None else {}
 
-    def until_code(self, check, code, *nodes, deadline_s=20.0):
+    def until_code(self, check, code, *nodes, deadline_s=30.0):
         self.until(lambda: self.code(check) == code, *nodes, what=f'{check} {code}', deadline_s=deadline_s)

@@ -52,7 +52,7 @@ class Learning:
         self.front = self.model.rest[outer[np.argmin(self.model.rest[outer, 1])]]
         self.streams.say_ties()
 
-    def until(self, condition, place, what, force=None, deadline_s=20.0):
+    def until(self, condition, place, what, force=None, deadline_s=30.0):
         def shown():
             if condition():
                 return True

@@ -38,7 +38,7 @@ class Sites:
         now_ns = self.probe.get_clock().now().nanoseconds
         return pose_stamped(now_ns, 'PSM1_base', make_transform(np.eye(3), position))
 
-    def until(self, condition, what, deadline_s=20.0):
+    def until(self, condition, what, deadline_s=30.0):
         def said():
             self.probe.say(f'{ARM}/measured_cp', self.pose([0.0, 0.0, 0.05]))
             if self.speaks:

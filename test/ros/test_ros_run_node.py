@@ -52,12 +52,12 @@ class Process:
                 self.lines.append(line.rstrip('\n'))
                 self._changed.notify_all()
 
-    def wait_for(self, text, count=1, deadline_s=20.0):
+    def wait_for(self, text, count=1, deadline_s=30.0):
         with self._changed:
             found = self._changed.wait_for(lambda: sum(text in line for line in self.lines) >= count, deadline_s)
         assert found, f'{text!r} never said: {self.lines}'
 
-    def end(self, deadline_s=20.0):
+    def end(self, deadline_s=30.0):
         """Wait for the end; returns the exit status."""
         status = self.child.wait(deadline_s)
         for reader in self._readers:
