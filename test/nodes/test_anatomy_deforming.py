@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import WrenchStamped
 from patient_streams import (
     COVARIANCE,
@@ -322,9 +321,12 @@ def test_a_new_registration_and_a_call_begin_anew(start, probe, case):
     deformed.take_hold()
     pose = make_transform(np.eye(3), [0.001, 0.0, 0.0]) @ PATIENT_T_ANATOMY
     probe.say_latched('registration', pose_with_covariance(2, 'patient', pose, TIE_COVARIANCE))
-    deformed.until(
-        lambda: 'registered anew' in (probe.status('anatomy: observed') or DiagnosticStatus()).message, deformed.front, 'anew'
-    )  # fmt: skip
+
+    def anew():
+        status = probe.status('anatomy: observed')
+        return status is not None and 'registered anew' in status.message
+
+    deformed.until(anew, deformed.front, 'anew')
 
 
 def test_a_tool_that_holds_nothing_pushes(start, probe, case):
