@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from geometry_msgs.msg import PointStamped, TransformStamped
 from rclpy.serialization import serialize_message
+from std_msgs.msg import Float64MultiArray
 from tf2_msgs.msg import TFMessage
 
 from twin_nodes.app.compare import compare
@@ -61,6 +62,22 @@ def test_the_first_difference_of_a_topic_is_named_to_the_field(tmp_path: Path, r
     assert str(found.differences[0]).startswith(said)
     assert compare(str(one), str(tmp_path / 'b')) == 1
     assert f'differs: {said}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        ([1.0, 2.5, -0.0, 4.0], 'data[2]: 0.0 and -0.0'),
+        ([1.0, 2.5, 0.0], 'data (numbers): 4 float64 and 3 float64'),
+    ],
+)
+def test_of_an_array_the_first_number_that_differs_is_told(tmp_path: Path, values: list, said: str):
+    for name, data in (('a', [1.0, 2.5, 0.0, 4.0]), ('b', values)):
+        with BagWriter(tmp_path / name) as writer:
+            handle = writer.add_topic('/values', 'std_msgs/msg/Float64MultiArray')
+            writer.write(handle, 10**9, serialize_message(Float64MultiArray(data=data)))
+    (found,) = compare_bags(tmp_path / 'a', tmp_path / 'b').differences
+    assert str(found) == f'/values, message 0, {said}'
 
 
 def test_what_is_no_bag_is_refused(tmp_path: Path):

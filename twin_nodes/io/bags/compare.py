@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from twin_nodes.io.bags.fields import decoded_fields
 from twin_nodes.io.bags.reader import BagReader
 
@@ -119,7 +121,20 @@ def _field(one: Any, other: Any, path: str) -> tuple[str, Any, Any]:
         for index, (value, counterpart) in enumerate(zip(one, other, strict=True)):
             if value != counterpart:
                 return _field(value, counterpart, f'{path}[{index}]')
+    if isinstance(one, tuple) and isinstance(other, tuple) and _is_numbers(one) and _is_numbers(other):
+        return _element(one, other, path)
     return path or 'type', one, other
+
+
+def _element(one: tuple[str, bytes], other: tuple[str, bytes], path: str) -> tuple[str, Any, Any]:
+    """Return path and values of the first number that differs, or how many there are where that does."""
+    first, second = (np.frombuffer(data, kind) for kind, data in (one, other))
+    if first.dtype != second.dtype or len(first) != len(second):
+        return f'{path} (numbers)', f'{len(first)} {first.dtype}', f'{len(second)} {second.dtype}'
+    size = first.dtype.itemsize
+    bits = [np.frombuffer(data, np.uint8).reshape(-1, size) for _, data in (one, other)]
+    at = int(np.argmax((bits[0] != bits[1]).any(axis=1)))
+    return f'{path}[{at}]', first[at].item(), second[at].item()
 
 
 def _is_message(value: Any) -> bool:
