@@ -53,13 +53,23 @@ def test_formats_give_the_same_mesh(tmp_path, ending, text):
 
 
 @pytest.mark.parametrize(
-    ('ending', 'kind'), [('vtk', 'vtk'), ('mesh', 'medit'), ('vtu', 'vtu'), ('msh', 'gmsh'), ('msh', 'gmsh22')]
-)
+    ('ending', 'kind'),
+    [('vtk', 'vtk'), ('mesh', 'medit'), ('vtu', 'vtu'), ('msh', 'gmsh'), ('msh', 'gmsh22'), ('meshb', 'medit'),
+     ('avs', 'avsucd'), ('inp', 'avsucd'), ('ele', 'tetgen'), ('vol', 'netgen'), ('su2', 'su2')],
+)  # fmt: skip
 def test_what_meshio_writes_is_read(tmp_path, ending, kind):
     import meshio
 
     path = tmp_path / f'cube.{ending}'
     meshio.Mesh(CUBE, [('tetra', KUHN)]).write(path, file_format=kind)
+    assert read_tets(path, unit='mm').volume == pytest.approx(8e-6)
+
+
+def test_xdmf_with_its_numbers_in_it_is_read(tmp_path):
+    import meshio
+
+    path = tmp_path / 'cube.xdmf'
+    meshio.xdmf.write(path, meshio.Mesh(CUBE, [('tetra', KUHN)]), data_format='XML')
     assert read_tets(path, unit='mm').volume == pytest.approx(8e-6)
 
 
@@ -109,12 +119,20 @@ BAD = np.where(np.arange(24).reshape(8, 3) == 5, np.nan, CUBE)
         ('msh', MSH_4.format(10_000_000), 'needs at least'),
         ('inp', '*NODE\n1, 0, 0, 0\n*ELEMENT, TYPE=C3D4\n1, 1, 2, 3, 4\n', 'which is not there'),
         ('stl', 'solid', 'none of .vtk, .msh'),
+        ('avs', '100000000 8 0 0 0\n1 0 0 0\n', '100000000 elements are announced'),
+        ('inp', '8 10000000 0 0 0\n1 0 0 0\n', 'needs at least'),
+        ('su2', 'NDIME= 3\nNELEM= 100000000\n', '100000000 elements are announced'),
+        ('vol', 'mesh3d\nvolumeelements\n100000000\n', '100000000 elements are announced'),
+        ('ele', '100000000 4 0\n1 1 2 3 4\n', '100000000 elements are announced'),
+        ('xdmf', '<!DOCTYPE x [<!ENTITY a "b">]><Xdmf/>', 'DOCTYPE is refused'),
+        ('xdmf', '<Xdmf><DataItem Format="HDF">../other/mesh.h5:/data0</DataItem></Xdmf>', 'put that file beside it'),
     ],
 )
 def test_bad_files_are_refused_at_once_with_counts(tmp_path, ending, text, match):
     path = tmp_path / f'bad.{ending}'
     path.write_text(text)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path.with_suffix('.node').write_text('1 3 0 0\n1 0 0 0\n')
     with pytest.raises(InputError, match=match):
         read_tets(path, unit='mm')
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

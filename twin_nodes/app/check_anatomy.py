@@ -6,7 +6,8 @@ from typing import Any
 
 from twin_nodes.core.errors import InputError
 
-TETS = ('.msh', '.mesh', '.vtu', '.inp', '.bdf', '.nas', '.fem')
+TETS = ('.msh', '.mesh', '.meshb', '.vtu', '.inp', '.avs', '.bdf', '.nas', '.fem', '.ele', '.node', '.vol', '.su2',
+        '.xdmf', '.med')  # fmt: skip
 
 
 def is_case(folder: Path) -> bool:

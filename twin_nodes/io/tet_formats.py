@@ -27,11 +27,18 @@ _GMSH_NODES = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 6: 6, 7: 5, 8: 3, 9: 6, 10: 9, 11: 
 _RESULTS = re.compile(rb'\$(NodeData|ElementData|ElementNodeData)\b.*?\$End\1\s*', re.DOTALL)
 _ELEMENTS = re.compile(rb'(\btype\s*=\s*)C3D(4|5|6|8|10|15|20|27)[A-Z]*(?=\s*[,\r\n])', re.IGNORECASE)
 _BULK = ('.bdf', '.nas', '.fem')
-_KINDS = dict.fromkeys(_BULK, 'nastran')
+_KINDS = {
+    **dict.fromkeys(_BULK, 'nastran'), '.meshb': 'medit', '.avs': 'avsucd', '.ele': 'tetgen', '.node': 'tetgen',
+    '.vol': 'netgen', '.su2': 'su2', '.xdmf': 'xdmf', '.med': 'med',
+}  # fmt: skip
+_AVS = re.compile(rb'(?:\s*#[^\n]*\n)*\s*\d+ +\d+ +\d+ +\d+ +\d+ *[\r\n]')  # nodes, cells and data in the first line
+_HEAVY = re.compile(r'>\s*([^<>:]+\.(?:h5|hdf5|xmf|bin))\s*:', re.IGNORECASE)
 _ANNOUNCED = re.compile(
-    rb'^\s*(?:Vertices|Tetrahedra|\$Nodes|\$Elements|\$NOD|\$ELM|POINTS|CELLS)\s+(\d+)|NumberOf(?:Points|Cells)="(\d+)"',
+    rb'^\s*(?:Vertices|Tetrahedra|\$Nodes|\$Elements|\$NOD|\$ELM|POINTS|CELLS|points|volumeelements)\s+(\d+)'
+    rb'|NumberOf(?:Points|Cells)="(\d+)"|^\s*(?:NPOIN|NELEM)\s*=\s*(\d+)',
     re.MULTILINE,
 )
+_FIRST = ('.avs', '.inp', '.ele', '.node')  # whose first line holds counts
 
 
 def read_vtk_tets(path: Path) -> Raw:
@@ -77,15 +84,20 @@ def _check_msh_4(data: bytes, *, binary: bool) -> None:
 
 
 def read_by_meshio(path: Path) -> Raw:
-    """Read what meshio reads (Medit, gmsh 4, Abaqus, Nastran), after checking the counts that the file announces."""
+    """Read what meshio reads (Medit, Abaqus, Nastran, TetGen …), after checking the counts that the file announces."""
     import meshio
 
-    size = path.stat().st_size
-    with path.open('rb') as stream:
-        for match in _ANNOUNCED.finditer(stream.read()):
-            count = int(match[1] or match[2])
+    ending = path.suffix.lower()
+    pair = {'.ele': '.node', '.node': '.ele'}.get(ending)
+    for file in (path, *([path.with_suffix(pair)] if pair else [])):
+        data = file.read_bytes()
+        counts = [int(match[1] or match[2] or match[3]) for match in _ANNOUNCED.finditer(data)]
+        if ending in _FIRST:
+            line = next((line for line in data.splitlines()[:50] if line.strip() and not line.startswith(b'#')), b'')
+            counts += [int(word) for word in line.split()[:2] if word.isdigit() and len(word) < 20]
+        for count in counts:
             check_count(count)
-            check_bytes(count, size)
+            check_bytes(count, len(data))
     mesh = _meshio_read(path, meshio)
     names = [name for name in mesh.cell_data if name.lower().encode() in LABEL_NAMES]
     blocks, labels = [], []
@@ -101,12 +113,29 @@ def read_by_meshio(path: Path) -> Raw:
     return tets_of(Grid(points, kinds, offsets, corners, marks))
 
 
+def read_xdmf(path: Path) -> Raw:
+    """Read the XDMF of FEniCS and others; its heavy data lie in a file beside it.
+
+    Raises:
+        InputError: A DOCTYPE, or data elsewhere.
+    """
+    text = path.read_text(encoding='utf-8', errors='replace')
+    if '<!DOCTYPE' in text.replace('<!DOCTYPE Xdmf SYSTEM "Xdmf.dtd" []>', '') or '<!ENTITY' in text:
+        raise refusal('a DOCTYPE is refused, entities are not expanded')
+    for name in _HEAVY.findall(text):
+        if Path(name).name != name or not (path.parent / name).is_file():
+            raise refusal(f'its data lie in {name!r}: put that file beside it, and its bare name into the XDMF')
+    return read_by_meshio(path)
+
+
 def _meshio_read(path: Path, meshio: Any) -> Any:
     """Read a file; results that gmsh appends for some cells only, which meshio cannot take, are left out."""
     said, kind = io.StringIO(), _KINDS.get(path.suffix.lower())
     try:
         with redirect_stderr(said), redirect_stdout(said):  # meshio prints
             data = path.read_bytes()
+            if path.suffix.lower() == '.inp' and _AVS.match(data):
+                kind = 'avsucd'
             plain = _plain(data, path.suffix.lower())
             if plain is data:
                 return meshio.read(path, kind)

@@ -1,4 +1,4 @@
-"""Tetrahedral meshes from files (VTK, MSH, MESH, VTU, INP, BDF), brought to the anatomy frame: LPS axes in metres."""
+"""Tetrahedral meshes from files (VTK, MSH, VTU, INP and more), brought to the anatomy frame: LPS axes in metres."""
 
 from pathlib import Path
 
@@ -8,12 +8,14 @@ from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.anatomy.tet_mesh import TetMesh, make_tet_mesh
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.mesh_formats import SPACES, UNITS, reader_of
-from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, read_vtu_tets, vtk_bytes
+from twin_nodes.io.tet_formats import read_by_meshio, read_msh, read_vtk_tets, read_vtu_tets, read_xdmf, vtk_bytes
 from twin_nodes.io.whole_files import write_bytes_whole
 
 READERS = {
     '.vtk': read_vtk_tets, '.msh': read_msh, '.mesh': read_by_meshio, '.vtu': read_vtu_tets, '.inp': read_by_meshio,
-    '.bdf': read_by_meshio, '.nas': read_by_meshio, '.fem': read_by_meshio,
+    '.bdf': read_by_meshio, '.nas': read_by_meshio, '.fem': read_by_meshio, '.meshb': read_by_meshio,
+    '.avs': read_by_meshio, '.ele': read_by_meshio, '.node': read_by_meshio, '.vol': read_by_meshio,
+    '.su2': read_by_meshio, '.xdmf': read_xdmf, '.med': read_by_meshio,
 }  # fmt: skip
 
 
@@ -21,9 +23,9 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
     """Read a tetrahedral mesh and check it.
 
     Args:
-        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh (Medit), .vtu, .inp (Abaqus), .bdf, .nas or .fem
-            (Nastran) file;
-            hexahedra, wedges and pyramids are cut into tetrahedra.
+        path: A .vtk (legacy), .msh (gmsh 1, 2, 4), .mesh or .meshb (Medit), .vtu, .inp (Abaqus or AVS), .avs, .bdf,
+            .nas or .fem (Nastran), .ele with .node (TetGen), .vol (Netgen), .su2, .xdmf (FEniCS) or .med (Salome)
+            file; hexahedra, wedges and pyramids are cut into tetrahedra.
         unit: The unit of the file, m or mm; the formats do not carry it.
         space: The axes of the file, LPS or RAS.
         allow_parts: Whether the mesh may consist of parts that do not hang together.
@@ -42,6 +44,8 @@ def read_tets(path: Path | str, *, unit: str, space: str = 'LPS', allow_parts: b
         return make_tet_mesh(path.stem, nodes * UNITS[unit] * SPACES[space], tets, marks, allow_parts=allow_parts)
     except InputError as error:
         raise refusal(path, str(error)) from None
+    except ModuleNotFoundError as error:
+        raise refusal(path, f'this format needs {error.name}: type `pip install {error.name}`') from None
     except KeyError as error:
         raise refusal(path, f'it refers to {error}, which is not there or not known') from None
     except (Exception, SystemExit) as error:  # a broken file raises many kinds; meshio ends the process for some
