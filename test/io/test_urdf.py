@@ -11,14 +11,8 @@ from twin_nodes.core.errors import ConfigError, InputError, TwinError
 from twin_nodes.core.geometry.se3 import random_transform
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.published import MODELS, published_model
-from twin_nodes.io.urdf import (
-    open_robot,
-    parse_robot,
-    read_robot,
-    rotation_from_rpy,
-    rpy_from_rotation,
-    write_robot,
-)
+from twin_nodes.io.urdf import open_robot, parse_robot, read_robot, rotation_from_rpy
+from twin_nodes.io.urdf_writing import rpy_from_rotation, write_robot
 
 URDF = Path(__file__).resolve().parents[2] / 'urdf'
 ARM = """<robot name="arm">
@@ -35,7 +29,7 @@ def parse(text, folder=Path()):
 @pytest.mark.parametrize('name', MODELS)
 def test_shipped_file_is_the_published_model(name):
     text = (URDF / f'{name}.urdf').read_text()
-    assert text == write_robot(published_model(name)), 'write it again: python -m twin_nodes.io.urdf'
+    assert text == write_robot(published_model(name)), 'write it again: python -m twin_nodes.io.urdf_writing'
     read, made = SerialChain(read_robot(URDF / f'{name}.urdf')), SerialChain(published_model(name))
     positions = made.sample(np.random.default_rng(0), 50)
     assert np.abs(read.forward(positions) - made.forward(positions)).max() < 1e-12

@@ -11,7 +11,7 @@ from twin_nodes.core.geometry.se3 import inverse, log, random_transform
 from twin_nodes.core.robot.chain import InverseConfig, LinkTree, SerialChain
 from twin_nodes.core.robot.model import Joint, RobotModel
 from twin_nodes.core.robot.published import MODELS, RCC, TOOL_CLASSIC, published_model
-from twin_nodes.io.urdf import write_robot
+from twin_nodes.io.urdf_writing import write_robot
 
 FINE = InverseConfig(position_tolerance=1e-10, rotation_tolerance=1e-9)
 

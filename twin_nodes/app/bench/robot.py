@@ -20,7 +20,8 @@ from twin_nodes.core.robot.published import MODELS, published_model
 from twin_nodes.core.robot.rcm import deviation, estimate_rcm
 from twin_nodes.core.robot.self_check import SelfCheck, SelfCheckConfig
 from twin_nodes.core.robot.self_check_story import OffsetNames
-from twin_nodes.io.urdf import parse_robot, write_robot
+from twin_nodes.io.urdf import parse_robot
+from twin_nodes.io.urdf_writing import write_robot
 
 PEER = 'pinocchio'
 NOISE_TRACKER = 1.1e-4

@@ -9,7 +9,7 @@ on its side.
 import numpy as np
 from numpy.typing import NDArray
 
-from twin_nodes.core.anatomy import net_kernels
+from twin_nodes.core.anatomy import net_kernels, net_smoothing_kernels
 from twin_nodes.core.anatomy.label_volume import LabelVolume
 from twin_nodes.core.anatomy.surface import Surface, make_surface
 from twin_nodes.core.errors import InputError
@@ -47,7 +47,7 @@ def extract_surface(
     points += np.asarray(low, float) - 1.0
     affine = volume.anatomy_T_index[:3, :3][:, order]
     vertices = points @ affine.T + volume.anatomy_T_index[:3, 3]
-    triangles = net_kernels.split_quads(vertices, quads, bool(np.linalg.det(affine) < 0.0))
+    triangles = net_smoothing_kernels.split_quads(vertices, quads, bool(np.linalg.det(affine) < 0.0))
     return make_surface(name, vertices, triangles)
 
 
@@ -89,15 +89,15 @@ def _net(inside: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int
 def _relaxed(corners: NDArray[np.float32], quads: NDArray[np.int32], smoothing: int) -> Array:
     """Smooth the net by turns with a correction of the volume of each piece; index coordinates (n, 3)."""
     points = corners.astype(np.float32)
-    starts, ends = net_kernels.neighbours_of(quads, len(corners))
-    part, parts = net_kernels.parts_of_net(quads, len(corners))
+    starts, ends = net_smoothing_kernels.neighbours_of(quads, len(corners))
+    part, parts = net_smoothing_kernels.parts_of_net(quads, len(corners))
     normals = np.empty((len(corners), 3), np.float32)
     target, volumes, areas = (np.empty(parts) for _ in range(3))
-    net_kernels.volumes_of_net(points, quads, part, normals, target, areas)
+    net_smoothing_kernels.volumes_of_net(points, quads, part, normals, target, areas)
     weights = np.array([_WEIGHT], np.float32)
     for turn in range(smoothing + (_LAST_CORRECTIONS if smoothing else 0)):
         if turn < smoothing:
-            net_kernels.relax(points, corners, starts, ends, _ROUNDS, weights, _REACH)
-        net_kernels.volumes_of_net(points, quads, part, normals, volumes, areas)
-        net_kernels.offset(points, corners, normals, part, (target - volumes) / areas, _REACH)
+            net_smoothing_kernels.relax(points, corners, starts, ends, _ROUNDS, weights, _REACH)
+        net_smoothing_kernels.volumes_of_net(points, quads, part, normals, volumes, areas)
+        net_smoothing_kernels.offset(points, corners, normals, part, (target - volumes) / areas, _REACH)
     return points.astype(np.float64)
