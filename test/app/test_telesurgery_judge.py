@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from twin_nodes.app.bench import telesurgery_kills
-from twin_nodes.app.bench.telesurgery_kills import Fault, Outcome, Series, figures_of, plan
+from twin_nodes.app.bench.telesurgery_faults import Fault, Outcome, Series, figures_of, plan, say_progress
 from twin_nodes.app.bench.telesurgery_live import crept, followed
 from twin_nodes.app.bench.telesurgery_soak import Sample, memory_curve, memory_slope
 from twin_nodes.app.demo_telesurgery import score_telesurgery, wall_clearances
@@ -185,9 +185,9 @@ def test_a_series_that_is_stopped_keeps_what_it_found(monkeypatch, capsys):
 
 def test_a_fault_that_breaks_a_promise_is_told_at_once(capsys):
     fault = Fault('SIGSTOP', 'robot')
-    telesurgery_kills._tell(Series([Outcome(fault, 0.07)]), 30)
+    say_progress(Series([Outcome(fault, 0.07)]), 30)
     assert not capsys.readouterr().err
-    telesurgery_kills._tell(Series([Outcome(fault, 0.1012, crept=1e-4, step=8e-4, recovered=False)]), 30)
+    say_progress(Series([Outcome(fault, 0.1012, crept=1e-4, step=8e-4, recovered=False)]), 30)
     told = capsys.readouterr().err
     assert (
         told
