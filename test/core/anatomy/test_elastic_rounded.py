@@ -1,15 +1,20 @@
 """The factor in 16 bits: what is kept of each value, its half solves, and where it must not serve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from elastic_bodies import lobe, pull
 
 from twin_nodes.core.anatomy.elastic.factor import CholeskyFactor
+from twin_nodes.core.anatomy.elastic.laws import NeoHookean
 from twin_nodes.core.anatomy.elastic.live import LiveConfig, LiveSolver
-from twin_nodes.core.anatomy.elastic.loads import Loads
+from twin_nodes.core.anatomy.elastic.loads import Loads, make_springs
+from twin_nodes.core.anatomy.elastic.model import ElasticModel
 from twin_nodes.core.anatomy.elastic.objective import Objective
 from twin_nodes.core.anatomy.elastic.preconditioner import Preconditioner
 from twin_nodes.core.anatomy.elastic.rounded import RoundedFactor
+from twin_nodes.core.simulate.tet_box import tet_box
 
 
 def to_bfloat16(values):
@@ -83,6 +88,25 @@ def test_what_is_let_go_is_taken_from_the_factor_itself():
     assert isinstance(found.factor, CholeskyFactor)
     assert found.match(held, 300)
     assert isinstance(found.factor, RoundedFactor)
+
+
+@pytest.mark.parametrize(('inside', 'spring', 'is_rounded'), [(1e3, 1e3, True), (1e4, 1.0, False), (1.0, 1e6, False)])
+def test_soft_tissue_beside_what_is_stiff_comes_to_rest(inside, spring, is_rounded):
+    mesh = tet_box((6, 5, 5), (0.12, 0.1, 0.06), jitter=0.2)
+    middles = mesh.nodes[mesh.tets].mean(axis=1)
+    labels = 1 + (np.linalg.norm(middles - [0.07, 0.05, 0.03], axis=1) < 0.018).astype(int)
+    fixed = np.flatnonzero(mesh.nodes[:, 0] < 1e-9)
+    model = ElasticModel(
+        replace(mesh, labels=labels), {1: NeoHookean(5e3, 0.45), 2: NeoHookean(5e3 * inside, 0.45)}, fixed
+    )
+    assert 0 < (labels == 2).sum() < len(labels) / 4
+    tets = model.tets[np.argsort(middles[:, 0])[-3:]]
+    middle, up, weights = model.rest[tets].mean(axis=1), np.array([0.0, 0.0, 0.004]), np.full((3, 4), 0.25)
+    loads = [make_springs(tets, middle + share * up, 50.0 * spring, weights=weights) for share in np.linspace(0, 1, 9)]
+    with LiveSolver(model, LiveConfig(refactor_lag=3, max_iterations=30)) as live:
+        answers = [live.update(Loads(springs=springs)) for springs in loads]
+        assert isinstance(live.preconditioner.factor, RoundedFactor) == is_rounded
+    assert all(answer.is_converged for answer in answers)
 
 
 def test_frames_take_as_many_steps_as_with_the_factor_itself(monkeypatch):

@@ -2,7 +2,8 @@
 
 Of each value 8 bits are kept, a relative error of 0.2 % at most. As L̃ L̃ᵀ it stays positive definite, and as near to the
 stiffness as a step needs that the pairs of the quasi-Newton method mend: the steps of a frame stay as many. It is
-too coarse to take away again what was stiff in it: a held node that is let go asks for the factor itself.
+too coarse to take away again what was stiff in it, and for what is soft beside what is stiff (`preconditioner`): a held
+node that is let go and bone in soft tissue ask for the factor itself.
 """
 
 from __future__ import annotations
