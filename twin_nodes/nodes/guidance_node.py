@@ -24,7 +24,6 @@ from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Wit
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.fixtures.config import FixtureConfig
-from twin_nodes.core.guidance.prediction.latency import LatencyEstimate
 from twin_nodes.core.guidance.zones import ZoneEvent
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.force_profiles import read_force_profile
@@ -34,6 +33,7 @@ from twin_nodes.ros.conversions import pose_from, pose_stamped, pose_with_covari
 from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
 from twin_nodes.ros.guidance_force import ForceGuideConfig, GuidanceForce
+from twin_nodes.ros.guidance_latency import AdviceLatency
 from twin_nodes.ros.guidance_markers import guidance_markers
 from twin_nodes.ros.guidance_output import clearance_cloud, event_message
 from twin_nodes.ros.guidance_plan import GuidancePlan, PlanConfig
@@ -49,7 +49,6 @@ from twin_nodes.ros.silence import ReplaySilence
 from twin_nodes.ros.tip_share import follow_tip_share
 
 _WATCH_S = 0.05
-_LATENCY_EVERY = 8  # poses between two looks at the latency
 _STREAM_LATENCY_NS = 500_000_000  # stamps lag the clock; only when both streams are silent does the clock decide
 
 
@@ -95,16 +94,16 @@ class GuidanceNode(Node):
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__('guidance', **kwargs)
-        self.config = declare_config(self, GuidanceNodeConfig)
+        self.config = config = declare_config(self, GuidanceNodeConfig)
         self.health = Health(self)
         self._replay = replay = is_replay(self)
         self._measurement = measurement(replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._silence = ReplaySilence(self, _WATCH_S)
-        self._advisor = Advisor(self.config.advisor, ordered=replay, steered=bool(self.config.setpoint_topic))
+        self._advisor = Advisor(config.advisor, ordered=replay, steered=bool(config.setpoint_topic))
         self._advisor.changes.listen(self._drain)
-        self._latency = LatencyEstimate(self.config.advisor.prediction.max_ahead)
+        self._latency = AdviceLatency(self.health, self._advisor, config.advisor.prediction)
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
         self._events = self.create_publisher(DiagnosticArray, 'guidance/events', EVENTS)
@@ -113,35 +112,45 @@ class GuidanceNode(Node):
         self._predicted = self.create_publisher(PoseStamped, 'guidance/predicted_tip', self._measurement)
         self._distances: dict[str, object] = {}
         self._set_state('NOT_CALIBRATED', 'waiting for tool, patient, calibration, registration and anatomy')
-        tool, patient = self.config.tool, self.config.patient
-        qos, state = measurement_subscription(replay=replay), latched(replay=replay)
-        subscribe = self.create_subscription
-        radius = self.config.advisor.guidance.tool.tip_radius
-        self._fixtures = (
-            GuidanceFixtures(self, self.health, self.config.fixtures, self.config.anatomy_frame, radius)
-            if self.config.fixtures.enabled
-            else None
-        )
-        self._task = (
-            GuidanceTask(self, self.health, self.config.task, tool, self.config.anatomy_frame, self._advisor.changes)
-            if self.config.task.enabled
-            else None
-        )
-        self._force = (
-            GuidanceForce(
-                self, self.health, self.config.force, read_force_profile(self.config.force.profile), tool,
-                self.config.anatomy_frame, radius, self._advisor.changes, self._events,
-            )
-            if self.config.force.profile
-            else None
-        )  # fmt: skip
+        self._fixtures = self._make_fixtures() if config.fixtures.enabled else None
+        self._task = self._make_task() if config.task.enabled else None
+        self._force = self._make_force() if config.force.profile else None
         self._guarded = GuardedStructures(
-            self, self.health, self.config, self._grid, self._advisor.changes, self._on_structures, self._on_field,
+            self, self.health, config, self._grid, self._advisor.changes, self._on_structures, self._on_field,
             self._on_plan,
         )  # fmt: skip
         self._plan = GuidancePlan(
-            self, self.config.plan, self.config.anatomy_frame, radius, self._guarded.carved, self._events
+            self, config.plan, config.anatomy_frame, self._tip_radius, self._guarded.carved, self._events
         )
+        self._subscribe()
+        self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
+        self._jump = on_jump_back(self, self._reset)
+
+    @property
+    def _tip_radius(self) -> float:
+        return self.config.advisor.guidance.tool.tip_radius
+
+    def _make_fixtures(self) -> GuidanceFixtures:
+        config = self.config
+        return GuidanceFixtures(self, self.health, config.fixtures, config.anatomy_frame, self._tip_radius)
+
+    def _make_task(self) -> GuidanceTask:
+        config = self.config
+        return GuidanceTask(
+            self, self.health, config.task, config.tool, config.anatomy_frame, self._advisor.changes
+        )  # fmt: skip
+
+    def _make_force(self) -> GuidanceForce:
+        config = self.config
+        return GuidanceForce(
+            self, self.health, config.force, read_force_profile(config.force.profile), config.tool,
+            config.anatomy_frame, self._tip_radius, self._advisor.changes, self._events,
+        )  # fmt: skip
+
+    def _subscribe(self) -> None:
+        config, subscribe = self.config, self.create_subscription
+        tool, patient = config.tool, config.patient
+        qos, state = measurement_subscription(replay=self._replay), latched(replay=self._replay)
         subscribe(PoseWithCovarianceStamped, f'calibration/{tool}', self._on_calibration, state)
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
@@ -150,22 +159,13 @@ class GuidanceNode(Node):
         follow_tip_share(self, self.health, {tool: self._advisor.shares}, self._drain)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
-        if self.config.setpoint_topic:
-            subscribe(PoseStamped, self.config.setpoint_topic, self._on_setpoint, qos)
-        self._timer = self.create_timer(_WATCH_S, self._on_timer, clock=self._steady)
-        self._jump = on_jump_back(self, self._reset)
+        if config.setpoint_topic:
+            subscribe(PoseStamped, config.setpoint_topic, self._on_setpoint, qos)
 
     def _reset(self) -> None:
-        self._advisor.reset()
-        self._guarded.reset()
-        self._plan.reset()
-        if self._task is not None:
-            self._task.reset()
-        if self._force is not None:
-            self._force.reset()
-        self._latency.reset()
-        if self._fixtures is not None:
-            self._fixtures.reset()
+        for part in (self._advisor, self._guarded, self._plan, self._latency, self._task, self._force, self._fixtures):
+            if part is not None:
+                part.reset()
 
     def _now_ns(self) -> int | None:
         return None if self._replay else int(self.get_clock().now().nanoseconds)
@@ -319,7 +319,7 @@ class GuidanceNode(Node):
         if self._force is not None:
             self._force.update(advice)
         self._report(advice)
-        self._measure_latency(advice.stamp_ns)
+        self._latency.measure(advice.stamp_ns, self._now_ns())
 
     def _follow_task(self, advice: Advice) -> None:
         if self._task is None:
@@ -329,25 +329,6 @@ class GuidanceNode(Node):
         found = self._task.update(advice, away)
         if found is not None and fixtures is not None:
             fixtures.follow_task(found)
-
-    def _measure_latency(self, stamp_ns: int) -> None:
-        """Bridge the latency that is measured; a replay bridges only what its settings say."""
-        now_ns = self._now_ns()
-        if now_ns is None or not self.config.advisor.prediction.measure_latency:
-            return
-        self._latency.add((now_ns - stamp_ns) / NANOSECONDS)
-        if self._latency.count % _LATENCY_EVERY:
-            return
-        latency = self._latency.seconds
-        self._advisor.set_latency(0.0 if latency is None else latency)
-        if latency is None:
-            limit = self.config.advisor.prediction.max_ahead
-            text = f'poses are more than {limit:g} s old: the advice is of the time of measurement, not of now'
-            self.health.set('latency', WARN, 'LATENCY_TOO_LONG', text)
-        else:
-            lag = self._advisor.lag
-            follows = '' if lag is None else f'; the tool follows its set point after {1e3 * lag:.0f} ms'
-            self.health.set('latency', OK, 'OK', f'advice looks {1e3 * self._advisor.ahead:.0f} ms ahead{follows}')
 
     def _report(self, advice: Advice) -> None:
         worst = advice.tip.worst
