@@ -14,6 +14,7 @@ from twin_nodes.io.recordings.packed_recording import is_packed, read_packed
 from twin_nodes.io.recordings.plus_sequence import read_plus_sequence
 from twin_nodes.io.recordings.pose_csv import read_pose_tables
 from twin_nodes.io.recordings.recording import RecordedFrame, Recording, describe_stamps, tracked
+from twin_nodes.io.recordings.ros_echo import is_echo
 
 KINDS = (
     'a PLUS sequence (.igs.mha, .mha, .nrrd), a CSV of NDI or Motive, a table of poses or matrices (.csv, .txt, .npy, '
@@ -21,6 +22,7 @@ KINDS = (
 )
 TABLE_TOOL = 'tool'
 TABLES = ('.csv', '.tsv', '.tum', '.txt', '.dat')
+ECHOES = ('.yaml', '.yml', '.log')
 STACKS = ('.npy', '.npz', '.mat', '.json')
 
 
@@ -66,6 +68,8 @@ def _reader_of(path: Path) -> Callable[[Path], Recording]:
         return read_motive_csv
     if b'\0' not in start and is_ndi_track(start):
         return read_ndi_track
+    if path.suffix.lower() in ECHOES and is_echo(start.decode('utf-8', 'replace')):
+        return _of_table
     if path.suffix.lower() in STACKS or (b'\0' not in start and path.suffix.lower() in TABLES):
         return _of_table
     raise InputError(f'{path.name} is no recording that is known; expected {KINDS}')

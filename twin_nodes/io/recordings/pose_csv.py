@@ -29,6 +29,7 @@ from twin_nodes.io.recordings.pose_gather import Rows, Tables, of_stack
 from twin_nodes.io.recordings.pose_stacks import WIDTHS, Stack, stack_of_bytes, stack_of_lines
 from twin_nodes.io.recordings.pose_text import cells_of, separator_of, text_of
 from twin_nodes.io.recordings.recording import MAX_LINE_BYTES
+from twin_nodes.io.recordings.ros_echo import columns_of_echo, is_echo, lines_of_echo
 
 MAX_TABLE_BYTES = 256 << 20
 MAX_MEMBERS = 10_000
@@ -220,7 +221,8 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
     separator = ''
     rows = Rows()
     stack = stack_of_bytes(data, where)
-    lines = [] if stack else text_of(data, where).splitlines()
+    text = '' if stack else text_of(data, where)
+    lines = lines_of_echo(text) if is_echo(text[:4096]) else text.splitlines()
     stack = stack or _stack_of_text(lines)
     if stack is not None:
         return {'': of_stack(stack, where)}
@@ -237,6 +239,8 @@ def parse_pose_tables(data: bytes, where: str) -> Tables:
             continue
         separator = separator if separator and not comment else separator_of(line)
         cells = cells_of(line, separator, header=header is not None)
+        if header is None and not comment and not rows.count:
+            header = columns_of_echo(cells)
         if comment or (header is None and not rows.count and _is_header(cells)):
             try:
                 header = read_columns(cells)

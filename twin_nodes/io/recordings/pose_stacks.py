@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.pose_matrices import LAST
 from twin_nodes.io.recordings.pose_rows import stamp_of
 
@@ -22,6 +23,8 @@ NPY, MAT, MAT73 = b'\x93NUMPY', b'MATLAB 5.0 MAT-file', b'MATLAB 7.3 MAT-file'
 WIDTHS = (4, 12, 13, 16, 17)
 _TIMES = ('t', 'time', 'times', 'timestamp', 'timestamps', 'stamp', 'stamps', 'stamp_ns', 'time_s')
 _MATRICES = ('matrix', 'transform', 'pose', 'tracker_t_tool', 'transformation')
+_PLACES = ('position', 'translation')
+_TURNS = ('orientation', 'rotation', 'quaternion')
 _LOOSE = 1e-2  # of a row of a rotation that was printed with few digits
 _LOOKED_AT = 50
 _MAX_UNPACKED = 256 << 20
@@ -87,8 +90,8 @@ def stack_of_bytes(data: bytes, where: str) -> Stack | None:
     if stack.times is None:
         for name, array in arrays.items():
             values = np.ravel(array)
-            if name.lower() in _TIMES and values.dtype.kind in 'iuf' and len(values) == len(stack.matrices):
-                return Stack(stack.matrices, tuple(stamp_of(repr(value)) for value in values.tolist()))
+            if name.lower() in _TIMES and values.dtype.kind in 'iufU' and len(values) == len(stack.matrices):
+                return Stack(stack.matrices, tuple(stamp_of(str(value)) for value in values.tolist()))
     return stack
 
 
@@ -114,8 +117,8 @@ def _arrays(data: bytes, where: str) -> dict[str, Any]:
     poses = list(_json_poses(document))
     times = [time for time, _ in poses]
     found = {'poses': np.array([matrix for _, matrix in poses])} if poses else {}
-    if poses and all(isinstance(time, int | float) and not isinstance(time, bool) for time in times):
-        found['times'] = np.array(times)
+    if poses and all(isinstance(time, int | float | Decimal) and not isinstance(time, bool) for time in times):
+        found['times'] = np.array([str(time) for time in times])
     return found
 
 
@@ -124,7 +127,11 @@ def _json_poses(node: Any, time: Any = None, depth: int = 0) -> Iterator[tuple[A
     if depth > _MAX_DEPTH:
         return
     if isinstance(node, dict):
-        time = next((node[key] for key in node if key.lower() in _TIMES and not isinstance(node[key], list)), time)
+        time = next((found for key in node if (found := _json_time(key, node[key])) is not None), time)
+        matrix = _json_pose(node)
+        if matrix is not None:
+            yield time, matrix
+            return
         keys = [key for key in node if key.lower() in _MATRICES] or list(node)
         for key in keys:
             yield from _json_poses(node[key], time, depth + 1)
@@ -135,6 +142,31 @@ def _json_poses(node: Any, time: Any = None, depth: int = 0) -> Iterator[tuple[A
             return
         for child in node:
             yield from _json_poses(child, time, depth + 1)
+
+
+def _json_time(key: str, value: Any) -> Any:
+    """Return the stamp under a key of a document, also that of a header of ROS; None for another key."""
+    if isinstance(value, dict):
+        value = value.get('stamp', value)
+        seconds, rest = (next((value[name] for name in names if name in value), None)
+                         for names in (('sec', 'secs'), ('nanosec', 'nsecs')))  # fmt: skip
+        return None if seconds is None or rest is None else Decimal(seconds) + Decimal(rest) / NANOSECONDS
+    return value if key.lower() in _TIMES and not isinstance(value, list) else None
+
+
+def _json_pose(node: dict[str, Any]) -> list[float] | None:
+    """Return the 16 numbers of a pose that is written as named x, y, z and x, y, z, w; None for anything else."""
+    place, turn = (next((node[key] for key in node if key.lower() in names), None) for names in (_PLACES, _TURNS))
+    if not (isinstance(place, dict) and isinstance(turn, dict)):
+        return None
+    try:
+        position = [float(place[axis]) for axis in 'xyz']
+        quaternion = check_quaternion(np.array([float(turn[axis]) for axis in 'xyzw']))
+    except (KeyError, TypeError, ValueError):
+        return None
+    except InputError:
+        return [0.0] * 16  # a tool that was not seen
+    return [float(value) for value in make_transform(rotation_from_quat(quaternion), np.array(position)).ravel()]
 
 
 def _stack(array: Any) -> Stack | None:
