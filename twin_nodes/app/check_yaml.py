@@ -7,9 +7,10 @@ from typing import Any
 
 from twin_nodes.app.check_anatomy import inspect_recipe, is_recipe
 from twin_nodes.app.check_parameters import inspect_parameters
-from twin_nodes.app.check_recordings import inspect_bag
+from twin_nodes.app.check_recordings import inspect_bag, inspect_recording
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.yaml_text import key_lines, parse_yaml
+from twin_nodes.io.recordings.ros_echo import is_echo
 from twin_nodes.io.whole_files import read_text_whole
 
 MAX_YAML_BYTES = 16 << 20
@@ -27,6 +28,8 @@ def inspect_yaml(file: Path) -> str:
     text = read_text_whole(file, 'YAML file', most=MAX_YAML_BYTES)
     if text.startswith('%YAML:') or any(f'{key}:' in text for key in CAMERA_KEYS):
         return inspect_camera(file)
+    if is_echo(text[:4096]):
+        return inspect_recording(file)
     content = parse_yaml(text, str(file), most=MAX_YAML_BYTES)
     if not isinstance(content, dict):
         raise ConfigError(f'{file}: holds no map of keys')
