@@ -20,7 +20,8 @@ from std_msgs.msg import Float64, String
 
 from twin_nodes.app.bench.replay_kill import lost_on_kill_ms
 from twin_nodes.app.play import PlayConfig, Player, play, publisher_qos
-from twin_nodes.app.record import RecorderNode, asked_qos, record
+from twin_nodes.app.record import record
+from twin_nodes.app.recorder import RecorderNode, asked_qos
 from twin_nodes.app.recover import recover
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.io.bags.definitions import type_hash
@@ -261,7 +262,7 @@ def test_subscription_matches_every_publisher_and_player_every_subscriber():
 
 
 def test_unknown_type_is_refused_once_and_the_rest_recorded(ros_context, tmp_path: Path, monkeypatch):
-    from twin_nodes.app import record as module
+    from twin_nodes.app import recorder as module
 
     known = module.message_class
     monkeypatch.setattr(module, 'message_class', lambda name: None if name.endswith('String') else known(name))
