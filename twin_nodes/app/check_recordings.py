@@ -33,7 +33,7 @@ def inspect_recording(file: Path) -> str:
         if file.name.lower().endswith(('.mha', '.mhd', '.nrrd')):
             return refused_as_both(refusal, file)
         for look in (
-            _marker, _compression, _transcript, inspect_link, inspect_transform, inspect_intrinsics, inspect_points,
+            _marker, _compression, _transcript, inspect_link, inspect_transform, inspect_intrinsics, _points,
             inspect_part,
         ):  # fmt: skip
             try:
@@ -95,16 +95,26 @@ def _marker(file: Path) -> str:
 
     from twin_nodes.io.recordings.marker_csv import read_marker_csv
 
-    with file.open('rb') as stream:
-        line = stream.readline(1 << 16).lower()
-        if any(word in line for word in _ROTATIONS):
-            raise InputError(f'{file}: a table of poses, no trace of a marker')
+    _refuse_rotations(file)
     trace = read_marker_csv(file)
     seconds = float(trace.stamps_ns[-1] - trace.stamps_ns[0]) * 1e-9
     notes = f'; {"; ".join(trace.notes)}' if trace.notes else ''
     notes += f'; type `twin breathing {file}`'
     spans = ' × '.join(f'{1e3 * span:.1f}' for span in np.ptp(trace.positions, axis=0))
     return f'trace of one marker, good: {len(trace.stamps_ns)} samples over {seconds:.1f} s, moves {spans} mm{notes}'
+
+
+def _points(file: Path) -> str:
+    """Read points, of a file that is no table of poses which cannot be read."""
+    _refuse_rotations(file)
+    return inspect_points(file)
+
+
+def _refuse_rotations(file: Path) -> None:
+    with file.open('rb') as stream:
+        line = stream.readline(1 << 16).lower()
+    if any(word in line for word in _ROTATIONS):
+        raise InputError(f'{file}: a table of poses, no trace of a marker and no points')
 
 
 def inspect_video(file: Path) -> str:
