@@ -11,7 +11,7 @@ from pathlib import Path
 
 _FIFO = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 _FAIR = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK  # who may ask for FIFO by `ulimit -r` may not take the flag back
-_PROMPT = (os.SCHED_FIFO, os.SCHED_RR)
+_PROMPT, _FAIR_POLICIES = (os.SCHED_FIFO, os.SCHED_RR), (os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE)
 
 
 def favour_process() -> str:
@@ -36,7 +36,7 @@ def hurried() -> Iterator[bool]:
         Whether that is allowed.
     """
     policy, limits = os.sched_getscheduler(0), os.sched_getparam(0)
-    if policy & ~os.SCHED_RESET_ON_FORK in _PROMPT:
+    if policy & ~os.SCHED_RESET_ON_FORK not in _FAIR_POLICIES:  # it goes first as it is
         yield True
         return
     try:
