@@ -33,7 +33,7 @@ def least_clearance_moving(
     1-Lipschitz bound (d1 + d2 − ds) / 2 it tells where nothing nearer can be; other intervals are halved.
 
     Args:
-        tree: The surface, see `moving_kernels.Tree`.
+        tree: The surface, see `moving_tree_kernels.Tree`.
         seeds: Triangles to begin with at the tip and at the end of the shaft; written, shape (2,).
         pose: anatomy_T_tip, shape (4, 4).
         covariance: Of (δp, δφ) in anatomy axes without the prediction, shape (6, 6).

@@ -12,9 +12,9 @@ from twin_nodes.core.anatomy.refusal import MAX_DIAGONAL
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance import moving_kernels
+from twin_nodes.core.guidance import moving_kernels, moving_tree_kernels
 from twin_nodes.core.guidance.cavity import MovingCavity, no_cavity
-from twin_nodes.core.guidance.moving_kernels import Tree
+from twin_nodes.core.guidance.moving_tree_kernels import Tree
 
 _LEAF = 3.0  # triangles of a leaf, at most
 _BLOCK = 6  # levels of the tree inside a block
@@ -65,7 +65,7 @@ class MovingSurface:
         levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
         top = max(0, levels - _BLOCK)
         centres = surface.vertices[surface.triangles].mean(axis=1)
-        order = moving_kernels.order_triangles(centres, levels)
+        order = moving_tree_kernels.order_triangles(centres, levels)
         triangles = np.ascontiguousarray(surface.triangles[order], np.int32)
         self.tree = Tree(
             np.zeros((number, 3)), np.zeros(number), triangles, *_neighbours(triangles, number), levels, top,
@@ -134,7 +134,7 @@ class MovingSurface:
             vertices, spread = self._rest.vertices, np.zeros(len(self._rest.vertices))
         elif self._cut is not None:
             vertices, spread = self._cut.between(vertices), self._cut.between(spread)
-        moved, diagonal = moving_kernels.motion(vertices, spread, self._checked)
+        moved, diagonal = moving_tree_kernels.motion(vertices, spread, self._checked)
         if not math.isfinite(moved):
             raise InputError(f'{self.name}: NaN, Inf or a negative sigma in where it is', code='NOT_FINITE')
         if diagonal > MAX_DIAGONAL:
@@ -181,7 +181,7 @@ class MovingSurface:
         if cavity is not None:
             vertices, sigma = cavity.move(vertices, sigma)
         self.tree = self.tree._replace(cavity=no_cavity() if cavity is None else cavity.cavity)
-        moving_kernels.place(vertices, sigma, self.tree, *self._blocks)
+        moving_tree_kernels.place(vertices, sigma, self.tree, *self._blocks)
 
     def at_rest(self) -> 'MovingSurface':
         """Return another one, as the surface was at the beginning."""
@@ -192,7 +192,7 @@ class MovingSurface:
 
         A motion by s changes the volume by no more than s times the area, so that a share of volume over area is safe.
         """
-        volume, area = moving_kernels.extent(vertices, self.tree.triangles)
+        volume, area = moving_tree_kernels.extent(vertices, self.tree.triangles)
         if volume <= 0.0:
             raise InputError(
                 f'{self.name}: a volume of {1e6 * volume:.3g} cm³ cannot be; the surface stays where it was',
