@@ -177,7 +177,7 @@ def test_metaimage_takes_true_in_any_spelling_and_text(tmp_path):
             read_image_volume(mha(tmp_path / 'd.mha', data=wrong, BinaryData='False'))
 
 
-@pytest.mark.parametrize('name', ['a.mgz', 'a.vtk', 'a.vti', 'a.gipl', 'a.npy'])
+@pytest.mark.parametrize('name', ['a.vtk', 'a.vti', 'a.gipl', 'a.npy'])
 def test_other_kinds_name_those_that_are_read(tmp_path, name):
     (tmp_path / name).write_bytes(b'# vtk DataFile Version 3.0\n' * 8)
     with pytest.raises(InputError, match='save it as NRRD, NIfTI or MetaImage'):
@@ -187,3 +187,41 @@ def test_other_kinds_name_those_that_are_read(tmp_path, name):
 def test_a_space_without_axes_names_the_file(tmp_path):
     with pytest.raises(InputError, match=r'a\.nrrd: space .scanner-xyz. does not say'):
         read_image_volume(nrrd_file(tmp_path / 'a.nrrd', space='scanner-xyz'))
+
+
+@pytest.mark.parametrize('ending', ['mgh', 'mgz'])
+@pytest.mark.parametrize('kind', [np.uint8, np.int16, np.int32, np.float32])
+def test_volumes_of_freesurfer(tmp_path, ending, kind):
+    """The place is that of nibabel; sizes are odd: the centre is at half of them, not at a voxel."""
+    import nibabel
+
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 5, (7, 4, 9)).astype(kind)
+    turn = np.array([[-0.8, 0.0, 0.6], [0.0, 1.0, 0.0], [-0.6, 0.0, -0.8]])
+    ras_T_index = np.eye(4)
+    ras_T_index[:3, :3], ras_T_index[:3, 3] = turn * [1.0, 1.5, 2.0], [12.0, -40.0, 7.5]
+    path = tmp_path / f'aseg.{ending}'
+    nibabel.save(nibabel.MGHImage(labels, ras_T_index), path)
+    volume = read_label_volume(path)
+    np.testing.assert_array_equal(volume.labels, labels)
+    np.testing.assert_allclose(volume.anatomy_T_index, np.diag([-1e-3, -1e-3, 1e-3, 1.0]) @ ras_T_index, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ('at', 'value', 'said'),
+    [(0, 2, 'version 2'), (20, 7, 'type 7'), (28, 0, 'goodRASFlag 0'), (4, 0, r'1 volumes of \(0, 4, 9\)'),
+     (4, 100_000, 'announced|announces'), (16, 3, 'announces 756 bytes')],
+)  # fmt: skip
+def test_volumes_of_freesurfer_that_lie(tmp_path, at, value, said):
+    import nibabel
+
+    path = tmp_path / 'aseg.mgh'
+    nibabel.save(nibabel.MGHImage(np.zeros((7, 4, 9), np.uint8), np.eye(4)), path)
+    data = bytearray(path.read_bytes()[: 284 + 7 * 4 * 9])
+    data[at : at + 4] = value.to_bytes(4, 'big') if at != 28 else b'\0\0' + data[30:32]
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=said):
+        read_label_volume(path, frame=1 if at == 16 else 0)
+    path.write_bytes(bytes(data[:100]))
+    with pytest.raises(InputError, match='100 of 284 bytes'):
+        read_label_volume(path)

@@ -8,7 +8,7 @@ import numpy as np
 
 from twin_nodes.core.errors import InputError
 
-VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz', '.mhd', '.hdr', '.img', '.hdr.gz', '.img.gz')
+VOLUMES = ('.nrrd', '.nhdr', '.nii', '.nii.gz', '.mhd', '.hdr', '.img', '.hdr.gz', '.img.gz', '.mgh', '.mgz', '.mgh.gz')
 MOST_LABELS = 4096
 PATCHY = 0.6  # of neighbouring voxels are alike in a label map; in an image few are
 _LOOKED_AT = 64  # files of a folder

@@ -1,4 +1,4 @@
-"""Images and label volumes from NRRD, NIfTI and MetaImage, brought to the anatomy frame: LPS axes in metres."""
+"""Images and label volumes from NRRD, NIfTI, MetaImage and MGH, brought to the anatomy frame: LPS axes in metres."""
 
 import math
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class VolumeHeader:
 
 
 def read_label_volume(path: Path | str, *, threshold: float = math.nan, frame: int = 0) -> LabelVolume:
-    """Read a label volume from .nrrd, .nhdr, .nii, .nii.gz, .hdr with .img, .mha or .mhd.
+    """Read a label volume from .nrrd, .nhdr, .nii, .nii.gz, .hdr with .img, .mha, .mhd, .mgh or .mgz.
 
     Args:
         path: The file.
@@ -140,6 +140,8 @@ def _read_header(path: Path) -> VolumeHeader:
 def _reader_of(path: Path) -> Any:
     """Return the reader for a file, by its name, else by how it begins."""
     from twin_nodes.io.metaimage import read_metaimage_header
+    from twin_nodes.io.mgh import ENDINGS as MGH
+    from twin_nodes.io.mgh import read_mgh_header
     from twin_nodes.io.nifti import read_nifti_header
     from twin_nodes.io.nrrd_headers import read_nrrd_header
 
@@ -150,6 +152,8 @@ def _reader_of(path: Path) -> Any:
         return read_nifti_header
     if name.endswith(('.mha', '.mhd')):
         return read_metaimage_header
+    if name.endswith(MGH):
+        return read_mgh_header
     with path.open('rb') as stream:
         start = stream.read(4)
     if start != b'NRRD' and not name.endswith(('.nrrd', '.nhdr')):
