@@ -128,20 +128,22 @@ class Preconditioner:
         half, pushed = self.factor.forward(right).copy(), -barriers.stiffness * np.minimum(gaps, 0.0)
         history.pass_by(half, pushed, touch.rows)
         half, chosen = self._exchange(half), history.halved()
-        steps, halves = history.pairs(chosen)
-        spread = self._exchange(halves)
-        moved = touch.rows @ np.concatenate([half[None], spread]).T
-        free, compliance = gaps + moved[:, 0], touch.compliance
+        free, compliance = gaps + touch.rows @ half, touch.compliance
         if not len(chosen):
             return self.factor.backward(half + touch.push(more(compliance, free, pushed, barriers.stiffness)))
-        middle = history.middle(chosen, np.asarray(halves @ spread.T, np.float64))
-        along = np.concatenate([self._along(barriers, steps), moved[:, 1:]], axis=1)
-        share = middle @ np.concatenate([steps @ right, halves @ half])
+        steps, halves = history.pairs()
+        spread = self._exchange(halves)
+        inner = np.asarray(halves @ spread.T, np.float64)[np.ix_(chosen, chosen)]
+        middle = history.middle(chosen, inner)
+        along = np.concatenate([self._along(barriers, steps, chosen), (touch.rows @ spread.T)[:, chosen]], axis=1)
+        share = middle @ np.concatenate([(steps @ right)[chosen], (halves @ half)[chosen]])
         compliance = compliance + along @ middle @ along.T
         found = more(compliance, free + along @ share, pushed, barriers.stiffness)
         share += middle @ (found @ along)
-        half = half + touch.push(found) + share[len(steps) :].astype(np.float32) @ spread
-        return np.asarray(self.factor.backward(half) + share[: len(steps)] @ steps)
+        of_all = np.zeros((2, len(steps)))
+        of_all[:, chosen] = share.reshape(2, -1)
+        half = half + touch.push(found) + of_all[1].astype(np.float32) @ spread
+        return np.asarray(self.factor.backward(half) + of_all[0] @ steps)
 
     def _exchange(self, half: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take springs that have come or gone into half-solved right sides, (3 f,) or (k, 3 f)."""
@@ -150,10 +152,10 @@ class Preconditioner:
         exchanged = lu_solve(self._small, np.asarray(self._rows @ half.T, np.float64))
         return np.asarray(half - exchanged.T.astype(np.float32) @ self._rows)
 
-    def _along(self, barriers: Barriers, steps: Array) -> Array:
-        """Return how far each place is moved along its push by each step, shape (c, m)."""
+    def _along(self, barriers: Barriers, steps: Array, chosen: NDArray[np.int64]) -> Array:
+        """Return how far each place is moved along its push by each of some steps, shape (c, m)."""
         place = self.model.number[barriers.nodes]
-        moved = steps.reshape(len(steps), -1, 3)[:, np.maximum(place, 0)]
+        moved = steps.reshape(len(steps), -1, 3)[chosen[:, None, None], np.maximum(place, 0)]
         return np.asarray(np.einsum('ca,ci,mcai->cm', barriers.weights * (place >= 0), barriers.push, moved))
 
     def _touch_of(self, barriers: Barriers) -> Touch:

@@ -85,9 +85,9 @@ class History:
         order = (self._newest + 1 - self._count + np.arange(self._count)) % len(self._rho)
         return np.asarray(order[self._is_half[order]])
 
-    def pairs(self, chosen: NDArray[np.int64]) -> tuple[Array, Half]:
-        """Return steps and half-solved changes, (m, n) both."""
-        return self._steps[chosen], self._halves[chosen]
+    def pairs(self) -> tuple[Array, Half]:
+        """Return steps and half-solved changes of all, (depth, n) both: to take a part of them would copy it."""
+        return self._steps, self._halves
 
     def middle(self, chosen: NDArray[np.int64], inner: Array) -> Array:
         """Return M of the mended inverse written out: H = H₀ + [S, H₀Y] M [S, H₀Y]ᵀ, shape (2 m, 2 m).
