@@ -5,7 +5,15 @@ from twin_nodes.app.cli import main
 from twin_nodes.app.offline_pivot import calibrate_pivot
 from twin_nodes.app.offline_points import register_landmarks
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
-from twin_nodes.core.geometry.se3 import exp, inverse, make_transform, random_transform, rotation_exp, transform_points
+from twin_nodes.core.geometry.se3 import (
+    exp,
+    inverse,
+    make_transform,
+    quat_from_rotation,
+    random_transform,
+    rotation_exp,
+    transform_points,
+)
 from twin_nodes.io.results import StoredResult, read_result, write_result
 
 TIP_MM = np.array([108.5, 7.7, 2.5])
@@ -113,6 +121,38 @@ def test_landmarks_of_a_file_need_no_configuration(touched_phantom, tmp_path, ca
     assert np.abs(stored.parent_T_child[:3, 3] - truth[:3, 3]).max() < 0.5e-3
     assert main(words) == 1
     assert 'add --tip FILE' in capsys.readouterr().err
+
+
+def pivoting(count=60):
+    """Poses of a tool that pivots 1 m from its tracker, with 0.1 mm noise [m]."""
+    rng = np.random.default_rng(3)
+    rotations = rotation_exp(rng.uniform(-0.6, 0.6, (count, 3))) @ rotation_exp([0.4, -1.1, 0.8])
+    return make_transform(rotations, [0.1, 0.2, -1.0] - rotations @ (TIP_MM * 1e-3) + rng.normal(0.0, 1e-4, (count, 3)))
+
+
+def test_quaternions_in_another_order_are_told(tmp_path):
+    path = tmp_path / 'pivot.txt'
+    rows = [
+        [at / 20, *pose[:3, 3], *quat_from_rotation(pose[:3, :3])[[3, 0, 1, 2]]] for at, pose in enumerate(pivoting())
+    ]
+    np.savetxt(path, rows, fmt='%.9f')
+    try:
+        said = ' '.join(calibrate_pivot(path).result.reasons)
+    except DegenerateGeometryError as error:
+        said = str(error)
+    assert 'with quaternions read as w x y z the poses fit' in said
+    path.write_text('# t x y z qw qx qy qz\n' + path.read_text())
+    np.testing.assert_allclose(calibrate_pivot(path).result.tip_tool * 1e3, TIP_MM, atol=0.2)
+
+
+def test_inverted_poses_are_doubted(tmp_path):
+    """They pivot as well, about what is the tip: only the distances tell."""
+    np.save(tmp_path / 'pivot.npy', [in_mm(inverse(pose)) for pose in pivoting()])
+    result = calibrate_pivot(tmp_path / 'pivot.npy').result
+    assert result.verdict == 'warn'
+    assert any('inverted' in reason for reason in result.reasons)
+    np.save(tmp_path / 'pivot.npy', [in_mm(pose) for pose in pivoting()])
+    assert calibrate_pivot(tmp_path / 'pivot.npy').result.verdict == 'accept'
 
 
 def test_too_few_landmarks_are_refused(touched_phantom):

@@ -1,6 +1,6 @@
 """`twin calibrate pivot`: the tip of a tool from a recording."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,11 @@ import numpy as np
 from twin_nodes.app.offline_recordings import choose_device, poses_in
 from twin_nodes.app.offline_text import pivot_text
 from twin_nodes.core.calibration.pivot import PivotConfig, PivotResult, solve_pivot
-from twin_nodes.core.geometry.se3 import make_transform
+from twin_nodes.core.calibration.verdict import Verdict
+from twin_nodes.core.errors import DegenerateGeometryError, TwinError
+from twin_nodes.core.geometry.se3 import Array, make_transform, quat_from_rotation, rotation_from_quat
 from twin_nodes.io.recordings.opening import open_recording
+from twin_nodes.io.recordings.pose_rows import ORDER_GUESSED
 from twin_nodes.io.recordings.recording import Recording
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 
@@ -62,7 +65,13 @@ def calibrate_pivot(
     recording = open_recording(path)
     device = choose_device(recording, device, reference)
     stamps_ns, poses = poses_in(recording, device, reference)
-    result = solve_pivot(poses, config, robust=robust)
+    try:
+        result = solve_pivot(poses, config, robust=robust)
+    except DegenerateGeometryError as error:
+        hint = _other_order(recording, poses, config, robust)
+        raise DegenerateGeometryError(f'{error}{"; " if hint else ""}{hint}', code=error.code) from None
+    if result.verdict is Verdict.REFUSE and (hint := _other_order(recording, poses, config, robust)):
+        result = replace(result, reasons=(*result.reasons, hint))
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = result.tip_covariance
     marker = device.split('To')[0] if 'To' in device else device
@@ -93,3 +102,20 @@ def calibrate_pivot(
     if output is not None:
         write_result(output, stored)
     return PivotReport(result, recording, stamps_ns, stored, pivot_text(result, recording, device, stamps_ns))
+
+
+def _other_order(recording: Recording, poses: Array, config: PivotConfig | None, robust: bool) -> str:
+    """Return what to type where quaternions whose order nothing told would fit as w x y z, else ''."""
+    if not any(note.endswith(ORDER_GUESSED) for note in recording.notes):
+        return ''
+    quaternions = np.array([quat_from_rotation(pose[:3, :3]) for pose in poses])[:, [1, 2, 3, 0]]
+    try:
+        other = solve_pivot(make_transform(rotation_from_quat(quaternions), poses[:, :3, 3]), config, robust=robust)
+    except TwinError:
+        return ''
+    if other.verdict is Verdict.REFUSE:
+        return ''
+    return (
+        f'with quaternions read as w x y z the poses fit, with an RMS residual of {other.rms * 1e3:.2f} mm: write '
+        '`# t x y z qw qx qy qz` as the first line'
+    )

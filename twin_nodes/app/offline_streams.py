@@ -11,6 +11,7 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, quat_from_rotation, rotation_from_quat
 from twin_nodes.io.recordings.opening import is_pose_table, open_recording
 from twin_nodes.io.recordings.pose_csv import member_names, read_pose_csv
+from twin_nodes.io.recordings.pose_rows import ORDER_GUESSED
 from twin_nodes.io.recordings.recording import Recording
 
 
@@ -35,7 +36,7 @@ class NamedStream:
     @property
     def is_order_guessed(self) -> bool:
         """Whether nothing told the order of its quaternions."""
-        return any(note.endswith('quaternions taken as x y z w') for note in self.notes)
+        return any(note.endswith(ORDER_GUESSED) for note in self.notes)
 
 
 def open_stream(path: Path | str, *, member: str = '', device: str = '', invert: bool = False) -> NamedStream:

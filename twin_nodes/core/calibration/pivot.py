@@ -21,6 +21,7 @@ REFUSED = 'CALIBRATION_REFUSED'
 THREE_SIGMA = 3.7625
 CHI3_MEDIAN = 1.5382
 TRIMMED_SHARE = 0.6
+LONG = 0.5  # m; few tools are longer, and no tracker is nearer to a tip than the tool's own marker is
 _SUBSETS = 100
 _SEARCHED = 100
 _SEED = 20150315
@@ -115,6 +116,9 @@ def solve_pivot(tracker_T_tool: Array, config: PivotConfig | None = None, *, rob
     outliers = tuple(np.nonzero(~keep)[0].tolist())
     sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
     verdict, reasons = _judge(rms, sigma, coverage, len(outliers) / len(poses), config)
+    doubt = _doubt_of_place(tip, pivot)
+    if doubt and verdict is not Verdict.REFUSE:
+        verdict, reasons = Verdict.WARN, (*reasons, doubt)
     return PivotResult(
         tip, pivot, residuals, rms, rms / np.sqrt(3.0), float(residuals[keep].max()), covariance, condition, coverage,
         outliers, verdict, reasons,
@@ -232,6 +236,17 @@ def _refuse_still(coverage: PivotCoverage, config: PivotConfig) -> None:
 def _refuse_poor(coverage: PivotCoverage, config: PivotConfig) -> None:
     if coverage.span < config.min_tilt:
         raise DegenerateGeometryError(coverage.advice(config.min_tilt), code=REFUSED)
+
+
+def _doubt_of_place(tip: Array, pivot: Array) -> str:
+    """Return what to say of a tip that is farther from the marker than from the tracker, as inverted poses give it."""
+    length, away = float(np.linalg.norm(tip)), float(np.linalg.norm(pivot))
+    if length < LONG or length < away:
+        return ''
+    return (
+        f'the tip lies {length * 1e3:.0f} mm from the marker and {away * 1e3:.0f} mm from the tracker: are the poses '
+        'those of the tracker in the tool (inverted)?'
+    )
 
 
 def _judge(

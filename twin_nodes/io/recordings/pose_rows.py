@@ -21,6 +21,7 @@ _OPPOSITE, _ZERO = 0.8, 0.15  # neighbours of opposite sign; where w passes zero
 _LARGE, _SMALL = 0.9, 0.45  # of w in rotations below 50°; of the others then
 _MOST_TURNS, _LATE, _SOON_NS = 8, 50.0, 10**9  # a counter that begins again; its next stamp
 _DAY_NS = 86_400 * 10**9
+ORDER_GUESSED = 'quaternions taken as x y z w'
 _NEAR = 0.02  # m; a motion may begin at the origin, and then goes on near it
 
 
@@ -138,4 +139,4 @@ def in_order(quaternions: Array) -> tuple[Array, str]:
             'there is no header, and the quaternions may be w x y z (small rotations) or x y z w (half turns about x): '
             'write `# t x y z qw qx qy qz` or `# t x y z qx qy qz qw` as the first line'
         )
-    return quaternions, 'no header: quaternions taken as x y z w'
+    return quaternions, f'no header: {ORDER_GUESSED}'
