@@ -80,7 +80,7 @@ def test_a_live_pivot_finds_the_tip_and_stops(start, probe, tmp_path, reference)
     assert stored.tool == 'drill' and len(stored.data_sha256) == 64
     again = start(CalibrationNode, tool='drill', tip_file=str(file))  # what it wrote can be given back to it
     sigma_mm = 1e3 * np.sqrt(np.trace(stored.covariance[:3, :3]))
-    assert again.health._checks['state'].values[1].value == f'{sigma_mm:.6g}'
+    assert again.health.status('state').values[1].value == f'{sigma_mm:.6g}'
 
 
 def test_what_is_missing_is_said_in_degrees(start, probe):

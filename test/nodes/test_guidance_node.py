@@ -496,7 +496,7 @@ def test_what_a_plane_cut_off_is_guarded_no_more(start, probe, cache):
     assert row['distance'] == pytest.approx(0.025, abs=5e-4) and row['y'] == pytest.approx(0.005, abs=5e-4)
     said(lambda places: places[:, 1] + 1.0)
     guided.until(lambda: guided.rows()['nerve']['distance'] > 1.0, outside, 'nothing left to guard')
-    assert 'cut off' in guided.node.health._checks['moved nerve'].message
+    assert 'cut off' in guided.node.health.status('moved nerve').message
     said(None)
     guided.until(lambda: guided.rows()['nerve']['distance'] < 0.011, outside, 'all of it again')
 

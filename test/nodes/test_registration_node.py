@@ -91,7 +91,7 @@ def test_all_landmarks_in_any_order_give_the_truth(start, probe, tmp_path):
     targets = tmp_path / 'targets.yaml'
     write_landmarks(targets, {'nerve': NERVE})
     touching = Touching(start, probe, tmp_path, result_file=str(file), targets_file=str(targets))
-    assert touching.node.health._checks['state'].values[0].value == 'NOT_CALIBRATED'
+    assert touching.node.health.status('state').values[0].value == 'NOT_CALIBRATED'
     touching.calibrate()
     touching.touch('vertex', 'mastoid', 'canal', 'zygoma')
     probe.until(lambda: touching.values().get('landmarks_found') == '4', touching.node, what='four')
@@ -115,7 +115,7 @@ def test_all_landmarks_in_any_order_give_the_truth(start, probe, tmp_path):
     touching.assert_true()
     heard = probe.listen_latched(PointCloud2, TIP_SHARE)
     again = start(RegistrationNode, tool='drill', registration_file=str(file))
-    assert again.health._checks['state'].values[0].value == 'OK'
+    assert again.health.status('state').values[0].value == 'OK'
     # the error of the tip counts once where the file is used, too
     probe.until(lambda: any(stamp_to_ns(one.header.stamp) == 0 for one in heard), again, what='the share of the file')
     share = tip_share_from(next(one for one in heard if stamp_to_ns(one.header.stamp) == 0))

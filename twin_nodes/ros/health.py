@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -18,6 +19,15 @@ STALE = DiagnosticStatus.STALE
 
 PERIOD_S = 1.0
 WARN_PERIOD_S = 2.0
+
+
+class _Check(NamedTuple):
+    """How a check stands: told with each pose by some, made a message once a second."""
+
+    level: bytes
+    code: str
+    message: str
+    values: Mapping[str, object]
 
 
 class Health:
@@ -36,7 +46,7 @@ class Health:
         self._name = node.get_fully_qualified_name().lstrip('/')
         self._hardware_id = hardware_id
         self._lock = threading.Lock()
-        self._checks: dict[str, DiagnosticStatus] = {}
+        self._checks: dict[str, _Check] = {}
         self._counters: Counter[str] = Counter()
         self._warned: dict[str, float] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS)
@@ -50,23 +60,36 @@ class Health:
         message: str,
         values: Mapping[str, object] | None = None,
     ) -> None:
-        """State how a check stands; a new level or code is published at once."""
-        status = DiagnosticStatus(
-            name=f'{self._name}: {check}', level=level, message=message, hardware_id=self._hardware_id
-        )
-        status.values = [KeyValue(key='code', value=code)]
-        status.values += [KeyValue(key=key, value=_text(value)) for key, value in (values or {}).items()]
+        """State how a check stands; a new level or code is published at once. The values must not change any more."""
+        now = _Check(level, code, message, values or {})
         with self._lock:
             before = self._checks.get(check)
-            self._checks[check] = status
-        if before is None or before.level != level or before.values[0].value != code:
-            self._send([status])
+            self._checks[check] = now
+        if before is None or before.level != level or before.code != code:
+            self._send([self._made(check, now)])
+
+    def _made(self, check: str, told: _Check) -> DiagnosticStatus:
+        status = self._named(check, told.level, told.message)
+        status.values = [KeyValue(key='code', value=told.code)]
+        status.values += [KeyValue(key=key, value=_text(value)) for key, value in told.values.items()]
+        return status
+
+    def _named(self, check: str, level: bytes, message: str) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            name=f'{self._name}: {check}', level=level, message=message, hardware_id=self._hardware_id
+        )
 
     def code(self, check: str) -> str:
         """Return the code that a check stands at, '' before it was first set."""
         with self._lock:
-            status = self._checks.get(check)
-        return status.values[0].value if status is not None else ''
+            told = self._checks.get(check)
+        return told.code if told is not None else ''
+
+    def status(self, check: str) -> DiagnosticStatus | None:
+        """Return how a check stands, as it is published; None before it was first set."""
+        with self._lock:
+            told = self._checks.get(check)
+        return None if told is None else self._made(check, told)
 
     def clear(self, check: str) -> None:
         """Say nothing of a check any more."""
@@ -100,13 +123,13 @@ class Health:
     def publish(self) -> None:
         """Publish all checks and the counters."""
         with self._lock:
-            statuses = list(self._checks.values())
+            checks = list(self._checks.items())
             counters = sorted(self._counters.items())
-        summary = DiagnosticStatus(name=f'{self._name}: counters', level=OK, message='', hardware_id=self._hardware_id)
+        summary = self._named('counters', OK, '')
         summary.values = [KeyValue(key='code', value='OK')]
         summary.values += [KeyValue(key=code, value=str(count)) for code, count in counters]
         summary.message = ', '.join(f'{code} {count}' for code, count in counters) or 'nothing dropped'
-        self._send([*statuses, summary])
+        self._send([*(self._made(*one) for one in checks), summary])
 
     def _send(self, statuses: list[DiagnosticStatus]) -> None:
         if not self._node.context.ok():  # a thread may still speak while the node goes down
