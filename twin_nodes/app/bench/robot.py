@@ -1,4 +1,4 @@
-"""Bench `robot`: kinematics against pinocchio, the remote centre, the self-check, and how soon a bad file is refused.
+"""Bench `robot`: kinematics against pinocchio, the remote centre, the self-check, bad files, and the cost at 1 kHz.
 
 Configurations are drawn uniformly within the limits. pinocchio answers in the same run: for the time of the inverse
 kinematics as the damped loop of its own documentation, from the same start, with limits clamped and one descent.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from twin_nodes.app.bench.robot_mirror import mirror_cost
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.errors import ConfigError, TwinError
 from twin_nodes.core.geometry.se3 import Array, make_transform, rotation_exp
@@ -46,6 +47,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     figures = [*_kinematics(200 if quick else 1000), *_inverse(300 if quick else 2000), _remote_centre(quick)]
     figures += _self_check(trials=10 if quick else 100, hours=0.5 if quick else 8.0)
     figures.append(_refusals())
+    figures += mirror_cost(3.0 if quick else 10.0)
     return [vars(figure) for figure in figures]
 
 
