@@ -1,7 +1,7 @@
 """Compiled kernels that weigh the models of all levels, and learn how.
 
 Two layers. The mean of the models, weighed by exp(−8·(L/L_min − 1)), L the mean squared error of each for a hand that
-rests, moves and moves fast (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that
+rests or moves (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that
 mean by a ridge regression on how the models differ from it (stacking: Breiman 1996), one on the models that learn and
 one on all. The mean and the corrected means are weighed in the same way, and what a robot's set points foretell after
 them. Losses count from the first sample with guesses of their size, so that nothing is decided by a few.
@@ -30,6 +30,7 @@ MEAN, LEARNED, ALL, STACKED, STEERED, BEST = range(EXPERTS, EXPERTS + 6)
 COLUMNS = EXPERTS + 6  # of the changes of one horizon: those of the experts, and the six above
 SHARPNESS = 8.0
 STEERED_SHARPNESS = 4.0
+_SMOOTHED = 0.1  # say of a model of a smoothed level before the first sample: most trackers do not need it
 MOVED = 2e-4  # m over a horizon; less says nothing of the models to a hand that moves
 RIDGE = 300.0  # precision of the corrections' weights, in samples of a motion at `_SPEED`
 _SPEED = 20.0  # mm/s
@@ -48,6 +49,8 @@ def weighed(changes: Any, losses: Any, sharpness: float, found: Any) -> None:
     found[:] = 0.0
     for n in range(len(losses)):
         share = math.exp(-sharpness * (losses[n] / least - 1.0))
+        if len(losses) == EXPERTS and n >= KINDS:
+            share *= _SMOOTHED
         total += share
         for axis in range(3):
             found[axis] += share * changes[n, axis]
@@ -60,8 +63,8 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
 
     Args:
         changes: Of the experts and of the set point, NaN where unknown; the others are written, shape (`COLUMNS`, 3).
-        kind: Speed class, `spread.kind_of`.
-        losses: Mean squared errors in that class, shape (`COLUMNS` - 1,).
+        kind: 0 for a hand that rests, 1 for one that moves.
+        losses: Mean squared errors of such, shape (`COLUMNS` - 1,).
         corrections: Weights of both corrections, shape (2, `EXPERTS`).
     """
     weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, changes[MEAN])
@@ -102,7 +105,7 @@ def foretell(
             own,
         )
         found[:, KINDS * level : KINDS * (level + 1)] = own
-    kind = spread.kind_of(velocities[1])
+    kind = min(spread.kind_of(velocities[1]), 1)
     for h in range(len(horizons)):
         mix(found[h], kind, losses[h, kind], corrections[h])
 
@@ -170,7 +173,7 @@ def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, hor
         lagged(history[0], history[1], history[2], stamps[slot] + ahead_ns, np.zeros(1), truth)
         change, own = truth[0] - starts[slot], changes[slot, horizon]
         steered = 1 if math.isfinite(own[STEERED, 0]) else 0
-        kind = spread.kind_of(velocities[slot])
+        kind = min(spread.kind_of(velocities[slot]), 1)
         errors = spreads[steered, horizon]
         spread.learn(errors, change - own[BEST], velocities[slot], horizons[horizon], floor, memory)
         moved = max((change**2).sum(), (own[BEST] ** 2).sum()) > MOVED**2

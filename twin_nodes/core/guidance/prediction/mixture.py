@@ -29,7 +29,7 @@ _MEANS = (0.2, 0.2, 0.24, 0.2, 0.15)  # those of the means and of the set point
 _SPEED = 0.02  # m/s, of the motion that these stand for
 _STILL = 1e-4  # m, of a hand that rests
 _WAITING = 512
-_CLASSES = 3
+_CLASSES = 2  # a hand that rests, and one that moves
 
 
 class MotionMixture:
