@@ -42,8 +42,17 @@ class Probe(Node):
     def say_latched(self, topic, message):
         self.say(topic, message, LATCHED)
 
-    def until(self, condition, *nodes, what, deadline_s=30.0):
-        self._spin(condition, *nodes, self, what=what, deadline_s=deadline_s)
+    def until(self, condition, *nodes, what, deadline_s=30.0, say=None):
+        """Spin until it is so; what is to be said is said again each time that it is not: at first nobody hears it."""
+
+        def is_so():
+            if condition():
+                return True
+            if say is not None:
+                say()
+            return False
+
+        self._spin(is_so, *nodes, self, what=what, deadline_s=deadline_s)
 
     def status(self, check):
         """The newest status of '<node>: <check>', or None."""

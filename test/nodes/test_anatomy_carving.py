@@ -67,14 +67,7 @@ class Drilled:
 
     def until(self, condition, tip, what):
         """Say the tip there until it is so."""
-
-        def shown():
-            if condition():
-                return True
-            self.streams.say(tip)
-            return False
-
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(condition, self.node, what=what, say=lambda: self.streams.say(tip))
 
     def follow(self):
         """Take all that was heard, snapshots first where they are older, as a receiver would."""

@@ -92,14 +92,7 @@ class Deformed:
 
     def until(self, condition, place, what):
         """Say the tip there until it is so."""
-
-        def shown():
-            if condition():
-                return True
-            self.streams.say(tip_at(*place))
-            return False
-
-        self.probe.until(shown, self.node, *self.others, what=what)
+        self.probe.until(condition, self.node, *self.others, what=what, say=lambda: self.streams.say(tip_at(*place)))
 
     def held(self):
         return int(self.probe.values('anatomy: deforming').get('held_nodes', 0))

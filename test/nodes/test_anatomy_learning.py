@@ -53,16 +53,13 @@ class Learning:
         self.streams.say_ties()
 
     def until(self, condition, place, what, force=None, deadline_s=30.0):
-        def shown():
-            if condition():
-                return True
+        def say():
             stamp = self.streams.say(tip_at(*place))
             if force is not None:
                 felt = -force + self.rng.normal(0.0, 0.02, 3)  # on the tool
                 self.probe.say('drill/measured_cf', wrench_stamped(stamp, 'drill_tip', felt, np.zeros(3)))
-            return False
 
-        self.probe.until(shown, self.node, what=what, deadline_s=deadline_s)
+        self.probe.until(condition, self.node, what=what, deadline_s=deadline_s, say=say)
 
     def look(self, x, place):
         """Say clouds of the organ until one was used."""

@@ -64,13 +64,7 @@ class Moving:
             self.index += 1
 
     def until(self, condition, what):
-        def shown():
-            if condition():
-                return True
-            self.say()
-            return False
-
-        self.probe.until(shown, self.node, what=what, deadline_s=40.0)
+        self.probe.until(condition, self.node, what=what, deadline_s=40.0, say=self.say)
 
 
 def test_the_base_is_tied_to_the_tracker_with_the_joint_that_is_off(start, probe, tmp_path):

@@ -37,13 +37,7 @@ class Tool:
         self.probe.say('drill/filtered_cp', pose_with_covariance(stamp_ns, 'tracker', pose, COVARIANCE))
 
     def until(self, condition, what, **say):
-        def shown():
-            if condition():
-                return True
-            self.say(**say)
-            return False
-
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(condition, self.node, what=what, say=lambda: self.say(**say))
 
 
 def test_a_spin_after_the_pivot_gives_the_whole_frame(start, probe, tmp_path):

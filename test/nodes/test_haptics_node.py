@@ -57,13 +57,7 @@ class Hand:
         self.streams.say_ties()
 
     def until(self, condition, place, what):
-        def shown():
-            if condition():
-                return True
-            self.streams.say(tip_at(*place))
-            return False
-
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(condition, self.node, what=what, say=lambda: self.streams.say(tip_at(*place)))
 
     def close_at(self, place):
         self.until(lambda: self.wrenches, place, 'open jaws')

@@ -64,15 +64,12 @@ class Routed:
         ]
 
     def tip(self, position, condition, what):
-        def shown():
-            if condition():
-                return True
+        def say():
             self.stamp_ns += 10_000_000
             pose = make_transform(np.eye(3), position)
             self.probe.say('guidance/tip', pose_with_covariance(self.stamp_ns, 'anatomy', pose, COVARIANCE))
-            return False
 
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(condition, self.node, what=what, say=say)
 
 
 @pytest.fixture

@@ -145,14 +145,7 @@ class Crtk:
 
     def until(self, condition, what, **send):
         """Say a pose again and again until it shows: before the match is made nothing arrives."""
-
-        def shown():
-            if condition():
-                return True
-            self.say(**({'stamp_ns': time.time_ns()} | send))
-            return False
-
-        self.probe.until(shown, self.node, what=what)
+        self.probe.until(condition, self.node, what=what, say=lambda: self.say(**({'stamp_ns': time.time_ns()} | send)))
 
 
 def test_crtk_poses_pass_with_their_own_stamps(start, probe):
