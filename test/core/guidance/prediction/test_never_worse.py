@@ -15,7 +15,8 @@ SEEN = 1200  # samples of each case
 
 
 def seen(rate_hz=60.0, noise=1e-4, *, seed=30_003):
-    trace = operator_trace(np.random.default_rng(seed), seconds=SEEN / rate_hz, rate_hz=rate_hz, noise=noise)
+    seconds = max(SEEN / rate_hz, 4.0)
+    trace = operator_trace(np.random.default_rng(seed), seconds=seconds, rate_hz=rate_hz, noise=noise)
     return np.random.default_rng(seed), trace.times, trace.measured, trace.truth
 
 

@@ -42,15 +42,15 @@ _LEAST = 1e-14  # m²; a smaller loss says no more
 
 
 @njit(cache=True)
-def weighed(changes: Any, losses: Any, sharpness: float, found: Any) -> None:
-    """Write the mean (3,) of changes (n, 3), by their losses (n,)."""
+def weighed(changes: Any, losses: Any, sharpness: float, later: float, found: Any) -> None:
+    """Write the mean (3,) of changes (n, 3), by their losses (n,); those after the first `KINDS` have less say."""
     least = losses.min() + _LEAST
     total = 0.0
     found[:] = 0.0
     for n in range(len(losses)):
         share = math.exp(-sharpness * (losses[n] / least - 1.0))
-        if len(losses) == EXPERTS and n >= KINDS:
-            share *= _SMOOTHED
+        if n >= KINDS:
+            share *= later
         total += share
         for axis in range(3):
             found[axis] += share * changes[n, axis]
@@ -67,7 +67,7 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
         losses: Mean squared errors of such, shape (`COLUMNS` - 1,).
         corrections: Weights of both corrections, shape (2, `EXPERTS`).
     """
-    weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, changes[MEAN])
+    weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, 1.0 if kind == 0 else _SMOOTHED, changes[MEAN])
     for which in range(2):
         corrected = changes[LEARNED + which]
         corrected[:] = changes[MEAN]
@@ -76,7 +76,7 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
         for n in range(EXPERTS):
             for axis in range(3):
                 corrected[axis] += corrections[which, n] * (changes[n, axis] - changes[MEAN, axis])
-    weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], SHARPNESS, changes[STACKED])
+    weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], SHARPNESS, 1.0, changes[STACKED])
     changes[BEST] = changes[STACKED]
     if math.isfinite(changes[STEERED, 0]):
         ratio = (losses[STEERED] + _LEAST) / (losses[STACKED] + _LEAST)
