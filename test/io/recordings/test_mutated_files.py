@@ -104,6 +104,17 @@ def test_tables_of_other_makers(tmp_path_factory, name, changes):
         assert np.isfinite(recording.tracked(device)[1]).all()
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+    ('name', 'old', 'new'),
+    [('mutated.csv', '61,Port:10,0,5,260,Missing,,,,,,,,,0', '61'), ('angles.csv', '31,0', '1e308,1'),
+     ('twelve.txt', '20', '1e308'), ('echo.yaml', 'x: 0.0', 'x: 1e308')],
+)  # fmt: skip
+def test_short_rows_and_huge_numbers(tmp_path, name, old, new):
+    (tmp_path / name).write_text(TABLES[name].replace(old, new, 1), encoding='utf-8')
+    assert open_recording(tmp_path / name).devices
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(changes=edits)
 def test_configurations_and_results(tmp_path_factory, changes):

@@ -148,13 +148,18 @@ def _named_by_rows(tools: list[_Tool], rows: list[list[str]]) -> list[_Tool]:
     if any(tool.handle < 0 for tool in tools):
         return tools
     if len(tools) == 1:
-        handles = dict.fromkeys(cells[tools[0].handle] for cells in rows if _whole(cells, tools[0].frame))
+        handles = dict.fromkeys(_handle(tools[0], cells) for cells in rows if _handle(tools[0], cells))
         return [replace(tools[0], name=_plain(handle)) for handle in handles] or tools
     named = []
     for index, tool in enumerate(tools):
-        first = next((cells[tool.handle] for cells in rows if _whole(cells, tool.frame)), '')
+        first = next(filter(None, (_handle(tool, cells) for cells in rows)), '')
         named.append(replace(tool, name=_plain(first) or f'tool_{index + 1}', handle=-1))
     return named if len({tool.name for tool in named}) == len(named) else tools
+
+
+def _handle(tool: _Tool, cells: list[str]) -> str:
+    """Return the handle in a row with a frame, '' where there is none."""
+    return cells[tool.handle] if _whole(cells, tool.frame) and tool.handle < len(cells) else ''
 
 
 def _plain(handle: str) -> str:

@@ -31,6 +31,7 @@ _STATES = ('status', 'state', 'transformstatus')
 _NOT_SEEN = re.compile(r'missing|lost|invalid|bad|out|not|fail|occlu|interfer|few|disabled')
 _NO = ('0', '0.0', 'false', 'no', 'n', 'f', 'invalid', 'missing', 'lost', 'bad', 'nan', '')
 _LOOSE = 1e-2  # of a rotation matrix that was printed with few digits
+_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _TURN = 2.0 * np.pi
 _PERIOD_NS = NANOSECONDS
 
@@ -227,7 +228,7 @@ def _row(cells: list[str], columns: Columns, places: list[int]) -> tuple[Decimal
     except ValueError:
         raise InputError(f'unreadable value in {",".join(cells)[:60]!r}') from None
     array = np.array(values)
-    if not np.isfinite(array).all():
+    if not (np.abs(array) < _HUGE).all():
         raise InputError('NaN or Inf')
     _check_rotation(array[3:], columns.form)
     time = stamp_of(cells[columns.time])

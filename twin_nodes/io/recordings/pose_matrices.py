@@ -17,6 +17,7 @@ BY_COLUMN = 'matrices are written column by column (the position is in the last 
 METRES = 'positions taken as metres: all are below 10'
 LAST = (0.0, 0.0, 0.0, 1.0)
 _EXACT = 1e-6
+_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _ROUNDED = 5e-3  # greatest departure of RᵀR from I that three decimals leave
 _METRES_BELOW = 10.0  # no tool is within 10 mm of the origin of its tracker all the time
 
@@ -52,6 +53,7 @@ def poses_of(
         said: Whether the file itself says where the tool was seen: the identity is a pose there.
     """
     matrices = np.array(matrices, float).reshape(-1, 4, 4)
+    matrices[np.abs(matrices) > _HUGE] = np.inf
     notes: list[str] = []
     if by_column or (by_column is None and is_by_column(matrices)):
         matrices = np.swapaxes(matrices, 1, 2).copy()
@@ -60,8 +62,8 @@ def poses_of(
     matrices[:, :3, 3] *= unit
     reasons = _reasons(matrices)
     good = np.array([not reason for reason in reasons], dtype=bool)
-    rounded = good & (_shear(matrices) > _EXACT)
-    matrices[rounded, :3, :3] = _nearest(matrices[rounded, :3, :3])
+    sheared = np.flatnonzero(good)[_shear(matrices[good]) > _EXACT]
+    matrices[sheared, :3, :3] = _nearest(matrices[sheared, :3, :3])
     seen = np.flatnonzero(good)
     for index in [] if said else seen[_unseen(matrices[seen])]:
         reasons[index] = 'written as the identity'

@@ -27,6 +27,7 @@ _PLACES = ('position', 'translation')
 _TURNS = ('orientation', 'rotation', 'quaternion')
 _LOOSE = 1e-2  # of a row of a rotation that was printed with few digits
 _LOOKED_AT = 50
+_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _MAX_UNPACKED = 256 << 20
 _MAX_DEPTH = 6
 
@@ -202,7 +203,7 @@ def _padded(rows: Array) -> Array:
 def _are_poses(matrices: Array) -> bool:
     """Whether most of the first matrices are rigid, by row or by column; zeros and NaN count neither way."""
     held = matrices[: 20 * _LOOKED_AT]
-    held = held[np.isfinite(held).all(axis=(1, 2)) & held[:, :3, :3].any(axis=(1, 2))][:_LOOKED_AT]
+    held = held[(np.abs(held) < _HUGE).all(axis=(1, 2)) & held[:, :3, :3].any(axis=(1, 2))][:_LOOKED_AT]
     if not len(held):
         return False
     last = (np.abs(held[:, 3] - LAST) < _LOOSE).all(axis=1) | (np.abs(held[:, :, 3] - LAST) < _LOOSE).all(axis=1)
