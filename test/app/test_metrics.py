@@ -108,3 +108,24 @@ def test_bags_of_other_forms_are_refused_with_what_to_type(tmp_path, name, start
     for look in (measure_bag, inspect):
         with pytest.raises(InputError, match=reason):
             look(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('case', 'told'), [('twice', 'begins anew at its sample 401'), ('outlier', '2 steps faster than 3 m/s')]
+)
+def test_a_table_begun_anew_or_with_an_outlier_gives_no_figure_without_a_word(tmp_path, capsys, case, told):
+    times = np.arange(0.0, 20.0, 0.05)
+    rows = np.column_stack(
+        [times, 0.1 * np.sin(times), times * 0.01, times * 0.0, np.tile([0.0, 0.0, 0.0, 1.0], (400, 1))]
+    )
+    if case == 'twice':
+        again = rows.copy()
+        again[:, 0] += 0.02
+        again[:, 1] *= -1.0
+        rows = np.vstack([rows, again])
+    else:
+        rows[200, 1] += 0.5
+    path = tmp_path / 'table.csv'
+    path.write_text('t,x,y,z,qx,qy,qz,qw\n' + '\n'.join(','.join(f'{cell:.6f}' for cell in row) for row in rows))
+    assert print_metrics([path]) == (1 if case == 'twice' else 0)
+    assert told in capsys.readouterr().out

@@ -15,13 +15,16 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.skill.motion import ForceMeasures, MotionMeasures, SkillConfig, measure_force, measure_motion
 from twin_nodes.core.skill.score import entropy_score
+from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.bags.reader import BagReader, is_bag
 from twin_nodes.io.recordings.gestures import Gesture, read_gestures, transcript_beside
 from twin_nodes.io.recordings.jigsaws import RATE, is_jigsaws
+from twin_nodes.io.recordings.restarts import begins_anew
 
 # what enters the score: measure, whether more is better
 _SCORED = {'time': False, 'path_length': False, 'smoothness': True, 'idle_share': False}
 TASK = 'guidance/task'
+_TOO_FAST = 3.0  # m/s, of a tool in a hand
 _LATCHED = ('calibration/', 'registration')
 
 
@@ -40,12 +43,18 @@ class Trial:
     gestures: dict[str, dict[str, GestureMeasures]] = field(default_factory=dict)
     states: dict[str, dict[str, float]] = field(default_factory=dict)
     paths: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add_path(self, name: str, stamps_ns: np.ndarray, positions: np.ndarray, config: SkillConfig) -> None:
         """Measure one path, or say why not."""
         try:
             self.motions[name] = measure_motion(stamps_ns, positions, config)
             self.paths[name] = (stamps_ns, positions)
+            steps = np.linalg.norm(np.diff(positions, axis=0), axis=1) / (np.diff(stamps_ns) / NANOSECONDS)
+            if fast := int(np.sum(steps > _TOO_FAST)):
+                self.notes.append(
+                    f'{name}: {fast} steps faster than {_TOO_FAST:g} m/s: outliers or jumps are in path and speed'
+                )
         except InputError as error:
             self.left_out[name] = str(error)
 
@@ -169,9 +178,14 @@ def _measure_recording(path: Path, tools: tuple[str, ...], config: SkillConfig) 
             f'{path.name}: no tool {unknown[0]!r}{nearest(unknown[0], recording.devices)}; it has '
             f'{", ".join(recording.devices)}'
         )
-    trial = Trial(str(path), {}, {}, {})
+    trial = Trial(str(path), {}, {}, {}, notes=list(recording.notes))
     for tool in tools or recording.devices:
         found, poses = recording.tracked(tool)
+        if begins := begins_anew(np.array(found, dtype=np.int64)):
+            trial.left_out[tool] = (
+                f'the time begins anew at its sample {begins[0] + 1}: write a table of each recording'
+            )
+            continue
         stamps, at = np.unique(np.array(found, dtype=np.int64), return_index=True)
         trial.add_path(tool, stamps, poses[at, :3, 3], config)
     return trial
@@ -228,6 +242,7 @@ def _plain(trial: Trial, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
         'force': {topic: asdict(measures) for topic, measures in trial.forces.items()},
         'score': {topic: values[trial.name] for topic, values in scores.items()},
         'left_out': trial.left_out,
+        'notes': trial.notes,
         'gestures': {
             topic: {label: asdict(measures) for label, measures in found.items()}
             for topic, found in trial.gestures.items()
@@ -268,3 +283,5 @@ def _print(trial: Trial, scores: dict[str, dict[str, float]]) -> None:
         print(f'  {TASK} has the name of the gesture for {100.0 * whole:.0f} % of its time')
     for topic, reason in trial.left_out.items():
         print(f'  {topic}: not measured: {reason}')
+    for note in trial.notes:
+        print(f'  {note}')

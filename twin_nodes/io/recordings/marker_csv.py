@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
+from twin_nodes.io.recordings.restarts import RUN, begins_anew
 from twin_nodes.io.recordings.signal import BREATHING
 
 MAX_BYTES = 256 << 20
@@ -28,7 +29,6 @@ _TIMES = {
 }  # fmt: skip  # nanoseconds
 _METRES = (1e-4, 0.1)  # m, spread of a breath that is plausible
 _MARKERS = ('marker', 'marker_id', 'markerid', 'id', 'label', 'name', 'target', 'point')
-_RUN = 20  # rows, of which a recording that began anew has more
 _APART_NS = 10_000_000_000  # between a recording and the next one in the same table
 _TIME_WORDS = ('timestamp', 'time', 't', 'ms', 'seconds', 'sec')
 _NO_VALUES = ('frame', 'index', 'sample', 'phase', 'valid', 'validflag', 'mark', 'ttl', '')
@@ -152,7 +152,7 @@ def _samples(
     if np.abs(values[:, 0]).max() * _TIMES[tick] >= _LATEST_NS:
         raise InputError(f'{name}: a time of {values[:, 0].max():g} does not fit 64 bits of nanoseconds')
     stamps = np.round(values[:, 0] * _TIMES[tick]).astype(np.int64)
-    begins = _begins(stamps)
+    begins = begins_anew(stamps)
     for at in begins:
         stamps[at:] += stamps[:at].max() + _APART_NS - stamps[at:].min()
         notes.append(f'the time begins anew at sample {at + 1}: what follows is told after a gap')
@@ -166,23 +166,6 @@ def _samples(
     return stamps[fresh], values[order, 1:][fresh], tuple(notes)
 
 
-def _begins(stamps: NDArray[np.int64]) -> list[int]:
-    """Where a recording begins anew: a long run of rows whose times are among those before it."""
-    back = np.flatnonzero(np.diff(stamps) < 0) + 1
-    found, last = [], 0
-    for at, end in zip(back, [*back, len(stamps)][1:], strict=True):
-        before, run = stamps[last:at], stamps[at:end]
-        if min(_within(before, run), _within(run, before)) > _RUN:
-            found.append(int(at))
-            last = int(at)
-    return found
-
-
-def _within(stamps: NDArray[np.int64], others: NDArray[np.int64]) -> int:
-    """How many stamps lie between the first and the last of others."""
-    return int(((stamps >= others.min()) & (stamps <= others.max())).sum())
-
-
 def _refuse_several(header: str, lines: list[str], parting: str, name: str) -> None:
     """Refuse a table whose rows are of several markers."""
     bare = _titles(header, parting)[0]
@@ -190,7 +173,7 @@ def _refuse_several(header: str, lines: list[str], parting: str, name: str) -> N
         if word in bare:
             cells = (_cells(line, parting) for line in lines if line.strip())
             seen = sorted({row[bare.index(word)] for row in cells if len(row) == len(bare)})
-            if 1 < len(seen) <= max(len(lines) // _RUN, 1):
+            if 1 < len(seen) <= max(len(lines) // RUN, 1):
                 told = ', '.join(seen[:6])
                 raise InputError(
                     f'{name}: rows of {len(seen)} markers in column {word!r} ({told}): write a table of each'
