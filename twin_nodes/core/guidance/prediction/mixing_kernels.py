@@ -105,7 +105,7 @@ def foretell(
             own,
         )
         found[:, KINDS * level : KINDS * (level + 1)] = own
-    kind = min(spread.kind_of(velocities[1]), 1)
+    kind = min(spread.kind_of(velocities[0]), 1)
     for h in range(len(horizons)):
         mix(found[h], kind, losses[h, kind], corrections[h])
 

@@ -92,7 +92,7 @@ class MotionMixture:
         return found
 
     def covariances(self, velocity: Array, steered: Array | None = None) -> Array:
-        """Covariances of the best prediction [m²], shape (h, 3, 3), at a smoothed velocity [m/s], shape (3,)."""
+        """Covariances of the best prediction [m²], shape (h, 3, 3), at the filtered velocity [m/s], shape (3,)."""
         found = np.empty((len(HORIZONS), 3, 3))
         known = np.zeros(len(HORIZONS), int) if steered is None else np.isfinite(steered[:, 0]).astype(int)
         for index, horizon in enumerate(HORIZONS):
@@ -100,7 +100,7 @@ class MotionMixture:
         return found
 
     def train(self, stamp_ns: int, start: Array, past: Array, velocity: Array, changes: Array) -> None:
-        """Keep a prediction, made from a start (3,) at a smoothed velocity (3,), until its truth comes."""
+        """Keep a prediction, made from a start (3,) at the filtered velocity (3,), until its truth comes."""
         slot = int(self._made[0]) % _WAITING
         stamps, starts, pasts, velocities, kept, _, _ = self._kept
         stamps[slot], starts[slot], pasts[slot], velocities[slot], kept[slot] = stamp_ns, start, past, velocity, changes

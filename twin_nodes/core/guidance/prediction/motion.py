@@ -54,13 +54,13 @@ class Motion:
         if train:
             past = self._mixture.changes(self.history)
             self._found = self._predicted(past)
-            self._mixture.train(stamp_ns, self.history.newest, past, self._velocities[1], self._found)
+            self._mixture.train(stamp_ns, self.history.newest, past, self._velocities[0], self._found)
 
     def predict(self) -> tuple[Array, Array]:
         """Return the changes over all horizons (h, 3), and their covariances (h, 3, 3)."""
         if self._found is None:
             self._found = self._predicted(self._mixture.changes(self.history))
-        return self._found[:, -1], self._mixture.covariances(self._velocities[1], self._steered)
+        return self._found[:, -1], self._mixture.covariances(self._velocities[0], self._steered)
 
     def shift(self, step: Array) -> None:
         """Take a jump (3,) out of the motion: all that was seen is moved along."""
