@@ -76,7 +76,7 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         (('.xml',), _xml),
         (VIDEOS, inspect_video),
         (IMAGES, inspect_video),
-        (STACKS, _array),
+        (STACKS, inspect_recording),
         (POINTS, inspect_points),
         (LOGS, inspect_link),
         (CAMERAS, inspect_camera),
@@ -94,17 +94,6 @@ def inspect(file: Path, arguments: Mapping[str, str] | None = None) -> str:
         return inspect_dicom(file)
     known = sorted({ending for endings, _ in inspectors for ending in endings})
     raise UnknownKindError(f'{file}: files of this kind are not known; known are {", ".join(known)}, bags and folders')
-
-
-def _array(file: Path) -> str:
-    """Look into a file of arrays, which may hold poses or a camera."""
-    try:
-        return inspect_recording(file)
-    except InputError as refusal:
-        try:
-            return inspect_camera(file)
-        except ConfigError:
-            raise refusal from None
 
 
 def _launch(file: Path) -> str:

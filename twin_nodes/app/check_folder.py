@@ -57,11 +57,11 @@ def inspect_folder(folder: Path, look: Callable[[Path], str]) -> str:
     if whole is not None:
         return whole(folder)
     found = _Found()
-    for index, path in enumerate(_things(folder)):
+    for index, (path, one) in enumerate(_things(folder)):
         if index == MOST_FILES:
             found.left = True
             break
-        _add(found, path, path.relative_to(folder), look)
+        _add(found, path, path.relative_to(folder), one or look)
     if not found.usable:
         why = f': {found.refused[0]}' if found.refused else ''
         raise InputError(f'{folder}: nothing in it can be used; {_counts(found)}{why}')
@@ -107,16 +107,17 @@ def _corners(folder: Path) -> str:
     return f'corners of a board in pictures, good: {told}; type `twin calibrate --help` for camera, stereo and scope'
 
 
-def _things(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """Yield the files of a folder, and folders that are one thing, in order."""
+def _things(folder: Path, depth: int = 0) -> Iterator[tuple[Path, Callable[[Path], str] | None]]:
+    """Yield the files of a folder, and folders that are one thing with what inspects them, in order."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith('.'):
             continue
         if not path.is_dir():
-            yield path
+            yield path, None
         elif not path.is_symlink() and depth < _DEEPEST:
-            if _as_one(path) is not None:
-                yield path
+            whole = _as_one(path)
+            if whole is not None:
+                yield path, whole
             else:
                 yield from _things(path, depth + 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.io.points import in_lps, stated_unit
-from twin_nodes.io.recordings.pose_text import cells_of, separator_of, text_of
+from twin_nodes.io.recordings.pose_text import cells_of, is_number, separator_of, text_of
 from twin_nodes.io.whole_files import read_bytes_whole
 
 ENDINGS = ('.fcsv', '.json', '.csv', '.tsv', '.txt')
@@ -67,7 +67,7 @@ def _of_lines(text: str, is_slicer: bool) -> tuple[list[tuple[str, list[float]]]
             continue
         cells = cells_of(line.strip(), separator_of(line), header=True)
         lowered = [cell.strip('" ').lower() for cell in cells]
-        if not found and not any(_is_number(cell) for cell in lowered):
+        if not found and not any(is_number(cell) for cell in lowered):
             titles, said = lowered, f'{said}{line}\n'
             continue
         found.append(_landmark([cell.strip('" ') for cell in cells], titles, number))
@@ -81,11 +81,3 @@ def _landmark(cells: list[str], titles: list[str], number: int) -> tuple[str, li
         return name, [float(cells[bare.index(axis)]) for axis in 'xyz']
     except (ValueError, IndexError):
         raise InputError(f'line {number}: {" ".join(cells)[:60]!r}: expected a name and x, y, z') from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

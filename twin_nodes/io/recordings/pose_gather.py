@@ -17,7 +17,7 @@ from twin_nodes.core.geometry.se3 import (
 )
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.recordings.pose_columns import ANGLES, MATRIX, QUATERNION, VECTOR, Columns
-from twin_nodes.io.recordings.pose_matrices import poses_of
+from twin_nodes.io.recordings.pose_matrices import HUGE, PRINTED, poses_of
 from twin_nodes.io.recordings.pose_rows import in_order, lost_rows, nanoseconds_of, stamp_of, tick_of, unwrapped
 from twin_nodes.io.recordings.pose_stacks import Stack
 from twin_nodes.io.recordings.recording import MM
@@ -30,8 +30,6 @@ _FAR = 10.0  # no tracker sees as far [m]: such positions are millimetres
 _STATES = ('status', 'state', 'transformstatus')
 _NOT_SEEN = re.compile(r'missing|lost|invalid|bad|out|not|fail|occlu|interfer|few|disabled')
 _NO = ('0', '0.0', 'false', 'no', 'n', 'f', 'invalid', 'missing', 'lost', 'bad', 'nan', '')
-_LOOSE = 1e-2  # of a rotation matrix that was printed with few digits
-_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _TURN = 2.0 * np.pi
 _PERIOD_NS = NANOSECONDS
 
@@ -228,7 +226,7 @@ def _row(cells: list[str], columns: Columns, places: list[int]) -> tuple[Decimal
     except ValueError:
         raise InputError(f'unreadable value in {",".join(cells)[:60]!r}') from None
     array = np.array(values)
-    if not (np.abs(array) < _HUGE).all():
+    if not (np.abs(array) < HUGE).all():
         raise InputError('NaN or Inf')
     _check_rotation(array[3:], columns.form)
     time = stamp_of(cells[columns.time])
@@ -241,7 +239,7 @@ def _check_rotation(values: Array, form: str) -> None:
     if form == MATRIX:
         rotation = values.reshape(3, 3)
         shear = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
-        if shear > _LOOSE:
+        if shear > PRINTED:
             raise InputError(f'RᵀR differs from I by {shear:.2g}: no rotation')
         if np.linalg.det(rotation) < 0.0:
             raise InputError('left-handed matrix: are axes mirrored in the file?')

@@ -16,8 +16,9 @@ from twin_nodes.io.recordings.recording import MM
 BY_COLUMN = 'matrices are written column by column (the position is in the last row): turned'
 METRES = 'positions taken as metres: all are below 10'
 LAST = (0.0, 0.0, 0.0, 1.0)
+PRINTED = 1e-2  # of a rotation that was printed with few digits
 _EXACT = 1e-6
-_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
+HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _ROUNDED = 5e-3  # greatest departure of RᵀR from I that three decimals leave
 _METRES_BELOW = 10.0  # no tool is within 10 mm of the origin of its tracker all the time
 
@@ -53,7 +54,7 @@ def poses_of(
         said: Whether the file itself says where the tool was seen: the identity is a pose there.
     """
     matrices = np.array(matrices, float).reshape(-1, 4, 4)
-    matrices[np.abs(matrices) > _HUGE] = np.inf
+    matrices[np.abs(matrices) > HUGE] = np.inf
     notes: list[str] = []
     if by_column or (by_column is None and is_by_column(matrices)):
         matrices = np.swapaxes(matrices, 1, 2).copy()
@@ -62,7 +63,7 @@ def poses_of(
     matrices[:, :3, 3] *= unit
     reasons = _reasons(matrices)
     good = np.array([not reason for reason in reasons], dtype=bool)
-    sheared = np.flatnonzero(good)[_shear(matrices[good]) > _EXACT]
+    sheared = np.flatnonzero(good)[shear_of(matrices[good]) > _EXACT]
     matrices[sheared, :3, :3] = _nearest(matrices[sheared, :3, :3])
     seen = np.flatnonzero(good)
     for index in [] if said else seen[_unseen(matrices[seen])]:
@@ -91,7 +92,8 @@ def are_metres(matrices: Array) -> bool:
     return bool(positions.size and 0.0 < np.abs(positions).max() < _METRES_BELOW)
 
 
-def _shear(matrices: Array) -> Array:
+def shear_of(matrices: Array) -> Array:
+    """Return the greatest departure of RᵀR from I of each matrix (n, 4, 4), shape (n,)."""
     rotations = matrices[:, :3, :3]
     return np.asarray(np.abs(np.swapaxes(rotations, 1, 2) @ rotations - np.eye(3)).max(axis=(1, 2)))
 
@@ -102,7 +104,7 @@ def _reasons(matrices: Array) -> list[str]:
     zero = np.asarray(~held[:, :3].any(axis=(1, 2)))
     rotations = held[:, :3, :3]
     rounded = (np.abs(rotations - np.round(rotations, 3)) < _EXACT).all(axis=(1, 2))
-    shear = _shear(held)
+    shear = shear_of(held)
     last = np.asarray((np.abs(held[:, 3] - LAST) > _EXACT).any(axis=1))
     sheared = shear > np.where(rounded, _ROUNDED, ORTHONORMAL_TOLERANCE)
     left = np.asarray(np.linalg.det(rotations) < 0.0)

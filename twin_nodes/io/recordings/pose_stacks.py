@@ -16,7 +16,7 @@ import numpy as np
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, check_quaternion, make_transform, rotation_from_quat
 from twin_nodes.core.stamps import NANOSECONDS
-from twin_nodes.io.recordings.pose_matrices import LAST
+from twin_nodes.io.recordings.pose_matrices import HUGE, LAST, PRINTED, shear_of
 from twin_nodes.io.recordings.pose_rows import stamp_of
 
 NPY, MAT, MAT73 = b'\x93NUMPY', b'MATLAB 5.0 MAT-file', b'MATLAB 7.3 MAT-file'
@@ -25,9 +25,7 @@ _TIMES = ('t', 'time', 'times', 'timestamp', 'timestamps', 'stamp', 'stamps', 's
 _MATRICES = ('matrix', 'transform', 'pose', 'tracker_t_tool', 'transformation')
 _PLACES = ('position', 'translation')
 _TURNS = ('orientation', 'rotation', 'quaternion')
-_LOOSE = 1e-2  # of a row of a rotation that was printed with few digits
 _LOOKED_AT = 50
-_HUGE = 1e12  # no number of a pose is as large, and its square may overflow
 _MAX_UNPACKED = 256 << 20
 _MAX_DEPTH = 6
 
@@ -203,10 +201,8 @@ def _padded(rows: Array) -> Array:
 def _are_poses(matrices: Array) -> bool:
     """Whether most of the first matrices are rigid, by row or by column; zeros and NaN count neither way."""
     held = matrices[: 20 * _LOOKED_AT]
-    held = held[(np.abs(held) < _HUGE).all(axis=(1, 2)) & held[:, :3, :3].any(axis=(1, 2))][:_LOOKED_AT]
+    held = held[(np.abs(held) < HUGE).all(axis=(1, 2)) & held[:, :3, :3].any(axis=(1, 2))][:_LOOKED_AT]
     if not len(held):
         return False
-    last = (np.abs(held[:, 3] - LAST) < _LOOSE).all(axis=1) | (np.abs(held[:, :, 3] - LAST) < _LOOSE).all(axis=1)
-    rotations = held[:, :3, :3]
-    shear = np.abs(np.swapaxes(rotations, 1, 2) @ rotations - np.eye(3)).max(axis=(1, 2))
-    return bool((last & (shear < _LOOSE)).mean() > 0.5)
+    last = (np.abs(held[:, 3] - LAST) < PRINTED).all(axis=1) | (np.abs(held[:, :, 3] - LAST) < PRINTED).all(axis=1)
+    return bool((last & (shear_of(held) < PRINTED)).mean() > 0.5)

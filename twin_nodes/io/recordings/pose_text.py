@@ -52,3 +52,12 @@ def cells_of(line: str, separator: str, *, header: bool) -> list[str]:
     )
     cells = [cell.strip('"') for cell in cells]
     return cells if separator == ',' else [cell.replace(',', '.') for cell in cells]
+
+
+def is_number(text: str) -> bool:
+    """Whether a word is a number, also nan or inf."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

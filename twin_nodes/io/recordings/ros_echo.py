@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from twin_nodes.io.recordings.pose_columns import Columns
+from twin_nodes.io.recordings.pose_text import is_number
 
 TITLES = 't [s],child_frame_id,x [m],y [m],z [m],qx,qy,qz,qw'
 _NUMBER = r'([-+.\w]+)'
@@ -43,16 +44,8 @@ def columns_of_echo(cells: Sequence[str]) -> Columns | None:
         first = 2 + frames
         if len(cells) < first + _VALUES or not (cells[0].isdecimal() and cells[1].isdecimal() and len(cells[1]) < 10):
             return None
-        words = [_is_number(cell) for cell in cells[2 : first + _VALUES]]
+        words = [is_number(cell) for cell in cells[2 : first + _VALUES]]
         if words == [False] * frames + [True] * _VALUES:
             columns = Columns(0, 1, 's', {'': list(range(first, first + _VALUES))}, 'm')
             return replace(columns, label=3) if frames == 2 else columns
     return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
