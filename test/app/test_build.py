@@ -82,6 +82,17 @@ def test_a_recipe_gives_a_case_that_holds_the_truth(recipe, tmp_path, capsys):
     assert len(np.setdiff1d(case.regions['inside'], mesh.outer_nodes)) > 0
 
 
+def test_surfaces_are_smoothed_as_the_recipe_says(recipe, tmp_path):
+    heights = []
+    for rounds in (0, 10):
+        options = {**SMALL, 'surface.smoothing': rounds, 'surface.tolerance': 0.0}
+        build(recipe, output=tmp_path / str(rounds), options=options, json=True)
+        heights.append(np.unique(read_case(tmp_path / str(rounds)).surface('vein').vertices[:, 2]))
+    faces = np.array([0.3145, 0.3165])  # of the voxels 15 and 16, whose centres are 1 mm apart from 0.3 m
+    np.testing.assert_allclose(heights[0], np.arange(faces[0], faces[1] + 1e-4, 0.001), atol=1e-7)
+    assert len(heights[1]) > 3
+
+
 def test_the_same_inputs_give_the_same_bytes(recipe, tmp_path):
     folders = [tmp_path / 'first', tmp_path / 'second']
     for folder in folders:

@@ -97,7 +97,7 @@ def build_structures(recipe: Recipe, inputs: Inputs) -> tuple[list[Built], Label
             surface, volume = _from_file(recipe, config), 0.0
         else:
             assert combined is not None
-            surface, volume = _from_voxels(config, inputs, combined, number)
+            surface, volume = _from_voxels(config, inputs, combined, number, recipe.config.surface.smoothing)
         tolerance = recipe.config.surface.tolerance
         if tolerance < 0.0:
             side = math.inf if combined is None or config.file else float(_spacing(combined).min())
@@ -121,13 +121,15 @@ def _from_file(recipe: Recipe, config: StructureConfig) -> Surface:
     return surface
 
 
-def _from_voxels(config: StructureConfig, inputs: Inputs, combined: LabelVolume, number: int) -> tuple[Surface, float]:
+def _from_voxels(
+    config: StructureConfig, inputs: Inputs, combined: LabelVolume, number: int, smoothing: int
+) -> tuple[Surface, float]:
     labels = _wanted_labels(config, inputs)
     spacing = _spacing(combined)
     refined = config.close > 0.0 or config.fill or config.keep or config.smallest > 0.0
     if labels and not refined:
         assert inputs.labels is not None
-        surface = extract_surface(inputs.labels, labels, config.name)
+        surface = extract_surface(inputs.labels, labels, config.name, smoothing=smoothing)
         count = sum(inputs.labels.counts().get(label, 0) for label in labels)
         _mark(inputs.labels, labels, combined, number)
         return surface, count * combined.voxel_volume
@@ -142,7 +144,8 @@ def _from_voxels(config: StructureConfig, inputs: Inputs, combined: LabelVolume,
         mask = segment(np.asarray(values), spacing, config)
     combined.labels[mask] = number
     volume = LabelVolume(mask.view(np.uint8), combined.anatomy_T_index)
-    return extract_surface(volume, 1, config.name), int(mask.sum()) * combined.voxel_volume
+    surface = extract_surface(volume, 1, config.name, smoothing=smoothing)
+    return surface, int(mask.sum()) * combined.voxel_volume
 
 
 def _mark(source: LabelVolume, labels: tuple[int, ...], combined: LabelVolume, number: int) -> None:
