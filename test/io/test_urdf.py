@@ -179,6 +179,11 @@ def test_check_says_what_a_robot_is():
     assert "from 'base' to 'tip' by yaw, pitch, insertion, roll, wrist_pitch, wrist_yaw" in said
 
 
+def test_bodies_of_gazebo_are_not_those_of_the_robot():
+    sdf = '<gazebo><link name="x"><inertial><mass>0.17</mass></inertial></link></gazebo></robot>'  # as in that of PR2
+    assert parse(ARM.replace('</robot>', sdf)).links == ('a', 'b')
+
+
 def test_reads_links_without_mass_and_blank_lines_before_the_declaration(tmp_path):
     text = changed('<link name="b"/>', '<link name="b"><inertial><mass value="0.0"/></inertial></link>')
     model = parse('\n  <?xml version="1.0"?>' + text, tmp_path)

@@ -82,7 +82,7 @@ def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
         links = _links(root)
         for mesh in root.iter('mesh'):
             _check_mesh(mesh.get('filename', ''), folder)
-        for mass in root.iter('mass'):
+        for mass in root.iterfind('link/inertial/mass'):  # not those of SDF in <gazebo>
             if _numbers(mass, 'value', 1)[0] < 0.0:
                 raise _refused(f'a mass of {mass.get("value")} kg')
         joints = tuple(_joint(element, links) for element in root.findall('joint'))

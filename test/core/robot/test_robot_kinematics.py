@@ -54,6 +54,20 @@ def test_inverse_reaches_what_can_be_reached(name):
         assert (result.positions >= chain.lower).all() and (result.positions <= chain.upper).all()
 
 
+@pytest.mark.parametrize('far', [1e6, np.inf])
+def test_inverse_finds_an_arm_on_a_base_that_drives(far):
+    arm = published_model('psm_si')
+    joints = (
+        Joint('drive', 'prismatic', 'floor', 'cart', np.eye(4), np.array([1.0, 0.0, 0.0]), -far, far),
+        Joint('turn', 'revolute', 'cart', arm.root, np.eye(4), np.array([0.0, 0.0, 1.0]), -far, -3.0),
+    )
+    chain = SerialChain(RobotModel('mobile', joints + arm.joints))
+    positions = chain.sample(np.random.default_rng(3), 200)
+    assert (positions >= chain.lower).all() and (positions <= chain.upper).all()
+    assert np.abs(positions[:, :2]).max() < 3.0 + np.pi
+    assert all(chain.inverse(pose).converged for pose in chain.forward(positions))
+
+
 def test_inverse_stays_near_its_start():
     chain = SerialChain(published_model('psm_classic'))
     rng = np.random.default_rng(3)

@@ -16,6 +16,9 @@ spare_blas_check()
 
 from twin_nodes.core.robot import inverse_kernels, kinematics_kernels  # noqa: E402
 
+WIDE_ANGLE = 8.0 * np.pi  # rad between limits, above which they are taken for none
+WIDE_LENGTH = 30.0  # m, likewise
+
 
 @dataclass(frozen=True)
 class InverseConfig:
@@ -97,8 +100,7 @@ class SerialChain:
             np.ascontiguousarray(origins), np.ascontiguousarray(axes), np.array(kinds, np.int64),
             np.array(columns, np.int64), np.array(ratios), np.array(offsets), np.ascontiguousarray(pending[:3]),
         )  # fmt: skip
-        self._low = np.where(np.isfinite(self.lower), self.lower, -np.pi)
-        self._high = np.where(np.isfinite(self.upper), self.upper, np.pi)
+        self._low, self._high = _places(self.lower, self.upper, self.is_prismatic)
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -109,7 +111,7 @@ class SerialChain:
         return np.asarray(0.5 * (self._low + self._high))
 
     def sample(self, rng: np.random.Generator, count: int) -> Array:
-        """Draw positions uniformly within the limits, shape (count, m)."""
+        """Draw positions uniformly within the limits, or near 0 where they bound nothing, shape (count, m)."""
         return rng.uniform(self._low, self._high, (count, len(self)))
 
     def forward(self, positions: Array) -> Array:
@@ -176,6 +178,18 @@ class SerialChain:
         if q.ndim != 2 or q.shape[1] != len(self):
             raise InputError(f'{q.shape[-1]} joint positions, the chain has {len(self)}', code='JOINTS_WRONG')
         return q
+
+
+def _places(lower: Array, upper: Array, is_prismatic: Array) -> tuple[Array, Array]:
+    """Return the positions between which to draw: the limits, or ±π about 0 where these bound nothing.
+
+    A mobile base as joints with limits of ±999999 m is common; hardly a pose of it is ever there.
+    """
+    wide = ~(upper - lower <= np.where(is_prismatic, WIDE_LENGTH, WIDE_ANGLE))
+    home = np.clip(0.0, lower, upper)
+    return np.where(wide, np.maximum(lower, home - np.pi), lower), np.where(
+        wide, np.minimum(upper, home + np.pi), upper
+    )
 
 
 class LinkTree:
