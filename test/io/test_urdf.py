@@ -266,6 +266,20 @@ def test_finds_packages_about_a_xacro_without_ros(tmp_path):
         read_robot(own / 'arm.xacro')
 
 
+def test_includes_begin_at_the_xacro_file_whatever_was_read_before(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / 'robots', tmp_path / 'elsewhere'
+    for folder, text in ((here / 'parts', LINKS), (elsewhere / 'parts', '<robot name="x"><link name="z"/></robot>')):
+        folder.mkdir(parents=True)
+        (folder / 'links.xacro').write_text(text)
+    own = FINDS.format('x').replace('$(find x)/urdf', 'parts')
+    (here / 'arm.xacro').write_text(own)
+    (elsewhere / 'broken.xacro').write_text(own.replace('<joint', '<xacro:no_such_macro/><joint'))
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(InputError, match='no_such_macro'):
+        read_robot(elsewhere / 'broken.xacro')
+    assert read_robot(Path('..') / 'robots' / 'arm.xacro').links == ('a', 'b')
+
+
 def test_says_which_package_of_a_xacro_is_missing(tmp_path):
     (tmp_path / 'arm.xacro').write_text(FINDS.format('no_such_parts'))
     with pytest.raises(InputError, match='package no_such_parts is not found: put its folder beside'):

@@ -84,6 +84,8 @@ def expand_xacro(path: Path, data: bytes, arguments: Mapping[str, str]) -> bytes
     except ModuleNotFoundError:
         raise ConfigError(f'{path}: xacro files need xacrodoc: pip install xacrodoc') from None
     try:
+        import_module('xacro').init_stacks(str(path.resolve()))  # where relative paths of its includes begin
+        xacrodoc.packages.reset()  # those of the file before
         xacrodoc.packages.update_package_cache(packages)
         document = xacrodoc.XacroDoc.from_file(str(path), resolve_packages=False, subargs=dict(arguments))
         text: str = document.to_urdf_string()
