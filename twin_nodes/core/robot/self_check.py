@@ -20,6 +20,7 @@ from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.stamps import NANOSECONDS
 
 MAX_CAUSES = 3
+UNEXPLAINED = 25.0  # mean square, in units of the noise, above which an offset has causes that are not named
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class CheckState:
         rivals: Kinds of single causes that explain it as well: (kind, joint) each. More motion tells them apart.
         position_rms: Of the offset as it is [m].
         rotation_rms: Of the offset as it is [rad].
-        unexplained: Whether a good part is left by all causes.
+        unexplained: Whether a good part is left by the causes that are named, or all of it where none is.
     """
 
     blocks: int
@@ -113,8 +114,7 @@ class SelfCheck:
         """Begin anew, after a jump of the clock."""
         self._samples: list[tuple[int, Array, Array]] = []
         self._blocks: deque[_Sums] = deque(maxlen=self._config.window)
-        self._streak: tuple[tuple[str, int], ...] = ()
-        self._streak_length = 0
+        self._streaks: dict[tuple[str, int], int] = {}
         self.state = CheckState(0, False, (), (), 0.0, 0.0, False)
 
     def add(self, stamp_ns: int, positions: Array, base_T_tip: Array) -> bool:
@@ -173,16 +173,19 @@ class SelfCheck:
         position = float(np.sqrt(total.squares[0] / total.count)) * self._config.length_noise
         rotation = float(np.sqrt(total.squares[1] / total.count)) * self._config.angle_noise
         enough = blocks >= self._config.min_blocks
-        causes, rivals, left = self._explain(total, blocks) if enough else ((), (), False)
-        names = tuple((cause.kind, cause.joint) for cause in causes)
-        self._streak_length = self._streak_length + 1 if names and names == self._streak else int(bool(names))
-        self._streak = names
-        if self._streak_length < self._config.confirm:
-            causes, rivals, left = (), (), left and not names
-        return CheckState(blocks, enough, causes, rivals, position, rotation, left)
+        causes, rivals = self._explain(total, blocks) if enough else ((), ())
+        streaks = {(cause.kind, cause.joint): 1 + self._streaks.get((cause.kind, cause.joint), 0) for cause in causes}
+        self._streaks = streaks
+        causes = tuple(cause for cause in causes if streaks[cause.kind, cause.joint] >= self._config.confirm)
+        columns = [column for cause in causes for column in self._own(cause)]
+        left = enough and self._left(total, columns) > UNEXPLAINED
+        return CheckState(blocks, enough, causes, rivals if causes else (), position, rotation, left)
 
-    def _explain(self, sums: _Sums, blocks: int) -> tuple[tuple[Cause, ...], tuple[tuple[str, int], ...], bool]:
-        """Add causes as long as each gains enough; returns them, the rivals of a single one, and what is left."""
+    def _own(self, cause: Cause) -> list[int]:
+        return next(own for kind, joint, own in self._candidates if (kind, joint) == (cause.kind, cause.joint))
+
+    def _explain(self, sums: _Sums, blocks: int) -> tuple[tuple[Cause, ...], tuple[tuple[str, int], ...]]:
+        """Add causes as long as each gains enough; returns them, the greatest first, and the rivals of a single one."""
         columns: list[int] = []
         chosen: list[tuple[str, int, list[int]]] = []
         rivals: tuple[tuple[str, int], ...] = ()
@@ -201,16 +204,14 @@ class SelfCheck:
             chosen.append((best[1], best[2], best[3]))
             columns += best[3]
             cost = best[0]
-        if not chosen:
-            return (), (), False
-        chosen = self._swapped(sums, chosen, blocks) if len(chosen) > 1 else chosen
-        columns = [column for _, _, own in chosen for column in own]
-        solution = self._solve(sums, columns)
+        if len(chosen) > 1:
+            chosen = self._needed(sums, self._swapped(sums, chosen, blocks), blocks)
+        solution = self._solve(sums, [column for _, _, own in chosen for column in own]) if chosen else np.empty(0)
         causes, at = [], 0
         for kind, joint, own in chosen:
             causes.append(Cause(kind, joint, solution[at : at + len(own)]))
             at += len(own)
-        return tuple(causes), rivals if len(chosen) == 1 else (), self._left(sums, columns) > 25.0
+        return tuple(causes), rivals if len(chosen) == 1 else ()
 
     def _swapped(
         self, sums: _Sums, chosen: list[tuple[str, int, list[int]]], blocks: int
@@ -222,6 +223,18 @@ class SelfCheck:
             free = [candidate for candidate in self._candidates if not set(candidate[2]) & set(others)]
             best[place] = min(free, key=lambda candidate: self._cost(sums, [*others, *candidate[2]], blocks))
         return best
+
+    def _needed(
+        self, sums: _Sums, chosen: list[tuple[str, int, list[int]]], blocks: int
+    ) -> list[tuple[str, int, list[int]]]:
+        """Leave out what the others made idle: it is small now, or explains too little beside them."""
+        kept = list(chosen)
+        for one in chosen[::-1]:
+            others = [column for other in kept if other is not one for column in other[2]]
+            lost = self._cost(sums, others, blocks) - self._cost(sums, [*others, *one[2]], blocks)
+            if len(kept) > 1 and (lost < self._config.evidence or not self._is_large(sums, others, one[0], one[1])):
+                kept.remove(one)
+        return kept
 
     def _is_large(self, sums: _Sums, columns: list[int], kind: str, joint: int) -> bool:
         own = next(own for k, j, own in self._candidates if (k, j) == (kind, joint))

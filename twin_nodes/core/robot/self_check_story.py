@@ -31,6 +31,10 @@ class OffsetNames:
             return f'{state.blocks} blocks of samples so far'
         if not state.causes:
             rms = f'{state.position_rms * 1e3:.2f} mm, {np.degrees(state.rotation_rms):.2f}° RMS'
+            if state.unexplained:
+                return (
+                    f'measured_cp is not where measured_js puts it: {rms}, for no cause found so far; move all joints'
+                )
             return f'measured_cp is where measured_js puts it: {rms}'
         parts = ' and '.join(self.cause(cause) for cause in state.causes)
         rivals = ', '.join(self._kind(kind, joint) for kind, joint in state.rivals)
