@@ -149,9 +149,9 @@ def clouds(session, rng):
         'nothing': (good[:0], 'no point'),
         'few': (good[:12], '12 surface points'),
         'elsewhere': (good + 0.15, 'mm from the organ'),
-        'mirrored': (good * [1.0, -1.0, 1.0], ''),
-        'larger': ((good - good.mean(axis=0)) * 1.6 + good.mean(axis=0), ''),
-        'other organ': (other, ''),
+        'mirrored': (good * [1.0, -1.0, 1.0], 'times as far as expected'),
+        'larger': ((good - good.mean(axis=0)) * 1.6 + good.mean(axis=0), 'mm from the organ'),
+        'other organ': (other, 'times as far as expected'),
     }
 
 
