@@ -73,7 +73,7 @@ def stack_slices(where: str, slices: Sequence[Slice], *, chosen: str = '') -> St
     _check_alike(where, slices)
     normal = np.cross(*slices[0].axes)
     ordered = sorted(slices, key=lambda item: (float(item.position @ normal), item.name))
-    ordered = _chosen(where, ordered, chosen)
+    ordered = _chosen(ordered, chosen)
     if len(ordered) < 2:
         raise refusal(
             where, f'{len(ordered)} slice is no volume: at least 2 are needed (name the folder of the series)'
@@ -108,7 +108,7 @@ def parse_range(text: str, count: int) -> range:
     return range(low - 1, high)
 
 
-def _chosen(where: str, ordered: list[Slice], chosen: str) -> list[Slice]:
+def _chosen(ordered: list[Slice], chosen: str) -> list[Slice]:
     return [ordered[index] for index in parse_range(chosen, len(ordered))] if chosen else ordered
 
 

@@ -31,7 +31,7 @@ def report_of_bag(path: Path) -> Report:
     seen = gather(reader)
     started = datetime.datetime.fromtimestamp(reader.start_ns / NANOSECONDS, datetime.UTC)
     sections = (
-        _overview(reader, path, started),
+        _overview(reader, started),
         _figures(path),
         _tracking(seen),
         _accuracy(seen),
@@ -49,7 +49,7 @@ def report_of_bag(path: Path) -> Report:
     )
 
 
-def _overview(reader: BagReader, path: Path, started: datetime.datetime) -> Section:
+def _overview(reader: BagReader, started: datetime.datetime) -> Section:
     seconds = (reader.end_ns - reader.start_ns) / NANOSECONDS
     loss = reader.loss
     facts = (

@@ -59,11 +59,10 @@ class RigProblem:
     def blocks(self, state: RigState) -> list[ViewBlock]:
         """Return residuals and derivatives of all pictures."""
         return [
-            self._block(state, index, picture, pose)
-            for index, (picture, pose) in enumerate(zip(self.views, state.first_T_boards, strict=True))
+            self._block(state, picture, pose) for picture, pose in zip(self.views, state.first_T_boards, strict=True)
         ]
 
-    def _block(self, state: RigState, index: int, picture: tuple[BoardView | None, ...], pose: Array) -> ViewBlock:
+    def _block(self, state: RigState, picture: tuple[BoardView | None, ...], pose: Array) -> ViewBlock:
         parts = [self._seen(state, which, view, pose) for which, view in enumerate(picture) if view is not None]
         residuals, shared, own = (np.concatenate(part) / self.sigma for part in zip(*parts, strict=True))
         return ViewBlock(residuals, shared, own)

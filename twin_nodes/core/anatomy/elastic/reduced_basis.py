@@ -136,7 +136,7 @@ def _refusal(reason: str) -> InputError:
 
 def learn_basis(model: ElasticModel, loads: Loads, training: Sequence[Solution], config: ReducedConfig) -> ReducedBasis:
     """Learn a reduction; arguments and errors as `reduced.ReducedModel`."""
-    _check(model, loads, training)
+    _check(loads, training)
     moved = np.stack([solution.displacement for solution in training])
     controls, scale = _control_basis(moved[:, loads.held])
     lift, base = _lift(model, loads, controls)
@@ -163,7 +163,7 @@ def length_of(amounts: Array, low: Array, high: Array) -> float:
     return float(np.linalg.norm(amounts / np.maximum(half, 1e-300), axis=1).max())
 
 
-def _check(model: ElasticModel, loads: Loads, training: Sequence[Solution]) -> None:
+def _check(loads: Loads, training: Sequence[Solution]) -> None:
     bad = sum(not solution.is_converged for solution in training)
     if len(training) < 4 or bad:
         raise InputError(

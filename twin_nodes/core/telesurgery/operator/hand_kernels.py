@@ -89,7 +89,7 @@ def _watch(hand: Array, config: Array, stamp: float, now: float, ready: float) -
 
 
 @njit(cache=True)
-def _decide(hand: Array, config: Array, task: Array, view: Array, near: float) -> None:
+def _decide(hand: Array, task: Array, view: Array, near: float) -> None:
     """Go to the next phase when the picture says that this one is done, or back when it went wrong."""
     phase = int(hand[PHASE])
     carried, placed = view[VIEW_CARRY] > 0.5, view[VIEW_PLACED] > 0.5
@@ -200,7 +200,7 @@ def hand_step(hand: Array, config: Array, task: Array, views: Array, index: int,
     else:
         tx, ty, tz = target(int(hand[PHASE]), view[VIEW_OBJ], view[VIEW_OBJ + 1], view[VIEW_OBJ + 2])
         ex, ey, ez = tx - view[VIEW_TIP], ty - view[VIEW_TIP + 1], tz - view[VIEW_TIP + 2]
-        _decide(hand, config, task, view, np.sqrt(ex * ex + ey * ey + ez * ez))
+        _decide(hand, task, view, np.sqrt(ex * ex + ey * ey + ez * ez))
         ex, ey, ez = ex + hand[AIMED], ey + hand[AIMED + 1], ez + hand[AIMED + 2]
         waits = hand[LAG] > config[WAIT_ABOVE] * (0.9 if hand[WAITS] > 0.5 else 1.0)
         if waits != (hand[WAITS] > 0.5):
