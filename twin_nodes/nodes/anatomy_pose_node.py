@@ -14,6 +14,7 @@ from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array, make_transform
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.urdf import rotation_from_rpy
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import matrix_of, pose_stamped, stamp_to_ns, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.parameters import declare_config
@@ -52,7 +53,7 @@ class AnatomyPoseNode(Node):
             x, y, z, roll, pitch, yaw = config.fixed
             self._fixed = make_transform(rotation_from_rpy(roll, pitch, yaw), [x, y, z])
             self._tf = StaticTransformBroadcaster(self)
-            now_ns = int(self.get_clock().now().nanoseconds)
+            now_ns = clock_ns(self)
             self._tf.sendTransform(transform_stamped(now_ns, config.base_frame, config.anatomy_frame, self._fixed))
         else:
             self._buffer = Buffer()
@@ -62,7 +63,7 @@ class AnatomyPoseNode(Node):
 
     def _on_timer(self) -> None:
         config = self.config
-        now_ns = int(self.get_clock().now().nanoseconds)
+        now_ns = clock_ns(self)
         pose, stamp_ns = self._fixed, now_ns
         if pose is None:
             try:

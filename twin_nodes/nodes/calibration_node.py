@@ -30,6 +30,7 @@ from twin_nodes.io.tip_frames import stored_tip_frame
 from twin_nodes.nodes.calibration_robot import RobotBaseCalibration, RobotBaseConfig
 from twin_nodes.nodes.calibration_streams import StreamCalibration, StreamsConfig
 from twin_nodes.ros.checked import checked_pose
+from twin_nodes.ros.clock import clock_ns, live_clock
 from twin_nodes.ros.conversions import pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -80,7 +81,8 @@ class CalibrationNode(Node):
         super().__init__('calibration', **kwargs)
         self.config = declare_config(self, CalibrationNodeConfig)
         self.health = Health(self)
-        self._replay = replay = is_replay(self)
+        replay = is_replay(self)
+        self._now_ns = live_clock(self)
         if self.config.mode == 'robot':
             self._robot = RobotBaseCalibration(
                 self, self.health, tool=self.config.tool, frame=self.config.tracker_frame,
@@ -129,8 +131,7 @@ class CalibrationNode(Node):
     def _on_tool(self, message: PoseWithCovarianceStamped) -> None:
         if self._finished:
             return
-        now_ns = None if self._replay else int(self.get_clock().now().nanoseconds)
-        pose = checked_pose(message, frame=self.config.tracker_frame, now_ns=now_ns, health=self.health)
+        pose = checked_pose(message, frame=self.config.tracker_frame, now_ns=self._now_ns(), health=self.health)
         if pose is not None:
             self._take(pose.stamp_ns, pose.pose)
 
@@ -241,7 +242,7 @@ class CalibrationNode(Node):
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
-        self._calibration.publish(withdrawal(int(self.get_clock().now().nanoseconds), self.config.tool))
+        self._calibration.publish(withdrawal(clock_ns(self), self.config.tool))
         self.health.set('state', WARN, 'CALIBRATING', 'started again: put the tip into a dimple and tilt the tool')
         response.success, response.message = True, 'tilt the tool about its tip'
         return response

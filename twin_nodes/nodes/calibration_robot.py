@@ -22,6 +22,7 @@ from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 from twin_nodes.io.base_ties import stored_base
 from twin_nodes.io.results import utc_date, write_result
 from twin_nodes.nodes.calibration_streams import DEEP, KINDS
+from twin_nodes.ros.clock import clock_ns, live_clock
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.crtk import read_joints
 from twin_nodes.ros.health import OK, WARN, Health
@@ -86,7 +87,8 @@ class RobotBaseCalibration:
             raise ConfigError(f'arm {config.arm}: {error}', code=error.code) from None
         self._reader = JointReader(self._chain, config.joints, arm=config.arm)
         self._session = BaseSession(self._chain, session, config.registration)
-        self._replay = replay = is_replay(node)
+        replay = is_replay(node)
+        self._now_ns = live_clock(node)
         self._said: BaseUpdate | None = None
         self._published: BaseRegistration | None = None
         self._finished = False
@@ -101,9 +103,6 @@ class RobotBaseCalibration:
         node.create_subscription(JointState, f'{config.arm}/measured_js', self._on_joints, quality)
         node.create_subscription(KINDS[config.body_type], f'{tool}/{config.body_topic}', self._on_body, quality)
         self._jump = on_jump_back(node, self._reset)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _on_joints(self, message: JointState) -> None:
         try:
@@ -203,7 +202,7 @@ class RobotBaseCalibration:
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
-        self._withdraw(int(self._node.get_clock().now().nanoseconds))
+        self._withdraw(clock_ns(self._node))
         response.success, response.message = True, ASKED
         self._health.set('state', WARN, 'CALIBRATING', f'started again: {ASKED}')
         return response

@@ -21,6 +21,7 @@ from twin_nodes.core.geometry.se3 import inverse
 from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 from twin_nodes.io.results import StoredResult, utc_date, write_result
 from twin_nodes.io.time_offsets import StoredOffset, write_offset
+from twin_nodes.ros.clock import clock_ns, live_clock
 from twin_nodes.ros.conversions import pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -74,7 +75,8 @@ class StreamCalibration:
         self._tool, self._frame, self._file = tool, tracker_frame, result_file
         self._child = config.child_frame or f'{tool}_optical'
         self._session = TieSession(config.session, ties=ties)
-        self._replay = replay = is_replay(node)
+        replay = is_replay(node)
+        self._now_ns = live_clock(node)
         self._said: object = None
         self._finished = False
         topic = f'calibration/{tool}'
@@ -92,9 +94,6 @@ class StreamCalibration:
         node.create_subscription(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_hand, quality)
         node.create_subscription(KINDS[config.eye_type], f'{config.eye}/{config.eye_topic}', self._on_eye, quality)
         self._jump = on_jump_back(node, self._reset)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _on_eye(self, message: Any) -> None:
         if self._finished:
@@ -212,7 +211,7 @@ class StreamCalibration:
 
     def _on_restart(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
-        now_ns = int(self._node.get_clock().now().nanoseconds)
+        now_ns = clock_ns(self._node)
         if self._tie is not None and self._target is not None:
             self._tie.publish(withdrawal(now_ns, self._tool))
             self._target.publish(withdrawal(now_ns, self._frame))
@@ -227,7 +226,7 @@ class StreamCalibration:
             response.success, response.message = False, str(error)
             return response
         if not self._finished:
-            self._take(int(self._node.get_clock().now().nanoseconds), update)
+            self._take(clock_ns(self._node), update)
         response.success, response.message = True, update.message
         return response
 

@@ -23,6 +23,7 @@ from twin_nodes.core.telesurgery.geofence import Fence, Geofence, HalfSpace
 from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
 from twin_nodes.nodes.compensation_task import TaskFeed
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.compensation_messages import commands_from, pose_message, state_message
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.health import ERROR, OK, WARN, Health
@@ -98,7 +99,7 @@ class FollowerSide:
         ]
 
     def _ros_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        return clock_ns(self._node)
 
     def on_measured(self, message: PoseStamped) -> None:
         """Watch where the robot is, and begin there."""

@@ -23,6 +23,7 @@ from twin_nodes.core.telesurgery.modes import Mode
 from twin_nodes.core.telesurgery.passivity import FixtureRenderer
 from twin_nodes.nodes.compensation_anatomy import AnatomyFeed
 from twin_nodes.nodes.compensation_follower import SAID
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.compensation_messages import (
     BACKLOG_PER_MESSAGE,
     backlog_message,
@@ -98,7 +99,7 @@ class LeaderSide:
         ]
 
     def _ros_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        return clock_ns(self._node)
 
     def on_hand(self, message: PoseStamped) -> None:
         """Take where the hand is; one that was silent for long holds what it held, wherever it speaks again."""

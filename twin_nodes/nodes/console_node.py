@@ -17,6 +17,7 @@ from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.simulate.peg_transfer import OPEN
 from twin_nodes.core.simulate.servo_hand import Goal, ServoHand, ServoHandConfig, circle_goals, peg_goals
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped
 from twin_nodes.ros.health import OK, Health
 from twin_nodes.ros.parameters import declare_config
@@ -130,7 +131,7 @@ class ConsoleNode(Node):
             self.hand.step(now_ns, self._force if fresh else np.zeros(3))
         else:
             self.hand.rest(now_ns)
-        ros_ns = int(self.get_clock().now().nanoseconds)
+        ros_ns = clock_ns(self)
         hand = make_transform(np.eye(3), self.hand.position)  # he does not turn it; only its changes count
         self._pose.publish(pose_stamped(ros_ns, self.config.frame, hand))
         jaw = JointState(name=['jaw'], position=[self.hand.jaw])

@@ -29,6 +29,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.force_profiles import read_force_profile
 from twin_nodes.io.grids import cached_grid, user_cache
 from twin_nodes.ros.checked import checked_pose, checked_tie
+from twin_nodes.ros.clock import clock_ns, live_clock
 from twin_nodes.ros.conversions import pose_from, pose_stamped, pose_with_covariance
 from twin_nodes.ros.guarded_structures import GuardedStructures, topic_name
 from twin_nodes.ros.guidance_fixtures import GuidanceFixtures
@@ -97,6 +98,7 @@ class GuidanceNode(Node):
         self.config = config = declare_config(self, GuidanceNodeConfig)
         self.health = Health(self)
         self._replay = replay = is_replay(self)
+        self._now_ns = live_clock(self)
         self._measurement = measurement(replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
@@ -166,9 +168,6 @@ class GuidanceNode(Node):
         for part in (self._advisor, self._guarded, self._plan, self._latency, self._task, self._force, self._fixtures):
             if part is not None:
                 part.reset()
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self.get_clock().now().nanoseconds)
 
     def _checked_tie(self, message: PoseWithCovarianceStamped, frame: str) -> Tie | None:
         return checked_tie(message, frame=frame, now_ns=self._now_ns(), health=self.health)
@@ -278,7 +277,7 @@ class GuidanceNode(Node):
         if self._silence.is_long or not self._advisor.awaits_makers:
             self._publish(self._advisor.finish())
         if self._silence.is_long:
-            self._publish(self._advisor.check_stale(int(self.get_clock().now().nanoseconds) - _STREAM_LATENCY_NS))
+            self._publish(self._advisor.check_stale(clock_ns(self) - _STREAM_LATENCY_NS))
 
     def _say_setpoints(self) -> None:
         """Say that the advice of a replay waits for set points, as when the topic is not in the recording."""

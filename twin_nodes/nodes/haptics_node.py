@@ -27,6 +27,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.io.case import read_case
 from twin_nodes.io.reduced_models import patch_names, read_patch
 from twin_nodes.ros.checked import checked_pose, checked_tie
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.conversions import check_header
 from twin_nodes.ros.haptics_output import HapticsOutput
 from twin_nodes.ros.health import OK, WARN, Health
@@ -105,6 +106,7 @@ class HapticsNode(Node):
         self.health = Health(self)
         self.session = open_session(config)
         self._replay = is_replay(self)
+        self._now_ns = live_clock(self)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._prompt = PromptTip(config.patient_age)
         self._ordered = TipStream(config.pairing, ordered=True)
@@ -135,9 +137,6 @@ class HapticsNode(Node):
 
     def _checked(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
         return checked_pose(message, frame=self.config.tracker_frame, now_ns=self._now_ns(), health=self.health)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self.get_clock().now().nanoseconds)
 
     def _ties(self, name: str) -> list[TieStream]:
         return [getattr(self._prompt, name), getattr(self._ordered, name)]

@@ -33,6 +33,7 @@ from twin_nodes.core.telesurgery.predicted_anatomy import (
     deepest,
 )
 from twin_nodes.io.grids import cached_grid, user_cache
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_stamped, transform_stamped
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.marker_bytes import marker_array_bytes
@@ -89,7 +90,7 @@ class PredictedAnatomyNode(Node):
         self._timer = self.create_timer(1.0 / config.rate, self._on_timer, clock=steady)
 
     def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+        return clock_ns(self)
 
     def _checked(self, message: PoseStamped) -> tuple[int, Array] | None:
         try:

@@ -28,6 +28,7 @@ from twin_nodes.io.results import StoredResult, read_result, utc_date, write_res
 from twin_nodes.nodes.registration_config import RegistrationNodeConfig
 from twin_nodes.nodes.swab_input import SwabInput
 from twin_nodes.ros.checked import checked_tie
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
@@ -46,7 +47,8 @@ class RegistrationNode(Node):
         super().__init__('registration', **kwargs)
         self.config = config = declare_config(self, RegistrationNodeConfig)
         self.health = Health(self)
-        self._replay = replay = is_replay(self)
+        replay = is_replay(self)
+        self._now_ns = live_clock(self)
         targets = config.targets_file
         names, positions = read_landmarks(targets, minimum=1) if targets else ((), np.empty((0, 3)))
         self._output = RegistrationOutput(self, config.patient, config.anatomy_frame, names, positions)
@@ -99,9 +101,6 @@ class RegistrationNode(Node):
         )
         message = f'from {path.name}, measured {result.date}, {result.verdict}'
         self.health.set('state', OK, 'OK', message, self._output.tre_values(pose, covariance))
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self.get_clock().now().nanoseconds)
 
     def _on_calibration(self, message: PoseWithCovarianceStamped) -> None:
         tie = checked_tie(message, frame=self.config.tool, now_ns=self._now_ns(), health=self.health)

@@ -20,6 +20,7 @@ from twin_nodes.core.guidance.respiration.session import RespirationSession, Tar
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.stamp_order import StampOrder
 from twin_nodes.ros.checked import checked_pose
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.conversions import pose_with_covariance
 from twin_nodes.ros.health import OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -65,7 +66,8 @@ class RespirationNode(Node):
         super().__init__('respiration', **kwargs)
         self.config = declare_config(self, RespirationNodeConfig)
         self.health = Health(self)
-        self._replay = replay = is_replay(self)
+        replay = is_replay(self)
+        self._now_ns = live_clock(self)
         self._reset()
         self._target = self.create_publisher(
             PoseWithCovarianceStamped, 'respiration/target', measurement(replay=replay)
@@ -92,8 +94,7 @@ class RespirationNode(Node):
         self.health.set('state', WARN, 'LEARNING', 'no sample of the markers yet')
 
     def _checked(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
-        now_ns = None if self._replay else int(self.get_clock().now().nanoseconds)
-        return checked_pose(message, frame=self.config.frame, now_ns=now_ns, health=self.health)
+        return checked_pose(message, frame=self.config.frame, now_ns=self._now_ns(), health=self.health)
 
     def _marker_callback(self, marker: str) -> Callable[[PoseWithCovarianceStamped], None]:
         def on_marker(message: PoseWithCovarianceStamped) -> None:

@@ -21,6 +21,7 @@ from twin_nodes.core.robot.mirror import ArmMirror, Mirrored
 from twin_nodes.core.robot.model import RobotModel
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.nodes.robot_told import OperatingState, ToldOfArm
+from twin_nodes.ros.clock import clock_ns, live_clock
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, pose_with_covariance, transform_stamped
 from twin_nodes.ros.crtk import CrtkPoseInput, take_joints
 from twin_nodes.ros.edge_messages import EdgeMessages
@@ -70,7 +71,8 @@ class RobotArm:
     ) -> None:
         self._node, self._health, self.arm, self._model, self.mirror = node, health, arm, model, mirror
         self._tf, self._fixed_tf = broadcasters
-        self._reference, self._base, self._replay = reference, base, replay
+        self._reference, self._base = reference, base
+        self._now_ns = live_clock(node)
         self._silent_after = silent_after
         self._heard_s = time.monotonic()
         self._refused: tuple[float, InputError | None] = (0.0, None)
@@ -90,7 +92,7 @@ class RobotArm:
         if measured_cp == 'model' or (measured_cp == 'auto' and not replay):
             self._told = ToldOfArm(
                 node, arm, mirror.chain, self.frame(model.root), reader=mirror.setpoint_reader, health=health, qos=qos,
-                taken=taken, at_once=measured_cp == 'model', replay=replay,
+                taken=taken, at_once=measured_cp == 'model',
             )  # fmt: skip
         self._operating = OperatingState(node, health, arm, replay=replay)
         for topic in joint_topics or (f'{arm}/measured_js',):
@@ -139,7 +141,7 @@ class RobotArm:
 
     def send_fixed(self) -> None:
         """Publish what does not move: fixed links, and the base where its place is known."""
-        now_ns = self._node.get_clock().now().nanoseconds
+        now_ns = clock_ns(self._node)
         edges = [(self.frame(a), self.frame(b), pose) for a, b, pose in self.mirror.fixed_edges()]
         # the frame of the arm itself, where filtered_cp is, as for any tool
         edges.append((self.frame(self.mirror.chain.tip), self.arm, np.eye(4)))
@@ -159,9 +161,6 @@ class RobotArm:
                 why = self.mirror.joints.waits_for()
                 text = f'no good measured_js for {silence:.1f} s{f": {why}" if why else ""}'
                 self._say_robot('ROBOT_SILENT', text)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _on_joints(self, message: JointState) -> None:
         if self.mirror.others:
@@ -277,6 +276,8 @@ class RobotArm:
             self._health.set(check, OK, 'SELF_CHECK_WAITS', text, values)
         elif state.causes:
             self._health.set(check, ERROR, 'ROBOT_OFFSET', self.mirror.names.state(state), values)
+        elif state.unexplained:
+            self._health.set(check, WARN, 'ROBOT_OFFSET', self.mirror.names.state(state), values)
         else:
             self._health.set(check, OK, 'OK', self.mirror.names.state(state), values)
 

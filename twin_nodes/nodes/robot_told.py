@@ -16,6 +16,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointSample
 from twin_nodes.core.robot.statics import tip_from_space
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.conversions import pose_stamped
 from twin_nodes.ros.crtk import (
     NO_CRTK_MSGS,
@@ -47,15 +48,15 @@ class ToldOfArm:
         qos: Of what is told.
         taken: Of what is taken.
         at_once: Whether all is told from the start and whoever else does.
-        replay: Whether a recording is replayed.
     """
 
     def __init__(
         self, node: Node, arm: str, chain: SerialChain, base_frame: str, *, reader: JointReader, health: Health,
-        qos: QoSProfile, taken: QoSProfile, at_once: bool, replay: bool,
+        qos: QoSProfile, taken: QoSProfile, at_once: bool,
     ) -> None:  # fmt: skip
         self._node, self._arm, self._chain, self._base_frame = node, arm, chain, base_frame
-        self._reader, self._health, self._replay = reader, health, replay
+        self._reader, self._health = reader, health
+        self._now_ns = live_clock(node)
         self._place: tuple[str, Array] | None = None
 
         def output(kind: Any, topic: str) -> CrtkOutput:
@@ -117,9 +118,8 @@ class ToldOfArm:
             return
         if all(self._outputs[topic].others_speak for topic in ('setpoint_cp', 'local/setpoint_cp')):
             return
-        now_ns = None if self._replay else int(self._node.get_clock().now().nanoseconds)
         try:
-            sample = read_joints(message, self._reader, now_ns=now_ns)
+            sample = read_joints(message, self._reader, now_ns=self._now_ns())
         except InputError as error:
             self._health.warn(error.code or 'JOINTS_WRONG', f'{self._arm}/setpoint_js: {error}')
             return

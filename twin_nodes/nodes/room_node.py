@@ -13,6 +13,7 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.simulate.room import DRILL, PATIENT, Room, RoomConfig
 from twin_nodes.io.simulated_tracker import SimulatedTracker
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import ns_to_stamp
 from twin_nodes.ros.health import ERROR, OK, Health
 from twin_nodes.ros.parameters import declare_config
@@ -79,7 +80,7 @@ class RoomNode(Node):
         self.get_logger().info(f'OpenIGTLink on {self.config.host}:{port}, waiting for a client')
 
     def _on_start(self) -> None:
-        header = Header(stamp=ns_to_stamp(int(self.get_clock().now().nanoseconds)), frame_id='room')
+        header = Header(stamp=ns_to_stamp(clock_ns(self)), frame_id='room')
         self._start.publish(header)
         self.get_logger().info('the room starts: pivot, landmarks, drilling')
 

@@ -19,6 +19,7 @@ from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
 from twin_nodes.core.robot.statics import SPACES, tip_from_space
 from twin_nodes.core.simulate.psm import SimulatedArm
 from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import ns_to_stamp, pose_from, stamp_to_ns
 from twin_nodes.ros.crtk import CrtkPoseInput, read_joints, six_from
 from twin_nodes.ros.health import OK, WARN, Health
@@ -116,7 +117,7 @@ class SimulatedArmCommands:
         return on_message
 
     def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        return clock_ns(self._node)
 
     def _names(self, message: JointState) -> list[str]:
         """Return the names; clients of CRTK leave them out, and mean the order of measured_js."""

@@ -25,6 +25,7 @@ from twin_nodes.core.simulate.liver_scene import (
 )
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import targets_cloud
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.clouds import cloud_from_array
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import OK, Health
@@ -103,7 +104,7 @@ class SimulatedLiverNode(Node):
         return said
 
     def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+        return clock_ns(self)
 
     def _on_timer(self) -> None:
         now_ns = self._now_ns()

@@ -8,6 +8,7 @@ from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.core.tracking.reading import TrackerSource
 from twin_nodes.io.openigtlink.client import OpenIGTLinkSource
 from twin_nodes.nodes.tracker_config import TrackerNodeConfig
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.crtk_source import CrtkSource
 from twin_nodes.ros.progress import is_replay
 
@@ -32,7 +33,7 @@ def make_source(node: Node, config: TrackerNodeConfig) -> TrackerSource:
         TwinError: A file of the source cannot be used.
     """
     if config.source == 'openigtlink':
-        return OpenIGTLinkSource(config.openigtlink, now_ns=lambda: _now_ns(node))
+        return OpenIGTLinkSource(config.openigtlink, now_ns=lambda: clock_ns(node))
     if config.source == 'crtk':
         devices = config.tracking.device_names or config.tracking.tools
         return CrtkSource(node, devices, prefix=config.crtk.prefix, frame=config.crtk.frame, replay=is_replay(node))
@@ -46,7 +47,7 @@ def make_source(node: Node, config: TrackerNodeConfig) -> TrackerSource:
     simulated = config.source == 'simulator'
     recording = simulated_recording() if simulated else open_recording(Path(config.recording.path))
     settings = config.recording
-    return RecordingSource(recording, rate=settings.rate, loop=settings.loop, now_ns=lambda: _now_ns(node))
+    return RecordingSource(recording, rate=settings.rate, loop=settings.loop, now_ns=lambda: clock_ns(node))
 
 
 def _make_video(node: Node, config: TrackerNodeConfig) -> TrackerSource:
@@ -61,7 +62,7 @@ def _make_video(node: Node, config: TrackerNodeConfig) -> TrackerSource:
     video = Video(film.path, rate_hz=film.rate_hz, start_ns=start_ns)
     camera = read_camera_info(config.camera.file, size=video.size)
     tracker = VisualTracker(config.visual, camera, read_bodies(config.camera.bodies))
-    return VideoSource(video, tracker, rate=film.rate, loop=film.loop, now_ns=lambda: _now_ns(node))
+    return VideoSource(video, tracker, rate=film.rate, loop=film.loop, now_ns=lambda: clock_ns(node))
 
 
 def _make_camera(node: Node, config: TrackerNodeConfig) -> TrackerSource:
@@ -84,7 +85,3 @@ def _make_camera(node: Node, config: TrackerNodeConfig) -> TrackerSource:
         readings=readings_of,
         replay=is_replay(node),
     )
-
-
-def _now_ns(node: Node) -> int:
-    return int(node.get_clock().now().nanoseconds)

@@ -18,6 +18,7 @@ from twin_nodes.core.telesurgery.bridge.records import channel_id
 from twin_nodes.core.telesurgery.bridge.site import Due
 from twin_nodes.io.link_key import read_key
 from twin_nodes.io.wan_socket import WanSocket
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import ns_to_stamp
 from twin_nodes.ros.health import Health
 from twin_nodes.ros.link_state import MODES, link_array
@@ -91,7 +92,7 @@ class WanBridgeNode(Node):
             try:
                 stamp_ns = stamp_of(message, topic)
                 values, kind, counts, label = numbers_of(message, topic)
-                age_ns = int(self.get_clock().now().nanoseconds) - stamp_ns
+                age_ns = clock_ns(self) - stamp_ns
                 self._wan.offer(topic, values, kind=kind, counts=counts, label=label, age_ns=age_ns)
             except InputError as error:
                 self.health.warn(error.code or 'NOT_FINITE', str(error))
@@ -102,7 +103,7 @@ class WanBridgeNode(Node):
         """Publish a command, from the thread of the socket; its stamp is its time of measurement in our ROS time."""
         if not self.context.ok():
             return
-        ros_minus_steady = int(self.get_clock().now().nanoseconds) - time.monotonic_ns()
+        ros_minus_steady = clock_ns(self) - time.monotonic_ns()
         self._outputs[due.topic].publish(message_of(due, due.stamp_ns + ros_minus_steady))
 
     def _say_state(self) -> None:
@@ -110,7 +111,7 @@ class WanBridgeNode(Node):
             return
         state = self._wan.state()
         array = link_array(state, self.get_name())
-        array.header.stamp = ns_to_stamp(int(self.get_clock().now().nanoseconds))
+        array.header.stamp = ns_to_stamp(clock_ns(self))
         self._state.publish(array)
         level, code, message = MODES[state.mode]
         self.health.set('link', level, code, message)

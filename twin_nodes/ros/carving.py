@@ -27,6 +27,7 @@ from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.carved_tissue import CarvedTissue
 from twin_nodes.ros.carving_output import CarvingOutput
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.conversions import check_header, pose_from
 from twin_nodes.ros.health import WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
@@ -67,6 +68,7 @@ class LiveCarving:
     ) -> None:
         self._node, self._health, self._config = node, health, config
         self._replay = replay = is_replay(node)
+        self._now_ns = live_clock(node)
         self.carver = Carver(config.carver, CarvedVolume(volume))
         self._tissue = tissue(self.carver.volume) if tissue is not None else None
         self._tips = TipStream(config.pairing, ordered=replay)
@@ -103,9 +105,6 @@ class LiveCarving:
             subscribe(Joy, f'{config.tool}/drilling', self._on_joy, REPLAY_SUBSCRIPTION if self._replay else 10)
         elif config.drill_switch:
             subscribe(Bool, f'{config.tool}/drilling', self._on_switch, 1)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _pose(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
         self._heard_ns = self._steady.now().nanoseconds

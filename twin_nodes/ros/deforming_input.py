@@ -34,6 +34,7 @@ from twin_nodes.core.geometry.tip_stream import NoTip, TipPose, TipStream
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.anatomy_clouds import observed_points
 from twin_nodes.ros.checked import checked_pose, checked_tie
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.conversions import MAX_AHEAD_NS, check_header, pose_from
 from twin_nodes.ros.health import WARN, Health
 from twin_nodes.ros.progress import follow_progress, is_replay
@@ -78,6 +79,7 @@ class DeformingInput:
         self._node, self._health, self._config, self._frame = node, health, config, frame
         self._feed, self._handle, self._start_again, self._hear = feed, handle, start_again, hear
         self._replay = replay = is_replay(node)
+        self._now_ns = live_clock(node)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._streams = {
             name: TipStream(config.pairing, ordered=replay) for name in (*config.tools, *config.sensors, _CLOUD)
@@ -148,9 +150,6 @@ class DeformingInput:
             if self._heard[name] and now_ns - self._heard[name] > limit_ns:
                 self._heard[name] = 0
                 self._handle([*self._feed.add(name, self._newest_ns, Lost(name)), lost(self._newest_ns, name)])
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def _checked(self, message: PoseWithCovarianceStamped) -> StampedCovariance | None:
         frame = self._config.tracker_frame

@@ -13,6 +13,7 @@ from twin_nodes.core.calibration.camera_model import CameraModel
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.tracking.reading import OnEvent, OnFrame, SourceEvent, TrackerFrame
 from twin_nodes.core.tracking.visual.tracker import VisualFrame, VisualTracker
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.conversions import stamp_to_ns
 from twin_nodes.ros.images import camera_of, grey_of
 from twin_nodes.ros.jumps import on_jump_back
@@ -95,7 +96,7 @@ class ImageSource:
         self._stopped.set()
 
     def _keep(self, message: Any) -> None:
-        arrival_ns = int(self._node.get_clock().now().nanoseconds)
+        arrival_ns = clock_ns(self._node)
         while True:
             try:
                 self._queue.put_nowait((message, arrival_ns))

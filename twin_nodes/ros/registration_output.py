@@ -11,6 +11,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.geometry.ties import TipShare
 from twin_nodes.core.registration.drift import DriftFinding, DriftState
 from twin_nodes.core.registration.tre import target_errors, tre_field
+from twin_nodes.ros.clock import clock_ns
 from twin_nodes.ros.clouds import cloud_from_array
 from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, transform_stamped
 from twin_nodes.ros.health import ERROR, OK, WARN
@@ -98,7 +99,7 @@ class RegistrationOutput:
 
     def withdraw(self) -> None:
         """Say that the last registration no longer holds."""
-        stamp_ns = int(self._node.get_clock().now().nanoseconds)
+        stamp_ns = clock_ns(self._node)
         self._registration.publish(withdrawal(stamp_ns, self._patient))
         self._last = None
         if self._names:

@@ -21,6 +21,7 @@ from twin_nodes.core.geometry.pairing import PairingConfig, Unpaired
 from twin_nodes.core.geometry.synchroniser import StreamSynchroniser, Together
 from twin_nodes.core.stamps import NANOSECONDS
 from twin_nodes.ros.checked import checked_pose
+from twin_nodes.ros.clock import live_clock
 from twin_nodes.ros.health import Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.progress import is_replay
@@ -79,6 +80,7 @@ class Synchroniser:
         self._node, self._health, self._frame = node, health, frame
         self._on_together, self._on_unpaired = on_together, on_unpaired
         self._replay = replay = is_replay(node)
+        self._now_ns = live_clock(node)
         self._config = config or PairingConfig()
         self._core = StreamSynchroniser(references, self._config, replay=replay)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -107,9 +109,6 @@ class Synchroniser:
     def newest_ns(self, reference: str) -> int | None:
         """Return the newest stamp of another topic, None before the first."""
         return self._core.newest_ns(reference)
-
-    def _now_ns(self) -> int | None:
-        return None if self._replay else int(self._node.get_clock().now().nanoseconds)
 
     def add_sample(self, message: PoseWithCovarianceStamped) -> None:
         """Take a pose of the sampled stream."""
