@@ -17,9 +17,9 @@ from twin_nodes.core.simulate.psm import SimulatedArm, SimulatedArmConfig
 CHAIN = SerialChain(published_model('psm_classic'))
 
 
-def trial(seed, *, offset=None, seconds=30.0, chain=CHAIN):
+def trial(seed, *, offset=None, seconds=30.0, chain=CHAIN, motion=smooth_motion):
     rng = np.random.default_rng(seed)
-    positions = smooth_motion(chain, rng, seconds)
+    positions = motion(chain, rng, seconds)
     reference_T_base, tip_T_marker = random_transform(rng), random_transform(rng, max_distance=0.05)
     true = positions.copy()
     if offset is not None:
@@ -58,6 +58,30 @@ def test_names_the_joint_that_explains_the_residual(offset, text):
     assert found.verdict is Verdict.WARN
     assert np.linalg.norm(found.reference_T_base[:3, 3] - base[:3, 3]) < 5e-4
     assert text in found.reasons[0]
+
+
+def strokes(chain, rng, seconds):
+    """From place to place with rests, every 0.1 s, shape (n, m)."""
+    reach = 0.6 * np.minimum(chain.upper - chain.lower, np.where(chain.is_prismatic, 0.15, 2.0))
+    rows = [chain.middle]
+    while len(rows) < 10.0 * seconds:
+        share = np.linspace(0.0, 1.0, int(rng.uniform(8, 30)))[1:, None]
+        goal = chain.middle + rng.uniform(-0.5, 0.5, len(chain)) * reach
+        rows += [*(rows[-1] + (goal - rows[-1]) * (10 * share**3 - 15 * share**4 + 6 * share**5))]
+        rows += [rows[-1]] * int(rng.choice([0, 0, 20]))
+    return np.array(rows)
+
+
+def test_finds_two_joints_that_hide_each_other():
+    chain = SerialChain(published_model('psm_si'))
+    for seed in (2, 3):
+        truth = {1: np.radians(1.5), 4: np.radians(-2.0)}
+        positions, seen, base, _ = trial(
+            seed, offset=([*truth], [*truth.values()]), seconds=60.0, chain=chain, motion=strokes
+        )
+        found = register_base(chain, positions, seen)
+        assert {item.joint: item.value for item in found.offsets} == pytest.approx(truth, abs=1e-3)
+        assert np.linalg.norm(found.reference_T_base[:3, 3] - base[:3, 3]) < 3e-4
 
 
 def test_the_slack_of_a_wrist_is_neither_evidence_nor_precision():

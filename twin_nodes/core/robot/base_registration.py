@@ -10,6 +10,7 @@ other is alike where the cables of a wrist hang behind: the samples count as man
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,17 +137,13 @@ def register_base(
     best = first
     chosen: list[int] = []
     hidden = problem.unseen(first)
-    while len(chosen) < config.max_offsets:
+    while room := config.max_offsets - len(chosen):
         free = [joint for joint in range(len(chain)) if joint not in chosen and joint not in hidden]
-        trials = [
-            (problem.fit([*chosen, joint], best.marker, best.base, np.append(best.offsets, 0.0)), joint)
-            for joint in free
-        ]
-        better = min(trials, key=lambda trial: trial[0].cost, default=None)
-        if better is None or best.cost - better[0].cost < config.evidence * better[0].repeats:
+        better = next(filter(None, (problem.better(best, chosen, free, size, config) for size in (1, 2)[:room])), None)
+        if better is None:
             break
-        best = better[0]
-        chosen.append(better[1])
+        best, added = better
+        chosen += added
     return _result(chain, best, first, chosen, hidden, len(q), config)
 
 
@@ -185,6 +182,22 @@ class _Problem:
             marker, base, offsets, repeats * covariance, cost, float(np.linalg.norm(rms[:3])),
             float(np.linalg.norm(rms[3:])), repeats,
         )  # fmt: skip
+
+    def better(
+        self, best: _Fit, chosen: list[int], free: list[int], size: int, config: BaseRegistrationConfig
+    ) -> tuple[_Fit, list[int]] | None:
+        """Return the best fit with so many joints more, and these joints; None where it gains too little.
+
+        Two offsets may hide each other: what either leaves is alike over seconds, and counts as few samples.
+        """
+        trials = [
+            (self.fit([*chosen, *added], best.marker, best.base, np.append(best.offsets, np.zeros(size))), [*added])
+            for added in combinations(free, size)
+        ]
+        found = min(trials, key=lambda trial: trial[0].cost, default=None)
+        if found is None or best.cost - found[0].cost < size * config.evidence * found[0].repeats:
+            return None
+        return found
 
     @staticmethod
     def _scale(error: Array) -> Array:
