@@ -187,6 +187,38 @@ def test_one_of_several_volumes_is_chosen(tmp_path, mark, values):
         assert len(paths) == 5
 
 
+@pytest.mark.parametrize('by_place', [False, True])
+def test_volumes_that_only_their_numbers_tell_apart_are_parted_by_their_order(tmp_path, by_place):
+    for n in range(3):
+        for k, pixels in enumerate(STORED):
+            number = 3 * k + n if by_place else 5 * n + (k * 2) % 5  # slices taken one by one, or interleaved
+            files.write_slice(tmp_path / 's', f'{n}-{k}.dcm', (10.0, 20.0, 30.0 + 3.0 * k), pixels + n, number=number)
+    with pytest.raises(InputError, match=r'3 volumes in one series \(in the order of InstanceNumber 1, 2, 3\)'):
+        read_series(tmp_path / 's')
+    for n in range(3):
+        np.testing.assert_allclose(read_series(tmp_path / 's', frame=n + 1)[0].values, TRUTH + 2.0 * n)
+
+
+@pytest.mark.parametrize('broken', ['a number twice', 'a place too few', 'no order'])
+def test_numbers_that_tell_no_order_part_nothing(tmp_path, broken):
+    numbers = {'a number twice': [0, 1, 2, 3, 4] * 2, 'no order': [0, 2, 1, 3, 4, 9, 8, 5, 6, 7]}.get(broken, range(10))
+    for index, number in enumerate(numbers):
+        n, k = divmod(index, 5)
+        place = 2 * n + k // 2 if broken == 'no order' else k
+        if not (broken == 'a place too few' and index == 7):
+            files.write_slice(tmp_path / 's', f'{index}.dcm', (0.0, 0.0, 3.0 * (place % 5)), STORED[k], number=number)
+    with pytest.raises(InputError, match='places are there twice'):
+        read_series(tmp_path / 's')
+
+
+def test_a_mosaic_is_named_as_what_it_is(tmp_path):
+    for n in range(2):
+        files.write_slice(tmp_path / 's', f'{n}.dcm', (0.0, 0.0, 3.0 * n), STORED[0],
+                          ImageType=['ORIGINAL', 'PRIMARY', 'M', 'ND', 'MOSAIC'])  # fmt: skip
+    with pytest.raises(InputError, match=r'a mosaic: .*dcm2niix'):
+        read_series(tmp_path / 's')
+
+
 def test_frames_of_one_file_are_parted_by_what_they_say(tmp_path):
     dataset = files.new_file(tmp_path / 'e.dcm', '1.2.840.10008.5.1.4.1.1.4.1', 1)
     dataset.Modality, shared, groups, frames = 'MR', Dataset(), [], []

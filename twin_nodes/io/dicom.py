@@ -76,6 +76,10 @@ def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
         InputError: ANATOMY_REFUSED when the file does not say where.
     """
     count = int(header.get('NumberOfFrames', 1) or 1)
+    if 'MOSAIC' in (header.get('ImageType') or []):
+        raise refusal(
+            path, 'a mosaic: all slices of a volume lie side by side in one image; bring it in as NIfTI (dcm2niix)'
+        )
     try:
         size = (int(header.Rows), int(header.Columns))
         if 'PerFrameFunctionalGroupsSequence' not in header:

@@ -24,6 +24,7 @@ _OF_FRAME = {
     'MRDiffusionSequence': ('DiffusionBValue',),
     'MRImageFrameTypeSequence': ('ComplexImageComponent',),
 }  # fmt: skip
+_ORDER = 'InstanceNumber'
 _NAMED = 8
 _PAIRED = 12  # differences that are tried two by two
 Values = tuple[float | str, ...]
@@ -35,6 +36,8 @@ def marks_of_file(header: Any) -> Marks:
     kinds = [str(word) for word in header.get('ImageType') or []]
     if len(kinds) > 2:
         marks.append(('ImageType', '/'.join(kinds)))
+    if _ORDER in header:
+        marks.append((_ORDER, _plain(header[_ORDER].value)))
     return tuple((name, value) for name, value in marks if value != '')
 
 
@@ -86,7 +89,7 @@ def _volumes(slices: Sequence[Slice]) -> tuple[str, dict[Values, list[Slice]]] |
         return None
     marks = [dict(item.marks) for item in slices]
     common = [name for name in dict.fromkeys(name for mark in marks for name in mark) if all(name in m for m in marks)]
-    varied = [name for name in common if len({mark[name] for mark in marks}) > 1]
+    varied = [name for name in common if name != _ORDER and len({mark[name] for mark in marks}) > 1]
     if oblique:
         varied = [name for name in varied if name == 'StackID']
     for names in [*((name,) for name in varied), *combinations(varied[:_PAIRED], 2)]:
@@ -96,7 +99,40 @@ def _volumes(slices: Sequence[Slice]) -> tuple[str, dict[Values, list[Slice]]] |
         if all(len(volume) > 1 and _are_apart(volume) for volume in volumes.values()):
             ordered = sorted(volumes, key=lambda values: [(isinstance(value, str), value) for value in values])
             return ' and '.join(names), {values: volumes[values] for values in ordered}
-    return None
+    return None if oblique else _by_order(slices)
+
+
+def _by_order(slices: Sequence[Slice]) -> tuple[str, dict[Values, list[Slice]]] | None:
+    """Return the volumes of a series that InstanceNumber alone tells apart: volume by volume, or place by place.
+
+    None where places are there unequally often, numbers repeat, or they run in neither of these orders: then nobody
+    knows which slices belong together.
+    """
+    numbers = [value for item in slices for name, value in item.marks if name == _ORDER and isinstance(value, float)]
+    if len(numbers) < len(slices) or len(set(numbers)) < len(slices):
+        return None
+    ordered = np.argsort(numbers).tolist()
+    places: dict[tuple[int, ...], list[int]] = {}
+    for index in ordered:
+        where = np.round(slices[index].position / SAME_PLACE).astype(np.int64)
+        places.setdefault(tuple(where.tolist()), []).append(index)
+    count = len(slices) // len(places)
+    if any(len(place) != count for place in places.values()):
+        return None
+    volumes = [[place[number] for place in places.values()] for number in range(count)]
+    if not (_in_runs(ordered, volumes) or _in_runs(ordered, list(places.values()))):
+        return None
+    found: dict[Values, list[Slice]] = {}
+    for number, volume in enumerate(volumes, start=1):
+        found[float(number),] = [slices[index] for index in volume]
+    return f'in the order of {_ORDER}', found
+
+
+def _in_runs(ordered: list[int], groups: list[list[int]]) -> bool:
+    """Whether each group, all of one size, stands together in this order."""
+    size = len(groups[0])
+    runs = {frozenset(ordered[at : at + size]) for at in range(0, len(ordered), size)}
+    return runs == {frozenset(group) for group in groups}
 
 
 def _are_apart(slices: Sequence[Slice]) -> bool:
