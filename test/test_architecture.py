@@ -1,6 +1,7 @@
 """The imports go one way: nodes → ros → core, nodes → io → core, app → all."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,27 @@ def test_every_node_has_a_config_in_the_registry():
     assert nodes == set(CONFIGS)
     for node in nodes:
         assert config_type(node).__doc__
+
+
+def settings(tree: ast.Module) -> list[tuple[str, str]]:
+    """Class and name of each setting of a module, without classes that hand all of theirs to a kernel, by order."""
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    by_name = [one for one in classes if not any(getattr(part, 'name', '') == 'parameters' for part in one.body)]
+    return [
+        (one.name, part.target.id)
+        for one in by_name
+        for part in one.body
+        if isinstance(part, ast.AnnAssign)
+        and isinstance(part.value, ast.Call)
+        and isinstance(part.value.func, ast.Name)
+        and part.value.func.id == 'setting'
+    ]
+
+
+def test_every_setting_is_read_somewhere():
+    source = {path: path.read_text() for path in PACKAGE.rglob('*.py')}
+    read = set(re.findall(r"\.(\w+)|'(\w+)'", '\n'.join(source.values())))
+    names = {name for pair in read for name in pair}
+    found = [setting for text in source.values() if 'setting(' in text for setting in settings(ast.parse(text))]
+    assert len(found) > 1000
+    assert not [f'{config}.{name}' for config, name in found if name not in names]
