@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.anatomy.corner_kernels import corners_at
 from twin_nodes.core.anatomy.triangle_kernels import closest_on_triangle
 
 _LEAST_COSINE = 0.3  # between the old and the new normal of a triangle
@@ -135,25 +136,6 @@ def _keeps_shape(v: int, w: int, place: Any, points: Any, triangles: Any, starts
 
 
 @njit(cache=True)
-def owners_of(triangles: Any, vertices: int) -> Any:
-    """Return the triangles of each vertex as starts (vertices + 1,) and owners (3 · triangles,)."""
-    starts = np.zeros(vertices + 1, np.int32)
-    for t in range(len(triangles)):
-        for c in range(3):
-            starts[triangles[t, c] + 1] += 1
-    for v in range(vertices):
-        starts[v + 1] += starts[v]
-    place = starts[:-1].copy()
-    owners = np.empty(3 * len(triangles), np.int32)
-    for t in range(len(triangles)):
-        for c in range(3):
-            v = triangles[t, c]
-            owners[place[v]] = t
-            place[v] += 1
-    return starts, owners
-
-
-@njit(cache=True)
 def collapse(points: Any, quadrics: Any, triangles: Any, limits: Any, share: float) -> tuple[int, Any]:
     """Collapse edges once over whose error is below a share of the limit; what one touches is left until the next call.
 
@@ -170,7 +152,8 @@ def collapse(points: Any, quadrics: Any, triangles: Any, limits: Any, share: flo
     Returns:
         The number of collapses, and the triangles left.
     """
-    starts, owners = owners_of(triangles, len(points))
+    starts, corners = corners_at(triangles, len(points))
+    owners = corners // 3
     locked = np.zeros(len(points), np.bool_)
     dead = np.zeros(len(triangles), np.bool_)
     ring, other = np.empty(_MAX_RING, np.int32), np.empty(_MAX_RING, np.int32)

@@ -8,25 +8,18 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from twin_nodes.core.anatomy.corner_kernels import corners_at
 from twin_nodes.core.anatomy.part_kernels import join_all, root_of
 
 
 @njit(cache=True)
 def neighbours_of(quads: Any, vertices: int) -> Any:
     """Return the neighbours along the edges as starts (vertices + 1,) and ends (4 · quads,)."""
-    starts = np.zeros(vertices + 1, np.int32)
-    for q in range(len(quads)):
-        for c in range(4):
-            starts[quads[q, c] + 1] += 1
-    for v in range(vertices):
-        starts[v + 1] += starts[v]
-    place = starts[:-1].copy()
-    ends = np.empty(4 * len(quads), np.int32)
-    for q in range(len(quads)):
-        for c in range(4):
-            v = quads[q, c]
-            ends[place[v]] = quads[q, (c + 1) & 3]
-            place[v] += 1
+    starts, corners = corners_at(quads, vertices)
+    ends = np.empty(len(corners), np.int32)
+    for place in range(len(corners)):
+        quad, corner = divmod(corners[place], 4)
+        ends[place] = quads[quad, (corner + 1) & 3]
     return starts, ends
 
 
