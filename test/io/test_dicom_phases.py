@@ -144,6 +144,16 @@ def test_float_pixels_and_empty_rescale_are_read(tmp_path):
     same(read_series(tmp_path / 's')[0])
 
 
+def test_a_value_that_is_none_is_refused_wherever_it_is_asked_for(tmp_path):
+    files.write_series(tmp_path / 's', STORED, NumberOfFrames='1')
+    for path in (tmp_path / 's').iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b'(\x00\x08\x00IS\x02\x001 ', b'(\x00\x08\x00IS\x02\x001A'))
+        with pytest.raises(InputError, match=rf'{path.name}: a value in it is not what DICOM allows .*1A'):
+            read_series(tmp_path / 's')
+        path.write_bytes(whole)
+
+
 def test_a_factor_of_nothing_and_a_table_of_values_are_refused(tmp_path):
     files.write_series(tmp_path / 's', STORED, RescaleSlope=0.0)
     with pytest.raises(InputError, match=r'003\.dcm: RescaleSlope 0'):

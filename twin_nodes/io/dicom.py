@@ -10,7 +10,7 @@ import numpy as np
 from twin_nodes.core.anatomy.image_volume import ImageVolume
 from twin_nodes.core.anatomy.refusal import refusal
 from twin_nodes.core.errors import InputError
-from twin_nodes.io.dicom_files import find_dicom_files, has_preamble, read_header
+from twin_nodes.io.dicom_files import find_dicom_files, has_preamble, read_header, refusing_broken
 from twin_nodes.io.dicom_phases import Marks, marks_of_file, marks_of_frame, one_volume
 from twin_nodes.io.dicom_slices import Slice, Stack, stack_slices
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
@@ -21,6 +21,7 @@ _PIXELS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 _DECODERS = 'pip install python-gdcm, or decompress it (gdcmconv --raw IN OUT)'
 
 
+@refusing_broken
 def read_series(
     source: Path | str, *, series: str = '', slices: str = '', frame: int = 0
 ) -> tuple[ImageVolume, tuple[Path, ...]]:
@@ -69,6 +70,7 @@ def read_series(
     return image, tuple(paths[number] for number in used)
 
 
+@refusing_broken
 def slices_of(path: Path, header: Any, number: int) -> list[Slice]:
     """Return where the slices of one file lie: one, or one for each frame.
 
@@ -122,6 +124,7 @@ def functional(group: Any, shared: Any, name: str) -> Any:
     return (group if name in group else shared)[name][0]
 
 
+@refusing_broken
 def read_pixels(path: Path) -> tuple[Any, Any]:
     """Return the dataset and its stored pixels, shape (rows, columns) or (frames, rows, columns).
 
@@ -134,7 +137,7 @@ def read_pixels(path: Path) -> tuple[Any, Any]:
     try:
         return dataset, dataset.pixel_array
     except Exception as error:  # pydicom and its decoders raise many kinds
-        if syntax is not None and syntax.is_compressed:
+        if _is_compressed(syntax):
             text = ' '.join(str(error).split())
             lacking = 'missing' in text or 'not available' in text or isinstance(error, NotImplementedError)
             reason = (
@@ -163,6 +166,7 @@ def _one_series(source: Path, paths: list[Path], headers: list[Any], series: str
     return [paths[n] for n in kept], [headers[n] for n in kept]
 
 
+@refusing_broken
 def _is_known(path: Path, header: Any) -> bool:
     """Whether a file is a DICOM object, and no other file whose first bytes are like one.
 
@@ -171,8 +175,9 @@ def _is_known(path: Path, header: Any) -> bool:
     """
     meta = header.file_meta.get('MediaStorageSOPClassUID')
     kind = header.get('SOPClassUID') or meta
-    if kind is not None and 'Rows' not in header and 'Image Storage' in str(kind.name):
-        raise refusal(path, f'a {kind.name} without Rows: its header is cut')
+    name = str(getattr(kind, 'name', kind))  # read as plain text where a file says wrongly how it is encoded
+    if kind is not None and 'Rows' not in header and 'Image Storage' in name:
+        raise refusal(path, f'a {name} without Rows: its header is cut')
     if kind is None and 'Rows' not in header and has_preamble(path):
         raise refusal(path, 'it says not what it is (no SOPClassUID): its header is cut')
     return kind is not None or 'Rows' in header
@@ -228,13 +233,18 @@ def _slice(
     return Slice(name, position, axes, (between_rows, between_columns), size, number, frame, marks)
 
 
+def _is_compressed(syntax: Any) -> bool:
+    """Whether pixels must be unpacked; those of a transfer syntax that pydicom does not know are taken to be."""
+    return syntax is not None and not (syntax.is_transfer_syntax and not syntax.is_compressed)
+
+
 def _check_length(path: Path, dataset: Any, syntax: Any) -> None:
     """Refuse a file that holds fewer pixels than it announces, before memory is taken for them."""
     count = int(dataset.get('NumberOfFrames', 1) or 1)
     pixels = count * int(dataset.get('Rows', 0)) * int(dataset.get('Columns', 0))
     if not 0 < pixels <= MAX_VOXELS or int(dataset.get('SamplesPerPixel', 1)) != 1:
         raise refusal(path, f'{pixels} pixels with {dataset.get("SamplesPerPixel", 1)} samples: no slice of a volume')
-    if syntax is not None and syntax.is_compressed:
+    if _is_compressed(syntax):
         return
     needed = math.ceil(pixels * int(dataset.get('BitsAllocated', 16)) / 8)
     held = max(len(dataset.get(name, b'') or b'') for name in _PIXELS)

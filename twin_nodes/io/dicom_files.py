@@ -1,15 +1,38 @@
 """DICOM files: how they are known, found and opened, with or without the preamble of part 10 of the standard."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from twin_nodes.core.anatomy.refusal import refusal
-from twin_nodes.core.errors import ConfigError
+from twin_nodes.core.errors import ConfigError, InputError
+
+Read = TypeVar('Read', bound=Callable[..., Any])
 
 MAX_FILES = 20_000
 _PREAMBLE = 132  # bytes, the last four of them DICM
 _GROUPS = (b'\x02\x00', b'\x08\x00')  # the first element of a bare data set, little endian
 _MAX_FIRST = 1 << 10  # bytes; the first elements of a data set are short
+
+
+def refusing_broken(read: Read) -> Read:
+    """Let a function refuse its first argument, a path, for values that cannot be read.
+
+    pydicom reads values when they are asked for, and raises many kinds then: anywhere, long after the file was opened.
+    """
+
+    @wraps(read)
+    def reading(path: Path | str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return read(path, *args, **kwargs)
+        except (ConfigError, InputError, MemoryError):
+            raise
+        except Exception as error:
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            raise refusal(path, f'a value in it is not what DICOM allows ({reason})') from None
+
+    return cast(Read, reading)
 
 
 def is_dicom(path: Path) -> bool:

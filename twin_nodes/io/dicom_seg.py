@@ -14,18 +14,20 @@ from twin_nodes.core.config import nearest
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.io.dicom import functional, read_pixels, shared_groups, slices_of
-from twin_nodes.io.dicom_files import read_header
+from twin_nodes.io.dicom_files import read_header, refusing_broken
 from twin_nodes.io.dicom_slices import SAME_PLACE, Slice
 from twin_nodes.io.volumes import MAX_VOXELS, check_affine, lps_from
 
 SEG_STORAGE = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # segments, label map
 
 
+@refusing_broken
 def is_segmentation(path: Path) -> bool:
     """Whether a DICOM file is a segmentation."""
     return str(read_header(path).get('SOPClassUID', '')) in SEG_STORAGE
 
 
+@refusing_broken
 def read_segmentation(path: Path, segments: Sequence[str] = ()) -> tuple[LabelVolume, dict[int, str], str]:
     """Read a segmentation: volume, names by number, frame of reference UID. Frames without pixels may be left out.
 
