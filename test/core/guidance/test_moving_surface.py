@@ -119,6 +119,22 @@ def test_far_away_a_distance_is_a_lower_bound_within_the_slack(liver):
     assert (lost <= [1.01 * slack(distance) for distance in exact[far]]).all()
 
 
+@pytest.mark.parametrize('middles', [[0.0], [-0.02005, 0.02005]])
+def test_far_from_thin_walls_and_slits_inside_is_told_from_outside(middles):
+    half = 0.0001 if len(middles) == 1 else 0.02  # a plate of 0.2 mm; blocks that are 0.1 mm apart
+    parts = [superellipsoid(np.array([0.0, 0.0, z]), np.array([0.03, 0.03, half]), exponent=0.1) for z in middles]
+    vertices = np.vstack([part[0] for part in parts])
+    triangles = np.vstack([part[1] + at * len(part[0]) for at, part in enumerate(parts)])
+    surface = make_surface('thin', vertices, triangles)
+    points = np.random.default_rng(0).uniform(-0.045, 0.045, (800, 3))
+    points[:400, :2] *= 0.3
+    points[:200, 2] *= 0.55
+    found, exact = MovingSurface(surface).query(points).distances, exact_distances(surface, points)
+    assert (np.sign(found) == np.sign(exact)).all()
+    within = slack(np.abs(exact).max()) + 1e-9
+    assert (found <= exact + 1e-9).all() and (found >= exact - within).all()
+
+
 def test_a_triangle_of_no_area_after_a_motion_does_not_break_the_sign(liver):
     vertices = liver.vertices.copy()
     a, b, _ = liver.triangles[7]

@@ -31,9 +31,9 @@ def slack(distance: float) -> float:
 
 
 @njit(cache=True)
-def _within(best: float) -> float:
+def _within(best: float, exact: bool) -> float:
     """Return the squared distance within which a nearer triangle is still sought, when `best` is found."""
-    if best <= FAR * FAR:
+    if exact or best <= FAR * FAR:
         return best
     distance = math.sqrt(best)
     return float((distance - slack(distance)) ** 2)
@@ -41,7 +41,7 @@ def _within(best: float) -> float:
 
 @njit(cache=True)
 def nearest(
-    px: float, py: float, pz: float, seed: int, tree: Tree, nodes: Any, gaps: Any
+    px: float, py: float, pz: float, seed: int, exact: bool, tree: Tree, nodes: Any, gaps: Any
 ) -> tuple[float, int, int, float, float, float]:
     """Find the triangle that is nearest to a point: exactly up to `FAR`, beyond it one that is farther by `slack`.
 
@@ -50,6 +50,7 @@ def nearest(
         py: Point [m].
         pz: Point [m].
         seed: A triangle that may be near, such as the last one found: the nearer, the less is looked at.
+        exact: Find the nearest beyond `FAR` too.
         tree: The surface; the blocks that are looked into are brought up to date.
         nodes: Room for the nodes that wait, int64, shape (STACK,).
         gaps: Room for their squared distances, shape (STACK,).
@@ -64,7 +65,7 @@ def nearest(
         refit(block, tree)
     found = seed
     best, feature, qx, qy, qz = closest_on_triangle(px, py, pz, corners[seed])
-    limit = _within(best)
+    limit = _within(best, exact)
     nodes[0], gaps[0] = 0, 0.0
     depth = 1
     while depth > 0:
@@ -82,7 +83,7 @@ def nearest(
                 squared, kind, x, y, z = closest_on_triangle(px, py, pz, corners[t])
                 if squared < best:
                     best, found, feature, qx, qy, qz = squared, t, kind, x, y, z
-                    limit = _within(best)
+                    limit = _within(best, exact)
             continue
         left, right = 2 * node + 1, 2 * node + 2
         near, far = _gap(px, py, pz, boxes, left), _gap(px, py, pz, boxes, right)
@@ -165,13 +166,18 @@ def signed(
 def _signed_whole(
     px: float, py: float, pz: float, seed: int, tree: Tree, nodes: Any, gaps: Any
 ) -> tuple[float, float, float, float, int]:
-    """Return what `signed` does for a surface that is whole."""
-    squared, t, feature, qx, qy, qz = nearest(px, py, pz, seed, tree, nodes, gaps)
+    """Return what `signed` does for a surface that is whole.
+
+    The side of a triangle tells inside from outside only if it is the nearest: beyond a thin plate its far side is
+    about as near, and faces away.
+    """
+    within_box = _gap(px, py, pz, tree.boxes, 0) == 0.0
+    squared, t, feature, qx, qy, qz = nearest(px, py, pz, seed, within_box, tree, nodes, gaps)
     nx, ny, nz = pseudo_normal(t, feature, tree)
     gx, gy, gz = px - qx, py - qy, pz - qz
     distance = math.sqrt(squared)
     if distance > 1e-9:
-        sign = -1.0 if gx * nx + gy * ny + gz * nz < 0.0 else 1.0
+        sign = -1.0 if within_box and gx * nx + gy * ny + gz * nz < 0.0 else 1.0
         scale = sign / distance
         least = distance - slack(distance) if sign > 0.0 else -distance
         return least, scale * gx, scale * gy, scale * gz, t
