@@ -528,12 +528,8 @@ CODES: dict[str, CodeEntry] = {
     'JOINTS_WRONG': CodeEntry(
         'the joints of a message are not those of the robot',
         'Names missing, doubled or unknown, or another number of positions than names. The whole message was dropped.',
-        'Check the model and the arm; name the joints as the robot does in `mirror.joints.names`.',
-    ),
-    'WRONG_JOINTS': CodeEntry(
-        'a joint state whose parts do not fit',
-        'Names, positions, velocities and efforts differ in number. Dropped.',
-        'Find the sender.',
+        'Check the model and the arm; name the joints as the robot does in `mirror.joints.names`. At the bridge: find '
+        'the sender.',
     ),
     'JOINT_LIMIT': CodeEntry(
         'a joint is beyond its limit',

@@ -45,7 +45,7 @@ def numbers_of(message: PoseStamped | JointState, topic: str) -> Numbers:
     """Return values, kind, counts and label of a message, checked whole.
 
     Raises:
-        InputError: NOT_FINITE, NOT_A_ROTATION or WRONG_JOINTS.
+        InputError: NOT_FINITE, NOT_A_ROTATION or JOINTS_WRONG.
     """
     if isinstance(message, PoseStamped):
         position, orientation = message.pose.position, message.pose.orientation
@@ -57,7 +57,7 @@ def numbers_of(message: PoseStamped | JointState, topic: str) -> Numbers:
     if not all(map(math.isfinite, numbers[0])):
         raise InputError(f'{topic}: NaN or Inf', code='NOT_FINITE')
     if len(numbers[3].encode()) > 255:
-        raise InputError(f'{topic}: frame or joint names take {len(numbers[3])} bytes, limit 255', code='WRONG_JOINTS')
+        raise InputError(f'{topic}: frame or joint names take {len(numbers[3])} bytes, limit 255', code='JOINTS_WRONG')
     return numbers
 
 
@@ -67,10 +67,10 @@ def _joints(message: JointState, topic: str) -> Numbers:
     expected = len(names) or max(counts)
     if any(count not in (0, expected) for count in counts) or not 0 < sum(counts) <= MAX_NUMBERS:
         raise InputError(
-            f'{topic}: {len(names)} names, but {counts} positions, velocities, efforts', code='WRONG_JOINTS'
+            f'{topic}: {len(names)} names, but {counts} positions, velocities, efforts', code='JOINTS_WRONG'
         )
     if len(set(names)) < len(names) or any('\n' in name for name in names):
-        raise InputError(f'{topic}: a joint name comes twice or holds a newline', code='WRONG_JOINTS')
+        raise InputError(f'{topic}: a joint name comes twice or holds a newline', code='JOINTS_WRONG')
     values = (*message.position, *message.velocity, *message.effort)
     return values, JOINTS, counts, '\n'.join(names)
 
