@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
@@ -19,7 +20,7 @@ from twin_nodes.core.codes import CODES
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.tracking.pipeline import TrackingPipeline
 from twin_nodes.core.tracking.reading import SourceEvent, TrackerFrame
-from twin_nodes.core.tracking.results import ToolLost, ToolState, TrackedPose
+from twin_nodes.core.tracking.results import ToolHealth, ToolLost, ToolState, TrackedPose
 from twin_nodes.nodes.tracker_config import TrackerNodeConfig, read_corrections, read_shift
 from twin_nodes.nodes.tracker_sources import make_source, source_name
 from twin_nodes.ros.conversions import transform_stamped
@@ -155,35 +156,14 @@ class TrackerNode(Node):
         self.health.warn('CLOCK_JUMP', 'time jumped back: all buffers were cleared')
 
     def _report(self) -> None:
+        """Say once a second how tools, clock and source are."""
         with self._lock:
             tools = self._pipeline.health()
-            clock = self._pipeline.clock
-            clock_values = {
-                'mode': clock.config.mode,
-                'offset_s': f'{clock.offset_s:.6f}',
-                'sigma_ms': clock.sigma_s * 1e3,
-                'skew_ppm': clock.skew_ppm,
-                'latency_ms': clock.config.latency * 1e3,
-                'steps': clock.steps,
-            }
-            settled = clock.settled
+            settled, clock_values = self._pipeline.clock.settled, self._clock_values()
             sigma = {name: self._sigma_mm(name) for name in tools}
             totals = sum((Counter(health.counts) for health in tools.values()), Counter(self._pipeline.counts))
         for name, health in tools.items():
-            tracked = health.state is ToolState.TRACKED
-            values = {
-                'tool': name,
-                'rate_hz': health.rate.rate_hz,
-                'jitter_ms': health.rate.jitter_rms_s * 1e3,
-                'gaps': health.rate.gaps,
-                'sigma_mm': sigma[name],
-                'listeners': ' '.join(map(str, self._outputs[name].listeners())),
-                **health.counts,
-            }
-            odd = health.code in ODD
-            code = health.code if odd or not tracked else 'OK'
-            self._said[name] = 'OK' if tracked else code
-            self.health.set(f'tool {name}', OK if code == 'OK' else WARN, code, health.reason, values)
+            self._report_tool(name, health, sigma[name])
         # the source tells of a fault at most twice a second, but counts each one
         totals |= {code: total for code, total in getattr(self._source, 'counters', {}).items() if code in CODES}
         for code, total in totals.items():
@@ -194,6 +174,32 @@ class TrackerNode(Node):
         self.health.set('clock', OK if settled else WARN, code, message, clock_values)
         state = self._source_state
         self.health.set('source', OK if state.healthy else ERROR, state.code, state.message)
+
+    def _report_tool(self, name: str, health: ToolHealth, sigma_mm: float) -> None:
+        tracked = health.state is ToolState.TRACKED
+        code = health.code if health.code in ODD or not tracked else 'OK'
+        self._said[name] = 'OK' if tracked else code
+        values = {
+            'tool': name,
+            'rate_hz': health.rate.rate_hz,
+            'jitter_ms': health.rate.jitter_rms_s * 1e3,
+            'gaps': health.rate.gaps,
+            'sigma_mm': sigma_mm,
+            'listeners': ' '.join(map(str, self._outputs[name].listeners())),
+            **health.counts,
+        }
+        self.health.set(f'tool {name}', OK if code == 'OK' else WARN, code, health.reason, values)
+
+    def _clock_values(self) -> dict[str, Any]:
+        clock = self._pipeline.clock
+        return {
+            'mode': clock.config.mode,
+            'offset_s': f'{clock.offset_s:.6f}',
+            'sigma_ms': clock.sigma_s * 1e3,
+            'skew_ppm': clock.skew_ppm,
+            'latency_ms': clock.config.latency * 1e3,
+            'steps': clock.steps,
+        }
 
     def _sigma_mm(self, tool: str) -> float:
         return self._outputs[tool].sigma * 1e3
