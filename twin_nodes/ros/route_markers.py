@@ -7,7 +7,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.geometry.se3_scalars import quat_of
-from twin_nodes.core.guidance.routes.planner import Route
+from twin_nodes.core.guidance.routes.route import Route
 from twin_nodes.core.guidance.routes.session import Plan, describe
 
 _CHOSEN = ColorRGBA(r=0.1, g=0.8, b=0.3, a=1.0)

@@ -14,7 +14,8 @@ from twin_nodes.core.errors import DegenerateGeometryError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.entry import entry_region
-from twin_nodes.core.guidance.routes.planner import Route, RoutePlanner
+from twin_nodes.core.guidance.routes.planner import RoutePlanner
+from twin_nodes.core.guidance.routes.route import Route
 from twin_nodes.core.simulate.route_scenes import RouteScene, route_scene
 
 PEER = 'exhaustive search in numpy'

@@ -6,7 +6,7 @@ import pytest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.follower import RouteFollower, RouteState
-from twin_nodes.core.guidance.routes.planner import Route
+from twin_nodes.core.guidance.routes.route import Route
 
 CONFIG = RouteConfig()
 

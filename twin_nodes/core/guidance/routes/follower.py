@@ -8,7 +8,7 @@ import numpy as np
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.routes.config import RouteConfig
-from twin_nodes.core.guidance.routes.planner import Route
+from twin_nodes.core.guidance.routes.route import Route
 
 _ARRIVED = 0.001
 

@@ -5,10 +5,7 @@ clearance, so whole groups of entries fall to a bound from one of them (branch a
 least of distances, which change by at most the movement). What is offered is the best of all entries, not of a sample.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +14,11 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid
 from twin_nodes.core.errors import DegenerateGeometryError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.routes import route_kernels
+from twin_nodes.core.guidance.routes.bends import bent_ways
 from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.entry import EntryRegion
+from twin_nodes.core.guidance.routes.route import Route, RouteClearance
+from twin_nodes.core.guidance.routes.search import RouteSearch
 
 _SLACK = 1.3  # the bound of a group in units of its radius: the slope of a trilinear distance, and of its σ
 _POLYLINE = 33
@@ -26,50 +26,6 @@ _SOME = 5  # of the centres are looked at first
 _FIRST_GROUPS, _MOST_GROUPS = 4, 64  # looked at together: the first ones tell what the next have to beat
 
 Reach = Callable[[Array, Array, NDArray[np.int64]], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True, eq=False)
-class RouteClearance:
-    """What a route keeps from one structure.
-
-    Args:
-        structure: Its name.
-        clearance: Least distance between tool and structure [m].
-        sigma: Standard deviation of that distance [m].
-        breach_probability: Largest probability of a breach along the route.
-        depth: How far along the route the least distance is [m].
-    """
-
-    structure: str
-    clearance: float
-    sigma: float
-    breach_probability: float
-    depth: float
-
-
-@dataclass(frozen=True, eq=False)
-class Route:
-    """A way from an entry to a target in the anatomy frame.
-
-    Args:
-        entry: Where the tool goes in [m], shape (3,).
-        target: Where its tip ends [m], shape (3,).
-        points: The way as a polyline from entry to target [m], shape (33, 3), or (2, 3) when straight.
-        length: Its length [m].
-        clearances: One for each structure that is guarded, nearest first.
-        tissues: Length through each costly tissue [m].
-        margin: Least clearance less the standard deviations of the settings [m].
-        cost: What the ranking went by [m]; less is better.
-    """
-
-    entry: Array
-    target: Array
-    points: Array
-    length: float
-    clearances: tuple[RouteClearance, ...]
-    tissues: dict[str, float]
-    margin: float
-    cost: float
 
 
 class RoutePlanner:
@@ -152,14 +108,14 @@ class RoutePlanner:
         straight[:, 3:6] = target
         if config.bend_radius == 0.0:
             return straight, owners
-        return _bent(straight, directions[owners], axis, config), np.repeat(owners, config.bend_turns)
+        return bent_ways(straight, directions[owners], axis, config), np.repeat(owners, config.bend_turns)
 
     def _margins(
         self, ways: Array, owners: NDArray[np.int64], region: EntryRegion, spread: Array
     ) -> tuple[Array, Array]:
         """Margin and length of each way [m], both of shape (m,); the margin is −inf where it was ruled out."""
         lengths = np.asarray(route_kernels.lengths_of(ways))
-        search = _Search(region, owners, len(ways), self._slack(ways))
+        search = RouteSearch(region, owners, len(ways), self._slack(ways))
         charge = self._config.length_cost * lengths
         allowed = self._config.tissue_cost * float(lengths.max()) if self._tissues else 0.0
         best, wanted = self._judge_centres(ways, search, spread, charge, allowed)
@@ -193,7 +149,7 @@ class RoutePlanner:
         return _SLACK * max(1.0, 0.4 + 0.6 * bend / float(np.sqrt(1.0 - bend**2)))
 
     def _judge_centres(
-        self, ways: Array, search: _Search, spread: Array, charge: Array, allowed: float
+        self, ways: Array, search: RouteSearch, spread: Array, charge: Array, allowed: float
     ) -> tuple[NDArray[np.int64], float]:
         """Judge the centres, some first: they say what a group must reach. Returns the best, and the last wanted."""
         centres = np.flatnonzero(search.is_centre)
@@ -221,7 +177,7 @@ class RoutePlanner:
             free &= np.linalg.norm(entries - entries[index], axis=1) >= self._config.separation
         return float(costs[index])
 
-    def _judge(self, ways: Array, search: _Search, chosen: NDArray[np.int64], spread: Array, floors: Array) -> None:
+    def _judge(self, ways: Array, search: RouteSearch, chosen: NDArray[np.int64], spread: Array, floors: Array) -> None:
         """Find the margins of some ways; one below its floor (one for each of them) is only bounded from above."""
         if len(chosen):
             search.margins[chosen] = self._lowered(np.ascontiguousarray(ways[chosen]), spread, floors)
@@ -290,87 +246,8 @@ class RoutePlanner:
         return found
 
 
-class _Search:
-    """What is known of the ways while the best are sought: the margin of each, or a bound of it from above.
-
-    Groups of entries, each into each direction of the bend, are bounded by the way of their centre; points between by
-    the one that stands for their neighbourhood.
-
-    Args:
-        region: The entries.
-        owners: Entry of each way, shape (m,); the directions of the bend of one entry follow one another.
-        count: Number of ways m.
-        slack: How much the margin changes at most when the entry moves by a metre.
-    """
-
-    def __init__(self, region: EntryRegion, owners: NDArray[np.int64], count: int, slack: float) -> None:
-        self.slack = slack
-        turns = _turns(owners)
-        self.entries = region.points[owners]
-        self.margins, self.upper = np.full(count, -np.inf), np.full(count, np.inf)
-        self.groups = region.groups[owners] + turns * len(region.radii)
-        self.radii = np.tile(region.radii, int(turns.max()) + 1)
-        first = np.full(len(region.points), -1)
-        first[owners[::-1]] = np.arange(count)[::-1]  # the first way of each entry, -1 for one that is out of reach
-        self.is_centre = np.isin(owners, region.centres)
-        self.stands = region.nearby[owners] == owners
-        self._centres, self._standing = (
-            np.where(first[points] < 0, -1, first[points] + turns)
-            for points in (region.centres[region.groups[owners]], region.nearby[owners])
-        )
-        self._order = np.argsort(self.groups, kind='stable')
-        self._starts = np.searchsorted(self.groups[self._order], np.arange(len(self.radii) + 1))
-
-    def group_bounds(self) -> Array:
-        """Bound of the margins of each group [m]; inf where its centre is out of reach."""
-        bounds = np.full(len(self.radii), np.inf)
-        own = self.groups[self.is_centre]
-        bounds[own] = self.margins[self.is_centre] + self.slack * self.radii[own]
-        return bounds
-
-    def members_of(self, groups: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Ways of some groups, their centres left out."""
-        parts = [self._order[self._starts[group] : self._starts[group + 1]] for group in groups]
-        members = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        return members[~self.is_centre[members]]
-
-    def bound(self, ways: NDArray[np.int64]) -> None:
-        """Bound some ways by those of their centre and of the point that stands for them."""
-        for judges in (self._centres[ways], self._standing[ways]):
-            aside = np.linalg.norm(self.entries[ways] - self.entries[judges], axis=1)
-            bounds = np.where(judges < 0, np.inf, self.upper[judges] + self.slack * aside)
-            self.upper[ways] = np.minimum(self.upper[ways], bounds)
-
-
-def _turns(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often an owner came before: the direction of the bend of each way, shape (m,)."""
-    starts = np.concatenate([[True], np.diff(owners) != 0])
-    at = np.arange(len(owners))
-    return at - np.maximum.accumulate(np.where(starts, at, 0))
-
-
 def _breach(route: Route) -> float:
     return max(clearance.breach_probability for clearance in route.clearances)
-
-
-def _bent(straight: Array, directions: Array, axis: Array, config: RouteConfig) -> Array:
-    """Each way bent into all directions about its chord, shape (m·turns, 10).
-
-    The directions are carried from those about the axis of approach along the shortest turn, so that they change little
-    from one entry to the next.
-    """
-    aside = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
-    aside /= np.linalg.norm(aside)
-    angles = 2.0 * np.pi * np.arange(config.bend_turns) / config.bend_turns
-    about = np.cos(angles)[:, None] * aside + np.sin(angles)[:, None] * np.cross(axis, aside)
-    turned = np.cross(axis, directions)  # R v = v + t × v + t × (t × v) / (1 + cos), t = axis × direction
-    share = 1.0 / (1.0 + directions @ axis)
-    once = np.cross(turned[:, None], about)
-    ways = np.repeat(straight[:, None], config.bend_turns, axis=1)
-    ways[:, :, 6:9] = about + once + share[:, None, None] * np.cross(turned[:, None], once)
-    ways[:, :, 9] = 1.0 / config.bend_radius
-    bent: Array = ways.reshape(-1, 10)
-    return bent
 
 
 def _checked(target: Array, covariance: Array | None) -> tuple[Array, Array]:

@@ -12,8 +12,9 @@ from twin_nodes.core.geometry.se3 import Array, skew
 from twin_nodes.core.guidance.routes.config import RouteConfig
 from twin_nodes.core.guidance.routes.entry import EntryRegion, entry_on_surface
 from twin_nodes.core.guidance.routes.follower import RouteFollower, RouteProgress, RouteState
-from twin_nodes.core.guidance.routes.planner import Route, RoutePlanner
+from twin_nodes.core.guidance.routes.planner import RoutePlanner
 from twin_nodes.core.guidance.routes.reach import RobotReach
+from twin_nodes.core.guidance.routes.route import Route
 
 _CHANGED = 0.2  # share by which the standard deviation must change for a new plan
 
