@@ -13,7 +13,7 @@ def bent_ways(straight: Array, directions: Array, axis: Array, config: RouteConf
     from one entry to the next.
 
     Args:
-        straight: Ways as the kernels take them, shape (m, 10): entry, target [m], direction of the bend, curvature [1/m].
+        straight: As the kernels take them, shape (m, 10): entry, target [m], direction of the bend, curvature [1/m].
         directions: Unit vectors from entry to target, shape (m, 3).
         axis: Unit axis of approach, shape (3,).
         config: Radius of the bend and number of directions.
