@@ -3,6 +3,7 @@
 import nrrd
 import numpy as np
 import pytest
+from node_probe import ToldSilence
 from patient_streams import (
     COVARIANCE,
     MS,
@@ -22,9 +23,10 @@ from twin_nodes.core.anatomy.removed_receiver import RemovedReceiver, State
 from twin_nodes.core.errors import ConfigError
 from twin_nodes.core.geometry.se3 import inverse
 from twin_nodes.core.geometry.ties import TipShare
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.nodes.anatomy_node import AnatomyNode
 from twin_nodes.ros.clouds import CUT, array_from_cloud, surface_from_marker
-from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance
+from twin_nodes.ros.conversions import ns_to_stamp, pose_with_covariance, stamp_to_ns
 from twin_nodes.ros.qos import LATCHED, MEASUREMENT, REPLAY_LATCHED, SNAPSHOT
 from twin_nodes.ros.removed import removed_cloud, removed_from
 from twin_nodes.ros.tip_share import TIP_SHARE, tip_share_cloud
@@ -234,6 +236,63 @@ def test_a_switch_with_a_stamp_cuts_with_the_same_poses_in_each_replay(start, vo
         runs.append(carving.carver.volume.removed_indices().tobytes())
         node.destroy_node()
     assert runs[0] == runs[1] == runs[2]
+
+
+class Published(list):
+    """Keeps what is published, in place of a publisher."""
+
+    publish = list.append
+
+
+@pytest.mark.parametrize('stop', [0, 120, 430, 790])
+def test_a_registration_that_is_late_does_not_end_the_replay_for_the_drill(start, volume, stop):
+    """The poses wait for what a slow registration says of their stamps, silent as the streams may be meanwhile."""
+    runs = []
+    for stops in ((), (stop,)):  # ms up to which it has come when all is silent
+        node = start(
+            AnatomyNode, structures=['bone', 'nerve'], files=[volume] * 2, labels=[3, 5], carving__enabled=True,
+            carving__carver__burr__radius=RADIUS, carving__surface_period=0.2, use_sim_time=True,
+        )  # fmt: skip
+        carving = node.carving
+        carving._silence = silence = ToldSilence()
+        carving._output._surface, carving._progress._publisher = surfaces, said = Published(), Published()
+        carving._on_calibration(pose_with_covariance(0, 'drill', TOOL_T_TIP, TIE_COVARIANCE))
+        carving._on_registration(pose_with_covariance(0, 'patient', PATIENT_T_ANATOMY, TIE_COVARIANCE))
+        carving._on_registration_progress(0, 0)
+        for ms in range(10, 810, 10):
+            tool = TRACKER_T_PATIENT @ PATIENT_T_ANATOMY @ tip_at(0.0, 0.0, 0.0102 - 0.00001 * ms) @ inverse(TOOL_T_TIP)
+            carving._on_patient(pose_with_covariance(ms * MS, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+            carving._on_tool(pose_with_covariance(ms * MS, 'tracker', tool, COVARIANCE))
+        for come in stops:
+            carving._on_registration_progress(come * MS, 0)
+            silence.has_ended = True
+            carving._on_timer()
+            assert [stamp_to_ns(message.header.stamp) for message in said[-1:]] in ([], [come * MS])
+        carving._on_registration_progress(ALL_NS, 0)
+        carving._on_timer()
+        assert carving._newest is not None, 'that it has come further is no silence'
+        silence.has_ended = True
+        carving._on_timer()
+        assert stamp_to_ns(said[-1].header.stamp) == ALL_NS and carving._newest is None
+        runs.append((list(surfaces), carving.carver.volume.removed_indices().tobytes()))
+        node.destroy_node()
+    assert len(runs[0][0]) == 5 and runs[0] == runs[1]
+
+
+def test_a_registration_that_ended_long_ago_holds_nothing_back(start, volume):
+    node = start(
+        AnatomyNode, structures=['bone', 'nerve'], files=[volume] * 2, labels=[3, 5], carving__enabled=True,
+        use_sim_time=True,
+    )  # fmt: skip
+    carving = node.carving
+    carving._progress._publisher = said = Published()
+    carving._on_registration_progress(5 * MS, 0)
+    carving._on_patient(pose_with_covariance(10 * MS, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+    carving._on_tool(pose_with_covariance(10 * MS, 'tracker', TRACKER_T_PATIENT, COVARIANCE))
+    for is_long in (False, True):
+        carving._silence = ToldSilence(has_ended=True, is_long=is_long)
+        carving._on_timer()
+        assert bool(said) is is_long
 
 
 def test_a_gap_is_not_bridged_and_is_said(start, probe, volume):

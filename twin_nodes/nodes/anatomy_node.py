@@ -128,6 +128,8 @@ class AnatomyNode(Node):
                 self, self.health, config.carving, config.anatomy_frame, surfaces, markers,
                 carvable_volume(config, surfaces, self.case), tissue,
             )  # fmt: skip
+            if config.deforming.enabled:
+                self.deforming.drill_is_over = self.carving.hand_over
         if not (config.carving.enabled or config.deforming.enabled):
             self._publisher = self.create_publisher(MarkerArray, 'anatomy/surface', LATCHED)
             self._publisher.publish(MarkerArray(markers=markers))

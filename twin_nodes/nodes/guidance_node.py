@@ -104,7 +104,7 @@ class GuidanceNode(Node):
         self._heard_ns = self._newest_ns = 0
         self._silence = ReplaySilence(self, _WATCH_S)
         self._advisor = Advisor(config.advisor, ordered=replay, steered=bool(config.setpoint_topic))
-        self._advisor.changes.listen(self._drain)
+        self._advisor.changes.listen(self._on_change)
         self._latency = AdviceLatency(self.health, self._advisor, config.advisor.prediction)
         self._state = ''
         self._clearance = self.create_publisher(PointCloud2, 'guidance/clearance', self._measurement)
@@ -158,7 +158,7 @@ class GuidanceNode(Node):
         subscribe(DiagnosticArray, 'registration/events', self._on_registration_event, EVENTS)
         follow_progress(self, f'calibration/{tool}', self._on_calibration_progress)
         follow_progress(self, 'registration', self._on_registration_progress)
-        follow_tip_share(self, self.health, {tool: self._advisor.shares}, self._drain)
+        follow_tip_share(self, self.health, {tool: self._advisor.shares}, self._hear_maker)
         subscribe(PoseWithCovarianceStamped, f'{patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{tool}/filtered_cp', self._on_tool, qos)
         if config.setpoint_topic:
@@ -198,6 +198,16 @@ class GuidanceNode(Node):
             return
         self._drain()
 
+    def _hear_maker(self) -> None:
+        """Go on when a maker of ties has come further; while it works, the replay has not ended."""
+        self._silence.hear()
+        self._drain()
+
+    def _on_change(self) -> None:
+        if not self._advisor.changes.have_ended:
+            self._silence.hear()
+        self._drain()
+
     def _drain(self) -> None:
         self._publish(self._advisor.drain())
 
@@ -211,11 +221,11 @@ class GuidanceNode(Node):
 
     def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._advisor.tip.progress(done_ns, newest_ns)
-        self._drain()
+        self._hear_maker()
 
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._advisor.registration.progress(done_ns, newest_ns)
-        self._drain()
+        self._hear_maker()
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
         tie = self._checked_tie(message, self.config.patient)

@@ -98,7 +98,7 @@ class LiveCarving:
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         follow_progress(self._node, f'calibration/{config.tool}', self._on_calibration_progress)
         follow_progress(self._node, 'registration', self._on_registration_progress)
-        follow_tip_share(self._node, self._health, {config.tool: self._tips.shares}, self._drain)
+        follow_tip_share(self._node, self._health, {config.tool: self._tips.shares}, self._hear_maker)
         subscribe(PoseWithCovarianceStamped, f'{config.patient}/filtered_cp', self._on_patient, qos)
         subscribe(PoseWithCovarianceStamped, f'{config.tool}/filtered_cp', self._on_tool, qos)
         if config.drill_switch and config.switch_stamped:
@@ -146,10 +146,14 @@ class LiveCarving:
 
     def _on_calibration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._tips.tip.progress(done_ns, newest_ns)
-        self._drain()
+        self._hear_maker()
 
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         self._tips.registration.progress(done_ns, newest_ns)
+        self._hear_maker()
+
+    def _hear_maker(self) -> None:
+        self._silence.hear()
         self._drain()
 
     def _drain(self) -> None:
@@ -226,20 +230,30 @@ class LiveCarving:
                 self._tissue.take(step.removal.indices)
             self._progress.result(stamp_ns)
 
-    def _on_timer(self) -> None:
-        """Bring out what is due when the streams have fallen silent."""
-        self._silence.tick()
+    def hand_over(self) -> bool:
+        """Let go what waits for more of streams that have ended; return whether nothing of them is still to be done.
+
+        What waits for the maker of a tie that has not come so far is none of that: its turn comes.
+        """
         silent_ns = self._steady.now().nanoseconds - self._heard_ns
-        is_silent = self._silence.has_ended if self._replay else silent_ns > _SILENCE_NS
-        if is_silent:
-            self._carve(self._tips.finish())
-        for held, on in self._switch.flush() if self._switch is not None and is_silent else ():
+        if not (self._silence.has_ended if self._replay else silent_ns > _SILENCE_NS):
+            return False
+        self._carve(self._tips.finish())
+        if self._tips.awaits_makers and not self._silence.is_long:
+            return False
+        for held, on in self._switch.flush() if self._switch is not None else ():
             self._pass_on(held, on)
-        if self._newest is not None and is_silent:
+        return True
+
+    def _on_timer(self) -> None:
+        """Bring out what is due when the streams have fallen silent and all of them is worked in."""
+        self._silence.tick()
+        if not self.hand_over() or self._turns:
+            return
+        if self._newest is not None:
             self._output.publish_due(self._newest, drilling=self._on, all_due=True)
             self._newest = None
-        if is_silent and not self._turns:
-            self._progress.end()
+        self._progress.end()
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         gone = self.carver.volume.removed * self.carver.volume.voxel_volume * 1e9

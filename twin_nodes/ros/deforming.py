@@ -87,6 +87,7 @@ class LiveDeforming:
         )  # fmt: skip
         self._framed_ns = self._stamp_ns = 0
         self._joined: tuple[str, ...] = ()
+        self.drill_is_over: Callable[[], bool] = lambda: True  # in replay; lets go what the drill holds back
         self.learning: LiveLearning | None = None
         self._service = node.create_service(Trigger, 'anatomy/reset_deformation', self._on_reset)
         self._jump = on_jump_back(node, self._on_jump)
@@ -169,7 +170,7 @@ class LiveDeforming:
         self.input.watch()
         if self._replay:
             self._silence.tick()
-            if self._silence.has_ended:
+            if self._silence.has_ended and (self._is_over_for_all() or self._silence.is_long):
                 self._end()
             return
         began = self._now_ns()
@@ -179,6 +180,11 @@ class LiveDeforming:
                 frame = self.feed.frame(partial(self._is_over, began + round(self._config.budget * NANOSECONDS)))
             self.output.frame(frame, took_ms=(self._now_ns() - began) / 1e6)
         self.output.due(self._now_ns())
+
+    def _is_over_for_all(self) -> bool:
+        """Whether all that was heard has come to its place, and to its turn but for streams that have ended."""
+        done = self.input.finish()
+        return self.drill_is_over() and done
 
     def _end(self) -> None:
         """Let go what waited for streams of a replay that have ended."""

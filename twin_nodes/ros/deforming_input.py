@@ -62,7 +62,7 @@ class DeformingInput:
         feed: Takes the samples.
         handle: Takes what comes of them.
         start_again: Called with the reason when the anatomy was registered anew.
-        hear: Called when the place of a tool or sensor is known.
+        hear: Called when the place of a tool or sensor is known, or the maker of a tie has come further.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DeformingInput:
         subscribe(PoseWithCovarianceStamped, 'registration', self._on_registration, state)
         follow_progress(self._node, 'registration', self._on_registration_progress)
         shares = {tool: self._streams[tool].shares for tool in config.tools}
-        follow_tip_share(self._node, self._health, shares, self._drain)
+        follow_tip_share(self._node, self._health, shares, self._hear_maker)
         subscribe(PoseWithCovarianceStamped, f'{config.patient}/filtered_cp', self._on_patient, qos)
         for name in (*config.tools, *config.sensors):
             subscribe(PoseWithCovarianceStamped, f'{name}/filtered_cp', partial(self._on_pose, name), qos)
@@ -129,6 +129,11 @@ class DeformingInput:
         self._clouds.clear()
         self._closed.clear()
         self._used, self._newest_ns = None, 0
+
+    def finish(self) -> bool:
+        """Tell poses for which no tie was ever heard; return whether none waits for the maker of one, in replay."""
+        self._settle({name: stream.finish() for name, stream in reversed(self._streams.items())})
+        return not any(stream.awaits_makers for stream in self._streams.values())
 
     def give_up(self) -> list[Outcome]:
         """Wait for no stream any longer, in replay."""
@@ -175,6 +180,7 @@ class DeformingInput:
 
     def _on_calibration_progress(self, tool: str, done_ns: int, newest_ns: int) -> None:
         self._streams[tool].tip.progress(done_ns, newest_ns)
+        self._hear()
         self._settle({tool: self._streams[tool].drain()})
 
     def _on_registration(self, message: PoseWithCovarianceStamped) -> None:
@@ -187,6 +193,10 @@ class DeformingInput:
     def _on_registration_progress(self, done_ns: int, newest_ns: int) -> None:
         for ties in (self._registration, *(stream.registration for stream in self._streams.values())):
             ties.progress(done_ns, newest_ns)
+        self._hear_maker()
+
+    def _hear_maker(self) -> None:
+        self._hear()
         self._drain()
 
     def _drain(self) -> None:

@@ -83,6 +83,11 @@ class TipStream:
         self._pending.extend(items)
         return self.drain()
 
+    @property
+    def awaits_makers(self) -> bool:
+        """Whether poses wait for the maker of a tie; before `finish` also for one that was never heard."""
+        return bool(self._pending)
+
     def finish(self) -> list[TipPose | NoTip]:
         """Return what waited for ties that never came, when the streams of a replay have ended."""
         self._waits = False
