@@ -16,6 +16,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.moving_surface import MovingSurface
+from twin_nodes.core.guidance.precise_grid import precise_grid
 from twin_nodes.ros.carved_structures import CarvedStructures
 from twin_nodes.ros.clouds import corners_of, surface_from_marker
 from twin_nodes.ros.conversions import stamp_to_ns
@@ -58,8 +59,8 @@ class _Shown:
 class GuardedStructures:
     """Follows the anatomy and says what is to be watched.
 
-    A structure that keeps its shape is measured by a distance grid, which follows the drill. One that deforms is
-    measured by its triangles: where `anatomy/surface/moved` puts them, else where `anatomy/surface` shows them.
+    A structure that keeps its shape is measured by a distance grid, near it by its triangles, until the drill takes of
+    it: then by a grid that follows the drill. One that deforms is measured by its triangles: where `anatomy/surface/moved` puts them, else where `anatomy/surface` shows them.
 
     Args:
         node: The node that it is part of.
@@ -215,7 +216,7 @@ class GuardedStructures:
             return self.moved.follow(marker.id, surface)
         if self._is_only_shown(marker):
             return self._show(marker, surface)
-        return self._make_grid(surface)
+        return precise_grid(self._make_grid(surface), surface)
 
     def _show(self, marker: Marker, surface: Surface) -> MovingSurface:
         """Begin to follow a surface by its markers alone."""

@@ -1,6 +1,5 @@
 """Distances to what is left of a structure, from the voxels that a receiver knows to be gone."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -147,11 +146,7 @@ def _look_up(values: Array, local: Array, index: Array, size: Array) -> Array:
 def _widened(grid: DistanceGrid, voxel: float) -> DistanceGrid:
     """Return a copy of a grid that may be changed, with the error of the voxels added."""
     sigma = VOXEL_SIGMA * voxel
-    return dataclasses.replace(
-        grid,
-        values=grid.values.copy(),
-        near_error=grid.near_error + voxel,
-        far_error=grid.far_error + voxel,
-        near_sigma=math.hypot(grid.near_sigma, sigma),
-        far_sigma=math.hypot(grid.far_sigma, sigma),
-    )
+    return DistanceGrid(
+        grid.name, grid.origin, grid.spacing, grid.values.copy(), grid.near_error + voxel, grid.far_error + voxel,
+        math.hypot(grid.near_sigma, sigma), math.hypot(grid.far_sigma, sigma), grid.signed,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from twin_nodes.core.geometry.se3 import Array, check_transform
 from twin_nodes.core.guidance import clearance_kernels, moving_clearance_kernels
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.moving_surface import MovingSurface
+from twin_nodes.core.guidance.precise_grid import NEAR, PreciseGrid
 
 Field = DistanceGrid | MovingSurface  # what tells distances: of a structure that keeps its shape, or that deforms
 
@@ -106,8 +107,9 @@ class ClearanceMonitor:
     def reset(self) -> None:
         """Forget where the tool was: searches begin there, and what they find may hang on that by its rounding."""
         for structure in self.structures:
-            if isinstance(structure.grid, MovingSurface):
-                structure.grid.seeds[:] = 0
+            surface = _triangles(structure.grid)
+            if surface is not None:
+                surface.seeds[:] = 0
 
     def set_grid(self, name: str, grid: Field) -> None:
         """Give a structure another grid: it was carved or deforms. Names that are not watched are left alone."""
@@ -154,32 +156,16 @@ class ClearanceMonitor:
         """
         rows = np.empty((len(self.structures), 10))
         for structure, errors, row in zip(self.structures, self._errors, rows, strict=True):
-            grid = structure.grid
-            if isinstance(grid, MovingSurface):
+            grid, surface = structure.grid, _triangles(structure.grid)
+            if isinstance(grid, DistanceGrid):
+                clearance_kernels.least_clearance(
+                    grid.values, grid.origin, grid.spacing, errors, anatomy_T_tip, covariance, ahead, self._direction,
+                    self._shape, self._samples, row,
+                )  # fmt: skip
+            if surface is not None and (surface is grid or row[0] < NEAR):
                 moving_clearance_kernels.least_clearance_moving(
-                    grid.tree,
-                    grid.seeds,
-                    anatomy_T_tip,
-                    covariance,
-                    ahead,
-                    self._direction,
-                    self._shape,
-                    row,
+                    surface.tree, surface.seeds, anatomy_T_tip, covariance, ahead, self._direction, self._shape, row
                 )
-                continue
-            clearance_kernels.least_clearance(
-                grid.values,
-                grid.origin,
-                grid.spacing,
-                errors,
-                anatomy_T_tip,
-                covariance,
-                ahead,
-                self._direction,
-                self._shape,
-                self._samples,
-                row,
-            )
         return rows
 
     def _clearance(self, stamp_ns: int, structure: Structure, pose: Array, row: Array) -> Clearance:
@@ -201,6 +187,12 @@ class ClearanceMonitor:
             gradient,
             outside > 0.0,
         )
+
+
+def _triangles(grid: Field) -> MovingSurface | None:
+    if isinstance(grid, MovingSurface):
+        return grid
+    return grid.triangles if isinstance(grid, PreciseGrid) else None
 
 
 def _closest(grid: Field, tool_point: Array, way: Array, outside: bool) -> Array:

@@ -11,6 +11,7 @@ from twin_nodes.core.config import setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.moving_surface import MovingSurface
+from twin_nodes.core.guidance.precise_grid import PreciseGrid
 
 
 class DepthBand(StrEnum):
@@ -88,7 +89,7 @@ class DepthGuard:
 
 
 def _grid_sigma(planned: DistanceGrid | MovingSurface) -> float:
-    return 0.0 if isinstance(planned, MovingSurface) else planned.near_sigma
+    return 0.0 if isinstance(planned, MovingSurface | PreciseGrid) else planned.near_sigma
 
 
 def overcut_volume(
