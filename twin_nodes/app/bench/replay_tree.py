@@ -17,7 +17,9 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import TimeReference
 
 from twin_nodes.app.launch.environment import child_environment, complete_environment
 from twin_nodes.app.launch.packages import find_share
@@ -25,9 +27,10 @@ from twin_nodes.app.launch.session import LaunchSession
 from twin_nodes.app.play import PlayConfig, Player
 from twin_nodes.app.scenes import PATIENT, ROOM, TOOL, files_of
 from twin_nodes.core.errors import TwinError
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.ros.conversions import stamp_to_ns
-from twin_nodes.ros.qos import DIAGNOSTICS, REPLAY_SUBSCRIPTION
+from twin_nodes.ros.qos import DIAGNOSTICS, REPLAY_DEPTH, REPLAY_SUBSCRIPTION
 
 TOOLS = (PATIENT, TOOL)
 STRUCTURES = ('nerve', 'artery')
@@ -46,10 +49,16 @@ TOPICS = (
 MEASURED_LISTENERS = 2  # recorder, this one
 FILTERED_LISTENERS = 5  # calibration, registration, anatomy, guidance, recorder
 READY_S = 40.0
-QUIET_S = 2.5  # more than a node waits before it takes a replay for ended
+QUIET_S = 2.5  # for what the guidance still says once the anatomy has come to its end
 DRAIN_S = 60.0
 END_S = 5.0
 DOMAINS = 100
+EVERY_STEP = QoSProfile(  # of what is latched: the newest alone does not tell whether it is of this pass
+    reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=REPLAY_DEPTH,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 
 
 class ReplayTree:
@@ -96,6 +105,8 @@ class ReplayTree:
             self._node.create_subscription(
                 PoseStamped, f'/{tool}/measured_cp', partial(self._on_measured, tool), REPLAY_SUBSCRIPTION
             )
+        self._anatomy_worked = self._anatomy_ended = False
+        self._node.create_subscription(TimeReference, '/anatomy/removed/progress', self._on_progress, EVERY_STEP)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         command = [sys.executable, '-m', 'twin_nodes', 'record', '-q', '-o', str(self.bag), *TOPICS]
@@ -148,13 +159,20 @@ class ReplayTree:
                 if index:
                     player.rewind(stop)
                 self._passed_on.clear()
+                self._anatomy_worked = False
                 player.play(stop)
                 player.wait_until_delivered()
                 self._spin(lambda: self._passed_on == last, DRAIN_S, 'the last poses from the tracker')
+                self._spin(lambda: self._anatomy_worked and self._anatomy_ended, DRAIN_S, 'the end of the anatomy')
                 self._wait_until_quiet()
 
     def _on_measured(self, tool: str, message: PoseStamped) -> None:
         self._passed_on[tool] = stamp_to_ns(message.header.stamp)
+
+    def _on_progress(self, message: TimeReference) -> None:
+        done_ns = stamp_to_ns(message.header.stamp)
+        self._anatomy_ended = done_ns == ALL_NS
+        self._anatomy_worked |= 0 < done_ns < ALL_NS
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
