@@ -33,7 +33,7 @@ class Bent:
     Args:
         rays: Distorted (x, y), shape (n, 2).
         by_ray: Derivative by the ray before the lens, shape (n, 2, 2).
-        by_coefficient: Derivative by each coefficient, shape (n, 2, k).
+        by_coefficient: Derivative by each coefficient, shape (n, 2, k); (n, 2, 0) where nobody asks for it.
     """
 
     rays: Array
@@ -41,9 +41,10 @@ class Bent:
     by_coefficient: Array
 
 
-def bend(model: str, coefficients: Array, rays: Array) -> Bent:
+def bend(model: str, coefficients: Array, rays: Array, *, by_coefficient: bool = True) -> Bent:
     """Distort rays (n, 2) by a model of `COEFFICIENTS` and its coefficients (k,)."""
-    return _fisheye(coefficients, rays) if model == EQUIDISTANT else _polynomial(coefficients, rays)
+    lens = _fisheye if model == EQUIDISTANT else _polynomial
+    return lens(coefficients, rays, by_coefficient)
 
 
 def unbend(model: str, coefficients: Array, bent: Array) -> tuple[Array, Mask]:
@@ -56,7 +57,7 @@ def unbend(model: str, coefficients: Array, bent: Array) -> tuple[Array, Mask]:
         return _unbend_fisheye(coefficients, bent)
     rays = bent.copy()
     for _ in range(_STEPS):
-        trial = _polynomial(coefficients, rays)
+        trial = _polynomial(coefficients, rays, False)
         error = trial.rays - bent
         a, b, c, d = (trial.by_ray[:, i, j] for i in (0, 1) for j in (0, 1))
         determinant = a * d - b * c
@@ -66,20 +67,21 @@ def unbend(model: str, coefficients: Array, bent: Array) -> tuple[Array, Mask]:
         rays = rays - step * np.minimum(1.0, 0.3 / np.maximum(length, _TINY))  # a long step leaps over the fold
         if length.max(initial=0.0) < _CLOSE:
             break
-    final = _polynomial(coefficients, rays)
+    final = _polynomial(coefficients, rays, False)
     close = np.abs(final.rays - bent).max(axis=1, initial=0.0) < 1e-7
     return rays, close & is_unfolded(model, coefficients, rays)
 
 
 def is_unfolded(model: str, coefficients: Array, rays: Array) -> Mask:
     """Say for which rays (n, 2) the lens keeps the order of rays along the whole way from the axis, shape (n,)."""
-    shares = np.linspace(0.1, 1.0, 10)
-    along = (shares[:, None, None] * rays).reshape(-1, 2)
-    determinant = np.linalg.det(bend(model, coefficients, along).by_ray)
-    return np.asarray((determinant.reshape(len(shares), -1) > 0.0).all(axis=0))
+    unfolded = np.ones(len(rays), bool)
+    for share in np.linspace(0.1, 1.0, 10):
+        by_ray = bend(model, coefficients, share * rays, by_coefficient=False).by_ray
+        unfolded &= by_ray[:, 0, 0] * by_ray[:, 1, 1] > by_ray[:, 0, 1] * by_ray[:, 1, 0]
+    return unfolded
 
 
-def _polynomial(coefficients: Array, rays: Array) -> Bent:
+def _polynomial(coefficients: Array, rays: Array, by_coefficient: bool) -> Bent:
     k1, k2, p1, p2, k3, *rational = coefficients
     k4, k5, k6 = rational or (0.0, 0.0, 0.0)
     x, y = rays[:, 0], rays[:, 1]
@@ -100,6 +102,8 @@ def _polynomial(coefficients: Array, rays: Array) -> Bent:
     by_ray[:, 0, 1] = 2.0 * x * y * slope + 2.0 * p1 * x + 2.0 * p2 * y
     by_ray[:, 1, 0] = by_ray[:, 0, 1]
     by_ray[:, 1, 1] = radial + 2.0 * y * y * slope + 6.0 * p1 * y + 2.0 * p2 * x
+    if not by_coefficient:
+        return Bent(bent, by_ray, np.empty((len(rays), 2, 0)))
     even = [r2 / below, r2**2 / below, r2**3 / below]
     columns = [even[0][:, None] * rays, even[1][:, None] * rays]
     columns += [np.stack([2.0 * x * y, r2 + 2.0 * y * y], axis=1), np.stack([r2 + 2.0 * x * x, 2.0 * x * y], axis=1)]
@@ -109,7 +113,7 @@ def _polynomial(coefficients: Array, rays: Array) -> Bent:
     return Bent(bent, by_ray, np.stack(columns, axis=2))
 
 
-def _fisheye(coefficients: Array, rays: Array) -> Bent:
+def _fisheye(coefficients: Array, rays: Array, by_coefficient: bool) -> Bent:
     radius = np.linalg.norm(rays, axis=1)
     small = radius < 1e-6
     safe = np.where(small, 1.0, radius)
@@ -120,9 +124,11 @@ def _fisheye(coefficients: Array, rays: Array) -> Bent:
     along = rays / safe[:, None]
     tangential = scale[:, None, None] * np.eye(2)
     by_ray = tangential + (np.where(small, 0.0, outward - scale)[:, None, None]) * along[:, :, None] * along[:, None, :]
+    bent = scale[:, None] * rays
+    if not by_coefficient:
+        return Bent(bent, by_ray, np.empty((len(rays), 2, 0)))
     powers = np.stack([angle ** (2 * order + 1) for order in range(1, 5)], axis=1)
-    by_coefficient = along[:, :, None] * np.where(small[:, None], 0.0, powers)[:, None, :]
-    return Bent(scale[:, None] * rays, by_ray, by_coefficient)
+    return Bent(bent, by_ray, along[:, :, None] * np.where(small[:, None], 0.0, powers)[:, None, :])
 
 
 def _fisheye_angle(coefficients: Array, angle: Array) -> tuple[Array, Array]:
