@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def warm() -> None:
     """Call every compiled kernel; the results are kept on disk by numba."""
     from twin_nodes.core.anatomy.distance_grid import DistanceGrid
+    from twin_nodes.core.anatomy.distance_signs import settle_signs
     from twin_nodes.core.anatomy.surface import make_surface
     from twin_nodes.core.guidance.clearance import ClearanceMonitor, Structure
     from twin_nodes.core.guidance.config import GuidanceConfig
@@ -35,6 +36,9 @@ def warm() -> None:
     surface = make_surface('nerve', *room.structures['nerve'])
     grid = DistanceGrid.from_surface(surface, 0.003, 0.006)
     grid.query(room.centre[None])
+    torn = grid.values.copy()
+    torn[::2] *= -1.0
+    settle_signs(torn, grid.origin, grid.spacing, surface.vertices[surface.triangles])
     monitor = ClearanceMonitor(GuidanceConfig(), [Structure('nerve', grid)])
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_guidance(monitor)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid, exact_distances
+from twin_nodes.core.anatomy.distance_signs import are_inside, settle_signs
 from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.errors import ConfigError, InputError
 
@@ -123,6 +124,45 @@ def test_a_cavity_is_outside():
     grid = DistanceGrid.from_surface(hollow, 0.001, 0.005)
     found = grid.query([(0.003, 0.0, 0.0), (0.0075, 0.0, 0.0), (0.012, 0.0, 0.0)]).distances
     np.testing.assert_allclose(found, (0.003, -0.0015, 0.002), atol=1e-6)
+
+
+@pytest.mark.parametrize('pulled', [0.003, 0.006])
+@pytest.mark.parametrize('hollow', [False, True])
+def test_a_surface_that_crosses_itself_has_its_sign_right_beyond_its_folds(pulled, hollow):
+    sphere = make_surface('ball', *shapes.sphere(0.02, rings=24))
+    rng, vertices = np.random.default_rng(0), sphere.vertices.copy()
+    folded = rng.choice(len(vertices), 12, replace=False)
+    along = np.cross(vertices[folded], rng.normal(size=(12, 3)))
+    vertices[folded] += pulled * along / np.linalg.norm(along, axis=1, keepdims=True)  # past their neighbours
+    triangles = sphere.triangles
+    if hollow:
+        triangles = np.vstack([triangles, triangles[:, ::-1] + len(vertices)])
+        vertices = np.vstack([vertices, 0.5 * vertices])
+    grid = DistanceGrid.from_surface(make_surface('folded', vertices, triangles), 0.001, 0.005)
+    radius = np.linalg.norm(grid.origin + grid.spacing * np.indices(grid.values.shape).reshape(3, -1).T, axis=1)
+    truth = np.maximum(radius - 0.02, 0.01 - radius) if hollow else radius - 0.02
+    clear = np.abs(truth) > 0.0015 + pulled**2 / 0.04  # a vertex pulled along the sphere leaves it by so much
+    assert ((grid.values.ravel() < 0.0) == (truth < 0.0))[clear].all()
+    assert grid.far_error < 0.0005
+
+
+def test_winding_tells_inside_of_a_box_and_of_two_that_overlap():
+    vertices, faces = shapes.box(HALF)
+    points = np.random.default_rng(3).uniform(-1.9, 1.9, (2000, 3)) * HALF
+    one = shapes.box_distance(points, HALF) < 0.0
+    np.testing.assert_array_equal(are_inside(points, vertices[faces]), one)
+    beside = shapes.box_distance(points - 0.5 * HALF, HALF) < 0.0
+    both = np.concatenate([vertices[faces], vertices[faces] + 0.5 * HALF])
+    np.testing.assert_array_equal(are_inside(points, both), one | beside)
+
+
+def test_signs_that_agree_are_left_as_they_are(ball, ball_grid):
+    values = ball_grid.values.copy()
+    assert not settle_signs(values, ball_grid.origin, ball_grid.spacing, ball.vertices[ball.triangles])
+    np.testing.assert_array_equal(values, ball_grid.values)
+    values[5:9, 5:9, 5:9] *= -1.0
+    assert settle_signs(values, ball_grid.origin, ball_grid.spacing, ball.vertices[ball.triangles])
+    np.testing.assert_array_equal(values, ball_grid.values)
 
 
 def test_grid_knows_its_own_error(ball, ball_grid):

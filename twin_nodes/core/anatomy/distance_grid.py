@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin_nodes.core.anatomy import distance_kernels, triangle_kernels
+from twin_nodes.core.anatomy.distance_signs import are_inside, settle_signs
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
@@ -93,7 +94,8 @@ class DistanceGrid:
         distance_kernels.fill_band(squared, nearest, origin, spacing, corners, band)
         _sweep_out(squared, nearest, origin, spacing, corners)
         values = distance_kernels.signed_values(squared, nearest, origin, spacing, corners, normals, band)
-        errors = _measure_errors(origin, spacing, values, corners, normals)
+        crossed = signed and settle_signs(values, origin, spacing, corners)
+        errors = _measure_errors(origin, spacing, values, corners, normals, crossed)
         return cls(surface.name, origin, spacing, values, *errors, signed)
 
     @property
@@ -183,7 +185,7 @@ def _exact(points: Array, corners: Array, normals: Array) -> Array:
 
 
 def _measure_errors(
-    origin: Array, spacing: float, values: NDArray[np.float32], corners: Array, normals: Array
+    origin: Array, spacing: float, values: NDArray[np.float32], corners: Array, normals: Array, crossed: bool
 ) -> tuple[float, float, float, float]:
     """Compare interpolated with exact distances at seeded points near the surface and anywhere in the grid."""
     rng = np.random.default_rng(0)
@@ -195,7 +197,10 @@ def _measure_errors(
     anywhere = origin + rng.uniform(0.0, 1.0, (_ERROR_SAMPLES, 3)) * extent
     points = np.clip(np.vstack([near, anywhere]), origin, origin + extent)
     looked_up = distance_kernels.look_up_many(values, origin, spacing, points)[0]
-    errors = np.abs(looked_up - _exact(points, corners, normals))
+    exact = _exact(points, corners, normals)
+    doubted = np.flatnonzero((looked_up < 0.0) != (exact < 0.0)) if crossed else np.empty(0, np.int64)
+    exact[doubted] = np.abs(exact[doubted]) * np.where(are_inside(points[doubted], corners), -1.0, 1.0)
+    errors = np.abs(looked_up - exact)
     near_errors = errors[:_ERROR_SAMPLES]
     near_sigma, far_sigma = (math.sqrt(float(np.mean(part**2))) for part in (near_errors, errors))
     return float(near_errors.max()), float(errors.max()), near_sigma, far_sigma
