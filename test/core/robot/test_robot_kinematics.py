@@ -137,6 +137,12 @@ def test_laws_of_any_chain(seed, count):
     for edge in edges:
         whole = whole @ edge
     assert whole == pytest.approx(pose, abs=1e-12)
+    frames = chain.frames(q)
+    moved = [index for index, joint in enumerate(joints) if joint.kind != 'fixed']
+    assert frames.shape == (len(moved) + 1, 4, 4) and frames[-1] == pytest.approx(pose, abs=1e-12)
+    for number, index in enumerate(moved):
+        part = SerialChain(model, tip=f'l{index + 1}')
+        assert frames[number] == pytest.approx(part.forward(q[: number + 1]), abs=1e-12)
 
 
 def _twist(moved, pose):
