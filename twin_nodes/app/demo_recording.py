@@ -113,12 +113,10 @@ def scene_configs(scene: RecordingScene, folder: Path, rate: float) -> dict[str,
         'tracking.filter.max_angular_rate': limits.max_angular_rate * rate,
         'tracking.filter.max_angular_acceleration': limits.max_angular_acceleration * rate**2,
     }
-    guided = [scene.tools[devices[0]]]
     if not scene.registers or scene.plus is None:
         return {'tracker': tracker, 'view': {'tools': list(scene.tools.values())}}
     plus = scene.plus
     stylus, reference = scene.tools[plus.stylus_device], scene.tools[plus.reference_device]
-    guided = [stylus]
     anatomy = plus.phantom_frame.lower()
     surfaces = _write_surfaces(plus, folder)
     common = {'tool': stylus, 'patient': reference}
@@ -135,7 +133,7 @@ def scene_configs(scene: RecordingScene, folder: Path, rate: float) -> dict[str,
         },
         'anatomy': {'structures': list(surfaces), 'files': list(surfaces.values()), 'anatomy_frame': anatomy},
         'guidance': {**common, 'anatomy_frame': anatomy, 'grid_spacing': 0.0005, 'grid_margin': 0.02},
-        'view': {'tools': guided, 'patient_frame': reference, 'anatomy_frame': anatomy},
+        'view': {'tools': [stylus], 'patient_frame': reference, 'anatomy_frame': anatomy},
     }
 
 

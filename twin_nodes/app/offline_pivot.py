@@ -72,10 +72,18 @@ def calibrate_pivot(
         raise DegenerateGeometryError(f'{error}{"; " if hint else ""}{hint}', code=error.code) from None
     if result.verdict is Verdict.REFUSE and (hint := _other_order(recording, poses, config, robust)):
         result = replace(result, reasons=(*result.reasons, hint))
+    stored = _stored(result, recording, device, len(poses), date or utc_date())
+    if output is not None:
+        write_result(output, stored)
+    return PivotReport(result, recording, stamps_ns, stored, pivot_text(result, recording, device, stamps_ns))
+
+
+def _stored(result: PivotResult, recording: Recording, device: str, count: int, date: str) -> StoredResult:
+    """Return what goes into the file: the tip in the axes of the marker body, because a pivot tells no direction."""
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = result.tip_covariance
     marker = device.split('To')[0] if 'To' in device else device
-    stored = StoredResult(
+    return StoredResult(
         kind='tool_tip',
         parent_frame=marker.lower(),
         child_frame=f'{marker.lower()}_tip',
@@ -88,20 +96,17 @@ def calibrate_pivot(
             'tip_sigma_m': result.tip_sigma,
             'tilt_rad': result.coverage.tilt,
             'roll_rad': result.coverage.roll,
-            'poses_count': float(len(poses)),
+            'poses_count': float(count),
             'outliers_count': float(len(result.outliers)),
             'condition_ratio': result.condition,
         },
         verdict=result.verdict,
-        date=date or utc_date(),
+        date=date,
         tool=marker,
         reasons=result.reasons,
         data_sha256=recording.sha256,
         data_file=recording.path.name,
     )
-    if output is not None:
-        write_result(output, stored)
-    return PivotReport(result, recording, stamps_ns, stored, pivot_text(result, recording, device, stamps_ns))
 
 
 def _other_order(recording: Recording, poses: Array, config: PivotConfig | None, robust: bool) -> str:
