@@ -9,6 +9,7 @@ from twin_nodes.core.anatomy.elastic.reduced import ReducedModel
 from twin_nodes.core.anatomy.elastic.reduced_basis import ReducedConfig
 from twin_nodes.core.anatomy.elastic.sampling import nonnegative
 from twin_nodes.core.errors import InputError
+from twin_nodes.core.geometry.se3 import rotation_exp
 
 
 def train(model, grasp, count=24, gravity=(0.0, 0.0, 0.0), most=0.022):
@@ -48,11 +49,16 @@ def test_a_contact_beyond_the_training_is_flagged(learned, amount):
     assert reduced.update(pull(model, grasp, 0.01).held_at).in_span
 
 
-def test_a_contact_that_turns_as_none_did_in_training_is_flagged(learned):
+@pytest.mark.parametrize('degrees', [3.0, 10.0, 90.0])
+def test_a_contact_that_turns_as_none_did_in_training_is_flagged(learned, degrees):
     model, grasp, reduced = learned
-    centre = model.rest[grasp].mean(axis=0)
-    turned = (model.rest[grasp] - centre) @ np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) + centre
-    assert not reduced.update(turned).in_span
+    centre, turn = model.rest[grasp].mean(axis=0), rotation_exp(np.radians([0.0, 0.0, degrees]))
+    toward = pull(model, grasp, 0.01).held_at - model.rest[grasp]
+    turned = (model.rest[grasp] - centre) @ turn.T + centre + toward
+    answer, exact = reduced.update(turned), model.solve(Loads(held=grasp, held_at=turned))
+    assert np.linalg.norm(answer.positions - exact.positions) > 3e-3 * np.linalg.norm(exact.displacement)
+    assert not answer.in_span
+    assert reduced.update(model.rest[grasp] + toward).in_span
 
 
 def test_rest_is_rest(learned):

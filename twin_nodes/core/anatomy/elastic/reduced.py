@@ -133,7 +133,7 @@ class ReducedModel:
         outside = max(self._outside(state), astray)
         x = (self._origin + self._all @ state).reshape(-1, 3)
         x[self._shown_held] = held_at[self._of_held]
-        in_span = outside <= self.config.margin and is_converged
+        in_span = outside <= self.config.margin and astray <= self.config.unlearned and is_converged
         return ReducedState(x, in_span, outside, is_converged, iterations, self._pull(state))
 
     def wrench(self, state: ReducedState, held_at: Array, about: Array) -> tuple[Array, Array]:

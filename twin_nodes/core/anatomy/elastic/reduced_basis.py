@@ -35,6 +35,10 @@ class ReducedConfig:
         'how far outside the range of the training a state may be before it is flagged, as a share of the range',
         0.1, minimum=0.0, maximum=10.0,
     )  # fmt: skip
+    unlearned: float = setting(
+        'how far the contact may be moved in ways that the training did not have, as a share of its greatest movement '
+        'there; the body does not follow such ways', 0.003, minimum=0.0, maximum=10.0,
+    )  # fmt: skip
     tolerance: float = setting('change of the modes in a step, as a share of their range, that ends it', 1e-4,
                                minimum=1e-12, maximum=0.1)  # fmt: skip
     max_iterations: int = setting('steps at most', 6, minimum=1, maximum=100)
