@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ def modules(folder: str) -> list[Path]:
     return sorted((PACKAGE / folder).rglob('*.py'))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -60,7 +67,7 @@ def test_core_knows_no_ros_and_no_clock(folder):
         wrong += [f'{path.relative_to(ROOT)} imports {name}' for name in names if is_ros(name) or name == 'time']
         calls = {
             node.func.id
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(parsed(path))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         wrong += [f'{path.relative_to(ROOT)} calls {name}()' for name in calls & {'print', 'open', 'input'}]
@@ -82,7 +89,7 @@ def test_heavy_libraries_are_imported_lazily():
     wrong = []
     for folder in ('core', 'io', 'ros', 'nodes'):
         for path in modules(folder):
-            for node in ast.parse(path.read_text()).body:
+            for node in parsed(path).body:
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.module:
                     names = [node.module]
@@ -119,6 +126,29 @@ def test_every_setting_is_read_somewhere():
     lines = '\n'.join(re.sub(r'^ *from .*$', '', text, flags=re.MULTILINE) for text in source.values())
     read = re.findall(r"\.(\w+)|'(\w+)'", lines)
     names = {name for pair in read for name in pair}
-    found = [setting for text in source.values() if 'setting(' in text for setting in settings(ast.parse(text))]
+    found = [one for path, text in source.items() if 'setting(' in text for one in settings(parsed(path))]
     assert len(found) > 1000
     assert not [f'{config}.{name}' for config, name in found if name not in names]
+
+
+def said_codes(tree: ast.Module) -> set[str]:
+    """Codes that a module gives to an error (`code=`) or to the health of a node."""
+    place = {'warn': 0, 'count': 0, 'set_count': 0, 'set': 2}
+    values = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == 'code':
+            values.append(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in place:
+            values += node.args[place[node.func.attr] :][:1]
+    texts = {value.value for value in values if isinstance(value, ast.Constant)}
+    return {text for text in texts if isinstance(text, str) and re.fullmatch(r'[A-Z][A-Z0-9_]+', text)}
+
+
+def test_codes_that_are_said_can_be_explained_and_the_others_are_not_kept():
+    from twin_nodes.core.codes import CODES
+
+    source = {path: path.read_text() for path in PACKAGE.rglob('*.py') if path != PACKAGE / 'core' / 'codes.py'}
+    said = set().union(*(said_codes(parsed(path)) for path in source))
+    assert len(said) > 60 and not said - set(CODES)
+    words = set(re.findall(r'\b[A-Z][A-Z0-9_]+\b', '\n'.join(source.values())))
+    assert not set(CODES) - words

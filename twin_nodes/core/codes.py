@@ -58,6 +58,11 @@ CODES: dict[str, CodeEntry] = {
     'STAMP_BACKWARD': CodeEntry(
         'a stamp older than the buffer', 'The sample came later than the fixed lag. Dropped.', 'Check the network.'
     ),
+    'OUT_OF_ORDER': CodeEntry(
+        'a stamp that is not after the last one of its stream',
+        'The soft body, the breath and the forces go forward in time only. The sample was dropped.',
+        'Many of them mean two senders on one topic, or a network that reorders.',
+    ),
     'STAMP_DUPLICATE': CodeEntry('the same stamp twice', 'The second sample was dropped.', 'Check the sender.'),
     'STAMP_ZERO': CodeEntry(
         'stamp 0', 'CRTK marks invalid data with stamp 0. The sample is treated as lost.', 'Nothing, if meant so.'
