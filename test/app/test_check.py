@@ -183,6 +183,8 @@ def test_cameras(tmp_path):
     text = camera_info_text(ENDOSCOPE)
     found = inspect(write(tmp_path, 'left.yaml', text))
     assert found == 'camera left, good: 1920x1080 px, plumb_bob, focal length 1400.0 1405.0 px'
+    nameless = inspect(write(tmp_path, 'c.yaml', text.replace('camera_name: left', "camera_name: ''")))
+    assert nameless.startswith('camera, good: 1920x1080')
     with pytest.raises(TwinError, match='not calibrated'):
         inspect(write(tmp_path, 'b.yaml', text.replace('1400.0', '0.0')))
 

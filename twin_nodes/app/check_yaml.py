@@ -69,8 +69,9 @@ def inspect_camera(file: Path) -> str:
             raise
         return f'camera, good, but it {str(error).removeprefix(f"{file} ")}'
     base = f', baseline {camera.baseline * 1e3:.2f} mm' if camera.baseline else ''
+    name = f'camera {camera.name}' if camera.name else 'camera'
     return (
-        f'camera {camera.name}, good: {camera.width}x{camera.height} px, {camera.model}, focal length '
+        f'{name}, good: {camera.width}x{camera.height} px, {camera.model}, focal length '
         f'{camera.focal[0]:.1f} {camera.focal[1]:.1f} px{base}'
     )
 
