@@ -260,6 +260,25 @@ def test_what_must_not_carve_does_not(change, code):
     assert caught.value.code == code and carver.volume.hash == before
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_the_nearest_structure_is_measured_from_the_flat_faces_of_a_cylinder(seed):
+    rng = np.random.default_rng(seed)
+    burr = BurrConfig(shape='cylinder', radius=0.0015, length=0.004)
+    carver = Carver(CarvingConfig(burr=burr, depth_reach=0.006), CarvedVolume(block()))
+    volume = carver.volume
+    pose = make_transform(rotation_exp(rng.normal(size=3)), at(volume, rng.uniform(0.3, 0.7, 3)))
+    carver.add(START_NS, pose, SURE)
+    left = np.argwhere((volume.voxels > 0) & (volume.voxels < 128))
+    places = (left @ volume.anatomy_T_index[:3, :3].T + volume.anatomy_T_index[:3, 3] - pose[:3, 3]) @ pose[:3, :3]
+    rim = np.hypot(places[:, 0], places[:, 1]) - burr.radius
+    face = np.abs(places[:, 2] - burr.length / 2) - burr.length / 2
+    truth = np.hypot(np.maximum(rim, 0.0), np.maximum(face, 0.0)) + np.minimum(np.maximum(rim, face), 0.0)
+    labels = volume.voxels[tuple(left.T)]
+    for depth in carver.depths(pose):
+        assert depth.nearest == pytest.approx(truth[labels == depth.label].min(), abs=1e-12)
+    assert min(depth.nearest for depth in carver.depths(pose)) > 0.0  # what it touched is gone
+
+
 def test_labels_and_depths_are_told():
     carver = Carver(CarvingConfig(burr=BurrConfig(radius=0.001)), CarvedVolume(block()))
     volume = carver.volume

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from twin_nodes.core.anatomy import carving_kernels
+from twin_nodes.core.anatomy import carving_kernels, carving_rod_kernels
 from twin_nodes.core.anatomy.carving_config import BALL, CarvingConfig
 from twin_nodes.core.anatomy.carving_volume import CarvedVolume, Removal
 from twin_nodes.core.errors import InputError
@@ -120,12 +120,16 @@ class Carver:
         burr, volume, reach = self.config.burr, self.volume, self.config.depth_reach
         tip = volume.local(pose[:3, 3])
         back = volume.local(pose[:3, 3] + pose[:3, :3] @ self._axis) - tip
-        ahead, squared = np.full(128, np.inf), np.full(128, np.inf)
+        ahead, nearest = np.full(128, np.inf), np.full(128, np.inf)
         offset = burr.radius if burr.shape == BALL else 0.0
         carving_kernels.first_along(volume.voxels, volume.spacing, tip - offset * back, -back, reach, ahead)
-        end = tip if burr.shape == BALL else tip + burr.length * back
-        carving_kernels.nearest_of_labels(volume.voxels, volume.spacing, tip, end, reach + burr.radius, squared)
-        nearest = np.sqrt(squared) - burr.radius
+        if burr.shape == BALL:
+            carving_kernels.nearest_of_labels(volume.voxels, volume.spacing, tip, reach + burr.radius, nearest)
+            nearest = np.sqrt(nearest) - burr.radius
+        else:
+            carving_rod_kernels.nearest_to_rod(
+                volume.voxels, volume.spacing, tip, back, burr.length, burr.radius, reach, nearest
+            )
         found = [label for label in range(1, 128) if ahead[label] <= reach or nearest[label] <= reach]
         return [Depth(label, _within(ahead[label], reach), _within(nearest[label], reach)) for label in found]
 

@@ -156,31 +156,28 @@ def sweep_ball(
 
 
 @njit(cache=True)
-def nearest_of_labels(voxels: Any, spacing: Any, start: Any, end: Any, reach: float, squared: Any) -> None:
-    """Find, for each label, the least squared distance of a remaining voxel's centre to the segment start → end.
+def nearest_of_labels(voxels: Any, spacing: Any, centre: Any, reach: float, squared: Any) -> None:
+    """Find, for each label, the least squared distance of a remaining voxel's centre to a point.
 
     Args:
         voxels: Labels, uint8, shape (ni, nj, nk).
         spacing: Voxel size [m], shape (3,).
-        start: Scaled index coordinates [m], shape (3,); the axis of the burr begins here.
-        end: Its end [m], shape (3,); the same for a ball.
+        centre: The point, scaled index coordinates [m], shape (3,).
         reach: How far is looked [m].
         squared: Least squared distances [m²], shape (128,), filled with inf by the caller; changed in place.
     """
     first, last = np.empty(3, np.int64), np.empty(3, np.int64)
     for axis in range(3):
-        first[axis] = max(0, math.ceil((min(start[axis], end[axis]) - reach) / spacing[axis]))
-        last[axis] = min(voxels.shape[axis] - 1, math.floor((max(start[axis], end[axis]) + reach) / spacing[axis]))
-    vx, vy, vz = end[0] - start[0], end[1] - start[1], end[2] - start[2]
-    length2 = vx * vx + vy * vy + vz * vz
+        first[axis] = max(0, math.ceil((centre[axis] - reach) / spacing[axis]))
+        last[axis] = min(voxels.shape[axis] - 1, math.floor((centre[axis] + reach) / spacing[axis]))
     for i in range(first[0], last[0] + 1):
         for j in range(first[1], last[1] + 1):
             for k in range(first[2], last[2] + 1):
                 label = voxels[i, j, k]
                 if label == 0 or label >= REMOVED:
                     continue
-                px, py, pz = i * spacing[0] - start[0], j * spacing[1] - start[1], k * spacing[2] - start[2]
-                squared[label] = min(squared[label], _squared(px, py, pz, vx, vy, vz, length2))
+                px, py, pz = i * spacing[0] - centre[0], j * spacing[1] - centre[1], k * spacing[2] - centre[2]
+                squared[label] = min(squared[label], px * px + py * py + pz * pz)
 
 
 @njit(cache=True)

@@ -1,4 +1,4 @@
-"""Compiled kernel: which voxels a cylinder has covered that moves straight and turns evenly between two poses.
+"""Compiled kernels: which voxels a cylinder has covered that moves straight and turns evenly, and which are near it.
 
 Points are in index coordinates scaled to metres, as in `carving_kernels`. The decision does not depend on how a motion
 is cut into pieces: for each voxel the interval of the motion is halved until derivatives prove it in or out, down to
@@ -123,3 +123,40 @@ def sweep_rod(
                     tally[2] += 1
                 if state > 0:
                     take(voxels, i, j, k, k, found, counts, tally)
+
+
+@njit(cache=True)
+def nearest_to_rod(
+    voxels: Any, spacing: Any, tip: Any, back: Any, length: float, radius: float, reach: float, nearest: Any
+) -> None:
+    """Find, for each label, the least distance of a remaining voxel's centre to a cylinder at rest.
+
+    Args:
+        voxels: Labels, uint8, shape (ni, nj, nk).
+        spacing: Voxel size [m], shape (3,).
+        tip: Centre of the front face, scaled index coordinates [m], shape (3,).
+        back: Unit vector from the front face to the back, shape (3,).
+        length: Of the cylinder [m].
+        radius: Of the cylinder [m].
+        reach: How far from it is looked [m].
+        nearest: Least signed distances [m], negative inside, shape (128,), filled with inf; changed in place.
+    """
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    for axis in range(3):
+        end = tip[axis] + length * back[axis]
+        first[axis] = max(0, math.ceil((min(tip[axis], end) - radius - reach) / spacing[axis]))
+        last[axis] = min(voxels.shape[axis] - 1, math.floor((max(tip[axis], end) + radius + reach) / spacing[axis]))
+    for i in range(first[0], last[0] + 1):
+        for j in range(first[1], last[1] + 1):
+            for k in range(first[2], last[2] + 1):
+                label = voxels[i, j, k]
+                if label == 0 or label >= REMOVED:
+                    continue
+                px, py, pz = i * spacing[0] - tip[0], j * spacing[1] - tip[1], k * spacing[2] - tip[2]
+                along = px * back[0] + py * back[1] + pz * back[2]
+                aside = math.sqrt(max(px * px + py * py + pz * pz - along * along, 0.0)) - radius
+                beyond = max(-along, along - length)
+                if aside <= 0.0 or beyond <= 0.0:
+                    nearest[label] = min(nearest[label], max(aside, beyond))
+                else:
+                    nearest[label] = min(nearest[label], math.sqrt(aside * aside + beyond * beyond))
