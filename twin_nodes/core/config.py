@@ -86,7 +86,11 @@ class Setting:
 
 
 def settings_of(config_type: type[Any], prefix: str = '') -> list[Setting]:
-    """List all settings of a config type, groups flattened with dots."""
+    """List all settings of a config type, groups flattened with dots.
+
+    Raises:
+        TypeError: A field that is a union.
+    """
     hints = typing.get_type_hints(config_type)
     found: list[Setting] = []
     for field in dataclasses.fields(config_type):

@@ -47,7 +47,11 @@ def check_mesh(where: str, points: Array, cells: NDArray[Any], *, words: tuple[s
 
 
 def check_extent(where: str, points: Array) -> None:
-    """Refuse a size that no anatomy has, of points [m] (…, 3)."""
+    """Refuse a size that no anatomy has, of points [m] (…, 3).
+
+    Raises:
+        InputError: The diagonal of their box is that of another unit.
+    """
     diagonal = float(np.linalg.norm(np.ptp(points.reshape(-1, 3), axis=0)))
     if diagonal > MAX_DIAGONAL:
         raise refusal(where, f'diagonal {diagonal:.4g} m is above {MAX_DIAGONAL:g} m: millimetres? set the unit')

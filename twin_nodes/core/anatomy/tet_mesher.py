@@ -73,7 +73,11 @@ def mesh_surface(surface: Surface, *, tets: int = 0, edge: float = 0.0) -> tuple
 
 
 def stuff_grid(grid: DistanceGrid, *, edge: float) -> tuple[TetMesh, float]:
-    """Fill where a signed distance grid is negative with a lattice of a given edge [m]; parts are all kept."""
+    """Fill where a signed distance grid is negative with a lattice of a given edge [m]; parts are all kept.
+
+    Raises:
+        InputError: ANATOMY_REFUSED where the grid has no sign, or no node of the lattice lies inside.
+    """
     if not grid.signed:
         raise InputError(f'the distances of {grid.name!r} have no sign: nothing to fill', code='ANATOMY_REFUSED')
     low, counts = _lattice(grid, edge)

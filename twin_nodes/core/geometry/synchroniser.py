@@ -68,7 +68,11 @@ class StreamSynchroniser:
         self._newest.clear()
 
     def set_offset(self, name: str, offset_ns: int, sigma: float) -> None:
-        """Add an offset to the stamps of a stream from now on, known to a sigma [s]."""
+        """Add an offset to the stamps of a stream from now on, known to a sigma [s].
+
+        Raises:
+            ConfigError: No such stream, or a sigma that is none.
+        """
         if name not in self._pairings:
             raise ConfigError(f'stream {name!r} is none of {", ".join(self._pairings)}')
         if not 0.0 <= sigma < 1e3:

@@ -151,7 +151,12 @@ def register_paired_points(
 def checked_pairs(
     points_patient: Array, points_anatomy: Array, names: tuple[str, ...] | None
 ) -> tuple[Array, Array, tuple[str, ...]]:
-    """Return the points (n, 3) of both frames and the names; InputError where shapes, names or values do not fit."""
+    """Return the points [m] (n, 3) of both frames and the names, which are #1 … where none are given.
+
+    Raises:
+        InputError: Shapes or names that do not fit, or NaN.
+        DegenerateGeometryError: Fewer than three.
+    """
     patient, anatomy = np.asarray(points_patient, float), np.asarray(points_anatomy, float)
     if patient.ndim != 2 or patient.shape[1] != 3 or patient.shape != anatomy.shape:
         raise InputError(f'paired points need two arrays (n, 3), got {patient.shape} and {anatomy.shape}')
@@ -189,7 +194,11 @@ def _check_layout(points: Array, labels: tuple[str, ...], config: PairedPointCon
 
 
 def pair_noise(covariances: Array | None, fle_rms: float | None, count: int) -> Array:
-    """Return the covariance of each pair's error (n, 3, 3) [m²]; the identity where nothing is known."""
+    """Return the covariance of each pair's error (n, 3, 3) [m²]; the identity where nothing is known.
+
+    Raises:
+        InputError: Values that are no covariances, or fle_rms [m] of 0 or less.
+    """
     if covariances is None:
         if fle_rms is not None and not (np.isfinite(fle_rms) and fle_rms > 0.0):
             raise InputError(f'fle_rms={fle_rms} m must be above 0')

@@ -137,7 +137,11 @@ def register_surface(
 
 
 def checked_cloud(points_patient: Array, target: SurfaceTarget) -> Cloud:
-    """Return the points as a cloud; raises as `register_surface`."""
+    """Return the points [m] (n, 3) as a cloud.
+
+    Raises:
+        InputError, DegenerateGeometryError: As `register_surface`.
+    """
     points = np.ascontiguousarray(points_patient, np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f'surface points: expected shape (n, 3), got {points.shape}')

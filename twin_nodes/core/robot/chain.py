@@ -216,7 +216,11 @@ class LinkTree:
         )
 
     def poses(self, positions: Array) -> Array:
-        """Return parent_T_child of each edge for positions in the order of `names`, shape (n, 4, 4)."""
+        """Return parent_T_child of each edge for positions in the order of `names`, shape (n, 4, 4).
+
+        Raises:
+            InputError: JOINTS_WRONG for another number of positions.
+        """
         q = np.ascontiguousarray(positions, np.float64)
         if q.shape != (len(self.names),):
             raise InputError(f'{len(q)} joint positions, the robot has {len(self.names)}', code='JOINTS_WRONG')

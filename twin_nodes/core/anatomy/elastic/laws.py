@@ -17,7 +17,11 @@ MAX_POISSON = 0.499
 
 
 def lame(young: float, poisson: float) -> tuple[float, float]:
-    """Return the Lamé constants μ and λ [Pa] of linear elasticity."""
+    """Return the Lamé constants μ and λ [Pa] of linear elasticity.
+
+    Raises:
+        ConfigError: Young's modulus [Pa] or Poisson's ratio that no tissue has, or at which tetrahedra lock.
+    """
     if not np.isfinite(young) or young <= 0.0:
         raise ConfigError(f'young={young!r} Pa must be finite and above 0')
     if not 0.0 <= poisson <= MAX_POISSON:
@@ -96,7 +100,11 @@ class Ogden:
     bulk: float
 
     def row(self) -> tuple[int, Array]:
-        """Return the number of the law and its parameters, shape (7,)."""
+        """Return the number of the law and its parameters, shape (7,).
+
+        Raises:
+            ConfigError: Other than one to three pairs, an alpha of 0, or moduli that are not stable at rest.
+        """
         if not 1 <= len(self.mu) == len(self.alpha) <= 3:
             raise ConfigError(f'Ogden: {len(self.mu)} mu and {len(self.alpha)} alpha; expected 1 … 3 pairs')
         if any(alpha == 0.0 for alpha in self.alpha):
