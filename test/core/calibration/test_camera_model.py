@@ -107,6 +107,12 @@ def test_a_wrong_camera_is_refused(changes, message):
 def test_short_distortion_and_aliases_are_understood():
     assert camera(distortion=np.zeros(0)).distortion.shape == (5,)
     assert camera(distortion=np.array([0.1, 0.2, 0.0, 0.0])).distortion[4] == 0.0
+    padded = np.append(LENSES['rational_polynomial'], np.zeros(6))  # OpenCV writes 14 of this lens
+    np.testing.assert_array_equal(
+        camera('rational_polynomial', distortion=padded).distortion, LENSES['rational_polynomial']
+    )
+    with pytest.raises(InputError, match='14 distortion coefficients'):
+        camera('rational_polynomial', distortion=padded + 1e-3)
     assert camera('equidistant', model='fisheye').model == 'equidistant'
     assert {len(LENSES[model]) == len(names) for model, names in COEFFICIENTS.items()} == {True}
 
