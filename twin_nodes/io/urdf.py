@@ -70,6 +70,9 @@ def parse_robot(data: bytes, *, where: str, folder: Path) -> RobotModel:
         data: The document.
         where: File name, for errors.
         folder: Folder that meshes must stay in.
+
+    Raises:
+        InputError: MODEL_REFUSED, with what is wrong with it.
     """
     root = parse_xml(data, where=where, code=REFUSED)
     if root.tag != 'robot':
