@@ -1,8 +1,8 @@
 """Traces of breathing in any form: markers (x, y, z), one column of a table, WFDB records and EDF files.
 
 What is no breath is left out and said: samples that are missing, zero, stuck or at the limit of the sensor. Faster
-traces are averaged to 20 Hz. A trace that is no length (volts, impedance) is scaled to a spread of 3 mm, which the
-prediction is made for, and told in its own unit again.
+traces are averaged to 20 Hz or less. A trace that is no length (volts, impedance) is scaled to a spread of 3 mm, which
+the prediction is made for, and told in its own unit again.
 """
 
 from dataclasses import dataclass
@@ -148,11 +148,17 @@ def _moving(stamps: NDArray[np.int64], values: Array) -> tuple[NDArray[np.bool_]
 
 
 def _averaged(stamps: NDArray[np.int64], values: Array) -> tuple[NDArray[np.int64], Array]:
-    """Average what comes faster than `RATE_HZ` in bins of its period; each keeps the mean stamp of its samples."""
-    period = float(np.median(np.diff(stamps))) / NANOSECONDS if len(stamps) > 1 else 0.0
-    if not 0.0 < period < 0.7 / RATE_HZ:
+    """Average what comes faster than `RATE_HZ`, alike many samples each time; each keeps the mean stamp of its samples.
+
+    With one and two samples by turns (30 Hz) every other one would be noisier than those that the band learned from.
+    """
+    steps = np.diff(stamps)
+    period = float(np.median(steps)) if len(stamps) > 1 else 0.0
+    if not 0.0 < period < 0.7 / RATE_HZ * NANOSECONDS:
         return stamps, values
-    bins = (stamps - stamps[0]) * RATE_HZ // NANOSECONDS
+    period = float(steps[steps < 1.5 * period].mean())
+    width = period * np.ceil(NANOSECONDS / (RATE_HZ * period) - 0.05)
+    bins = np.floor((stamps - stamps[0]) / width + 0.25 * period / width)
     _, first, counts = np.unique(bins.astype(np.int64), return_index=True, return_counts=True)
     means = np.add.reduceat(values, first, axis=0) / counts[:, None]
     ticks = stamps[0] + np.round(np.add.reduceat((stamps - stamps[0]).astype(float), first) / counts).astype(np.int64)
