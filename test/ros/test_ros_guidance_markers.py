@@ -4,7 +4,7 @@ import numpy as np
 from visualization_msgs.msg import Marker
 
 from twin_nodes.core.geometry.chain import Chain
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.clearance import Clearance, ToolPart
 from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.ros.conversions import stamp_to_ns

@@ -20,7 +20,8 @@ from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.ties import Tie
-from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
+from twin_nodes.core.guidance.advice import Advice, Withheld
+from twin_nodes.core.guidance.advisor import Advisor, AdvisorConfig
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.fixtures.config import FixtureConfig

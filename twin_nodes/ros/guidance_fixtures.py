@@ -12,7 +12,7 @@ from visualization_msgs.msg import MarkerArray
 
 from twin_nodes.core.errors import InputError, TwinError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.clearance import Field, Structure
 from twin_nodes.core.guidance.fixtures.config import FixtureConfig
 from twin_nodes.core.guidance.fixtures.mixer import FixtureMixer, velocity_scale

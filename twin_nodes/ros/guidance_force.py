@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.clearance import Field
 from twin_nodes.core.guidance.force_monitor import TOO_HIGH, ForceMonitor, ForceReading, TipDepth

@@ -6,7 +6,7 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.clearance import Clearance
 from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.ros.conversions import ns_to_stamp

@@ -6,7 +6,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import PointCloud2
 
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.alarms import AlarmEvent
 from twin_nodes.core.guidance.clearance import ToolPart
 from twin_nodes.core.guidance.zones import Zone, ZoneEvent

@@ -9,7 +9,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import PointCloud2
 
 from twin_nodes.core.config import group, setting
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.clearance import Field
 from twin_nodes.core.guidance.depth_guard import DepthAdvice, DepthBand, DepthConfig, DepthGuard, overcut_volume
 from twin_nodes.core.stamps import NANOSECONDS

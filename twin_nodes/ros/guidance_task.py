@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 
 from twin_nodes.core.config import group, setting
 from twin_nodes.core.errors import InputError
-from twin_nodes.core.guidance.advisor import Advice
+from twin_nodes.core.guidance.advice import Advice
 from twin_nodes.core.guidance.anatomy_changes import AnatomyChanges
 from twin_nodes.core.guidance.task_state import TaskConfig, TaskEstimate, TaskRecogniser, TaskView, nearest_distance
 from twin_nodes.core.stamps import NANOSECONDS

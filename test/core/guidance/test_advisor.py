@@ -13,7 +13,8 @@ from twin_nodes.core.codes import CODES
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import inverse, make_transform, random_transform
 from twin_nodes.core.geometry.ties import Tie
-from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig, Withheld
+from twin_nodes.core.guidance.advice import Advice, Withheld
+from twin_nodes.core.guidance.advisor import Advisor, AdvisorConfig
 from twin_nodes.core.guidance.clearance import Structure
 from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.core.simulate.shapes import superellipsoid

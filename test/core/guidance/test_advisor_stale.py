@@ -8,7 +8,8 @@ from twin_nodes.core.anatomy.surface import make_surface
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.geometry.ties import Tie
-from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig
+from twin_nodes.core.guidance.advice import Advice
+from twin_nodes.core.guidance.advisor import Advisor, AdvisorConfig
 from twin_nodes.core.guidance.clearance import Structure
 from twin_nodes.core.guidance.zones import Zone
 from twin_nodes.core.simulate.shapes import superellipsoid

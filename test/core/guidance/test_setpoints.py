@@ -11,7 +11,8 @@ from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.pairing import StampedCovariance
 from twin_nodes.core.geometry.se3 import make_transform
 from twin_nodes.core.geometry.ties import Tie
-from twin_nodes.core.guidance.advisor import Advice, Advisor, AdvisorConfig
+from twin_nodes.core.guidance.advice import Advice
+from twin_nodes.core.guidance.advisor import Advisor, AdvisorConfig
 from twin_nodes.core.guidance.clearance import Structure
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.setpoints import WAIT_NS, SetpointStream
