@@ -60,7 +60,8 @@ class GuardedStructures:
     """Follows the anatomy and says what is to be watched.
 
     A structure that keeps its shape is measured by a distance grid, near it by its triangles, until the drill takes of
-    it: then by a grid that follows the drill. One that deforms is measured by its triangles: where `anatomy/surface/moved` puts them, else where `anatomy/surface` shows them.
+    it: then by a grid that follows the drill. One that deforms is measured by its triangles: where
+    `anatomy/surface/moved` puts them, else where `anatomy/surface` shows them.
 
     Args:
         node: The node that it is part of.
