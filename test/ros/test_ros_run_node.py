@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -165,11 +164,9 @@ def test_a_signal_before_the_node_is_made_ends_it_with_0(start, sent, node):
 
 
 @pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_0_within_a_second(start, sent):
+def test_a_signal_ends_it_with_0(start, sent):
     process = start()
     process.wait_for('ready')
     process.child.send_signal(sent)
-    begin = time.monotonic()
     assert process.end() == 0
-    assert time.monotonic() - begin < 1.0
     assert process.lines == ['ready']

@@ -81,7 +81,7 @@ def url():
         yield url
     finally:
         node.terminate()
-        output = node.communicate(timeout=10.0)[0].decode()
+        output = node.communicate(timeout=30.0)[0].decode()
     assert 'Traceback' not in output, output
 
 
@@ -209,7 +209,7 @@ def test_the_scrubber_of_a_bag_is_moved_paused_and_stepped_to_the_alarm(tmp_path
         wait_for_text(page, '✕ LOST')
     finally:
         viewer.send_signal(signal.SIGINT)
-        output = viewer.communicate(timeout=15.0)[0].decode()
+        output = viewer.communicate(timeout=30.0)[0].decode()
     assert viewer.returncode == 0 and 'Traceback' not in output, output
 
 
@@ -221,7 +221,7 @@ def test_the_node_refuses_a_taken_port_in_one_line():
         node = subprocess.run(
             [sys.executable, '-m', 'twin_nodes.nodes.view_node', '--ros-args', '-p', "tools:=['drill']", '-p',
              f'port:={port}'],
-            capture_output=True, text=True, timeout=20.0,
+            capture_output=True, text=True, timeout=60.0,
         )  # fmt: skip
     assert node.returncode == 1
     assert f'configuration: port {port} is taken' in node.stderr
