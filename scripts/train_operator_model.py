@@ -1,9 +1,11 @@
-"""Trains the operator model of `core/guidance/prediction` on simulated operators and writes its weights.
+"""Trains the networks of `core/guidance/prediction` on simulated operators and writes their weights.
 
-    python scripts/train_operator_model.py [EPOCHS]
+    python scripts/train_operator_model.py [linear|reaching|free]
 
-Plain numpy: a million motions, seen at 20 to 200 Hz with up to 3 mm of noise, Adam (Kingma and Ba 2015), minutes on one
-core; with 0 epochs only the linear weights are fitted anew. No recording is read.
+Plain numpy, Adam (Kingma and Ba 2015), minutes on one core. `linear` fits the weights with which the regressions start.
+`reaching` trains the operator model: a million motions, seen at 20 to 200 Hz with up to 3 mm of noise. `free` trains
+the model of hands that move freely, seen with up to 0.1 mm of noise. Without a word all are trained. No recording is
+read.
 """
 
 import sys
@@ -14,10 +16,14 @@ import numpy as np
 from twin_nodes.core.guidance.prediction.motion_kernels import features, lagged
 from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, PACES, SCALE
 from twin_nodes.core.guidance.prediction.smoothing import LEVELS, Smoothing
+from twin_nodes.core.simulate.free_hand import free_hand_trace
 from twin_nodes.core.simulate.operator_motion import OperatorTrace, operator_trace
 
 OPERATORS = 420
-HIDDEN = 64
+HANDS = 200
+FREE = 0.6  # share of hands that move freely among those; the others reach
+HIDDEN, HIDDEN_FREE = 64, 40
+EPOCHS, EPOCHS_FREE = 16, 12
 BATCH = 512
 RATE = 3e-3
 LINEAR = 100  # operators that the linear weights are fitted to
@@ -37,6 +43,13 @@ def seen(rng: np.random.Generator) -> tuple[OperatorTrace, float, int]:
     return operator_trace(rng, rate_hz=rate, noise=noise, jitter=jitter), rate, level
 
 
+def seen_free(rng: np.random.Generator) -> tuple[OperatorTrace, float, int]:
+    """Draw a hand that moves freely, or an operator, with little noise, and the rate [Hz]; the level is the raw one."""
+    rate, noise = float(rng.choice([30.0, *[60.0] * 6, 100.0])), float(rng.choice([0.0, 0.0, 3e-5, 1e-4]))
+    draw = free_hand_trace if rng.random() < FREE else operator_trace
+    return draw(rng, rate_hz=rate, noise=noise, jitter=float(rng.choice([0.0, 0.0, 0.002, 0.005]))), rate, 0
+
+
 def smoothed(trace: OperatorTrace, level: int) -> np.ndarray:
     """Positions at a level of smoothing, shape (n, 3)."""
     if level == 0:
@@ -50,10 +63,10 @@ def smoothed(trace: OperatorTrace, level: int) -> np.ndarray:
     return found
 
 
-def motions(seed: int) -> tuple[np.ndarray, ...]:
+def motions(seed: int, free: bool) -> tuple[np.ndarray, ...]:
     """Features, pasts, true changes and weights of one operator's motions, at one level."""
     rng = np.random.default_rng(seed)
-    trace, rate, level = seen(rng)
+    trace, rate, level = seen_free(rng) if free else seen(rng)
     positions = smoothed(trace, level)
     stamps = np.round(trace.times * 1e9).astype(np.int64)
     rows, pasts, changes = [], [], []
@@ -66,7 +79,7 @@ def motions(seed: int) -> tuple[np.ndarray, ...]:
         if np.linalg.norm(past[2]) / LAGS[2] < MOVING and rng.random() > 0.1:
             continue
         ahead = [np.interp(trace.times[n] + HORIZONS, trace.times, trace.truth[:, axis]) for axis in range(3)]
-        rows.append([*features(past, LAGS), PACES[level]])
+        rows.append([*features(past, LAGS), *([] if free else [PACES[level]])])
         pasts.append(past)
         changes.append(np.stack(ahead, axis=1) - positions[n])
     weights = 1.0 / np.sqrt(np.mean(np.sum(np.square(changes), axis=2), axis=0))
@@ -106,9 +119,9 @@ def _linear(level: int) -> np.ndarray:
     return np.linalg.solve(normal + ridge, right[:, :, None])[:, :, 0]
 
 
-def start(rng: np.random.Generator) -> list[np.ndarray]:
+def start(rng: np.random.Generator, inputs: int, hidden: int) -> list[np.ndarray]:
     """Weights and biases that begin with constant velocity."""
-    sizes = (2 * len(LAGS) + 2, HIDDEN, HIDDEN, len(HORIZONS) * len(LAGS))
+    sizes = (inputs, hidden, hidden, len(HORIZONS) * len(LAGS))
     layers = []
     for a, b, gain in zip(sizes, sizes[1:], (1.0, 1.0, 0.1), strict=False):
         layers += [rng.normal(0.0, gain / np.sqrt(a), (a, b)).astype(np.float32), np.zeros(b, np.float32)]
@@ -133,16 +146,20 @@ def gradients(
     return (errors**2).sum(-1).mean(0), found
 
 
-def train(epochs: int) -> None:
-    """Train, and write the weights after each epoch."""
-    line = linear()
-    if not epochs:
-        with np.load(OUT) as kept:
-            np.savez_compressed(OUT, **{name: kept[name] for name in NAMES}, line=line)
-        return
-    data = [np.concatenate(parts) for parts in zip(*map(motions, range(OPERATORS)), strict=True)]
+def keep(found: dict[str, np.ndarray]) -> None:
+    """Write some of the weights, and the others as they were."""
+    with np.load(OUT) as kept:
+        others = {name: kept[name] for name in kept.files}
+    np.savez_compressed(OUT, **{**others, **found})
+
+
+def train(epochs: int, free: bool) -> None:
+    """Train one network, and write its weights after each epoch."""
+    operators, prefix = (HANDS, 'free_') if free else (OPERATORS, '')
+    drawn = (motions(seed, free) for seed in range(operators))
+    data = [np.concatenate(parts) for parts in zip(*(one for one in drawn if len(one[0])), strict=True)]
     rng = np.random.default_rng(0)
-    layers = start(rng)
+    layers = start(rng, data[0].shape[1], HIDDEN_FREE if free else HIDDEN)
     means, squares = [np.zeros_like(layer) for layer in layers], [np.zeros_like(layer) for layer in layers]
     batches = len(data[0]) // BATCH
     for step in range(epochs * batches):
@@ -158,9 +175,15 @@ def train(epochs: int) -> None:
             root = np.sqrt(square / (1.0 - 0.999 ** (step + 1))) + 1e-8
             layer -= (rate * mean / (1.0 - 0.9 ** (step + 1)) / root).astype(np.float32)
         if step % batches == batches - 1:
-            np.savez_compressed(OUT, **dict(zip(NAMES, layers, strict=True)), line=line)
+            keep({prefix + name: layer for name, layer in zip(NAMES, layers, strict=True)})
             print(step // batches + 1, 'skill', np.round(1.0 - np.sqrt(losses), 4), flush=True)
 
 
 if __name__ == '__main__':
-    train(int(sys.argv[1]) if len(sys.argv) > 1 else 16)
+    which = sys.argv[1] if len(sys.argv) > 1 else 'all'
+    if which in ('all', 'linear'):
+        keep({'line': linear()})
+    if which in ('all', 'reaching'):
+        train(EPOCHS, free=False)
+    if which in ('all', 'free'):
+        train(EPOCHS_FREE, free=True)

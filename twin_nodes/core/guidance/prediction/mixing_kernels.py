@@ -1,10 +1,11 @@
 """Compiled kernels that weigh the models of all levels, and learn how.
 
 Two layers. The mean of the models, weighed by exp(−8·(L/L_min − 1)), L the mean squared error of each for a hand that
-rests or moves (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that
-mean by a ridge regression on how the models differ from it (stacking: Breiman 1996), one on the models that learn and
-one on all. The mean and the corrected means are weighed in the same way, and what a robot's set points foretell after
-them. Losses count from the first sample with guesses of their size, so that nothing is decided by a few.
+rests or moves (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that mean by a
+ridge regression on how the models differ from it (stacking: Breiman 1996), one on the models that learn or were
+trained, and one also on the others of the raw level. The mean and the corrected means are weighed in the same way, and
+what a robot's set points foretell after them. Losses count from the first sample with guesses of their size, so that
+nothing is decided by a few.
 """
 
 import math
@@ -20,12 +21,17 @@ from twin_nodes.core.guidance.prediction.motion_kernels import (
     NETWORK,
     REGRESSION,
     forecast,
+    free_hand,
     lagged,
     regress,
 )
 from twin_nodes.core.guidance.prediction.smoothing import LEVELS
 
-EXPERTS = KINDS * LEVELS
+FREE = KINDS  # column of the model of free hands, the last of the raw level
+RAW = KINDS + 1  # models of the raw level
+EXPERTS = RAW + KINDS * (LEVELS - 1)
+LEARNERS = 2 * LEVELS + 1  # models that learn or were trained
+CORRECTING = LEARNERS + 3  # those, still, velocity and damped velocity
 MEAN, LEARNED, ALL, STACKED, STEERED, BEST = range(EXPERTS, EXPERTS + 6)
 COLUMNS = EXPERTS + 6  # of the changes of one horizon: those of the experts, and the six above
 SHARPNESS = 8.0
@@ -42,14 +48,28 @@ _LEAST = 1e-14  # m²; a smaller loss says no more
 
 
 @njit(cache=True)
+def column(level: int, kind: int) -> int:
+    """Column of a kind of model at a level; that of free hands comes after those of the raw level."""
+    return kind if level == 0 else RAW + KINDS * (level - 1) + kind
+
+
+@njit(cache=True)
+def _correcting(n: int) -> int:
+    """Column of the n-th model that corrects the mean: networks and regressions, then the others of the raw level."""
+    if n < 2 * LEVELS:
+        return column(n // 2, NETWORK if n % 2 == 0 else REGRESSION)
+    return FREE if n < LEARNERS else n - LEARNERS
+
+
+@njit(cache=True)
 def weighed(changes: Any, losses: Any, sharpness: float, later: float, found: Any) -> None:
-    """Write the mean (3,) of changes (n, 3), by their losses (n,); those after the first `KINDS` have less say."""
+    """Write the mean (3,) of changes (n, 3), by their losses (n,); those after the first `RAW` have less say."""
     least = losses.min() + _LEAST
     total = 0.0
     found[:] = 0.0
     for n in range(len(losses)):
         share = math.exp(-sharpness * (losses[n] / least - 1.0))
-        if n >= KINDS:
+        if n >= RAW:
             share *= later
         total += share
         for axis in range(3):
@@ -65,17 +85,15 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
         changes: Of the experts and of the set point, NaN where unknown; the others are written, shape (`COLUMNS`, 3).
         kind: 0 for a hand that rests, 1 for one that moves.
         losses: Mean squared errors of such, shape (`COLUMNS` - 1,).
-        corrections: Weights of both corrections, shape (2, `EXPERTS`).
+        corrections: Weights of both corrections, shape (2, `CORRECTING`).
     """
     weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, 1.0 if kind == 0 else _SMOOTHED, changes[MEAN])
     for which in range(2):
         corrected = changes[LEARNED + which]
         corrected[:] = changes[MEAN]
-        if kind == 0:
-            continue
-        for n in range(EXPERTS):
+        for n in range(CORRECTING if kind > 0 else 0):
             for axis in range(3):
-                corrected[axis] += corrections[which, n] * (changes[n, axis] - changes[MEAN, axis])
+                corrected[axis] += corrections[which, n] * (changes[_correcting(n), axis] - changes[MEAN, axis])
     weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], SHARPNESS, 1.0, changes[STACKED])
     changes[BEST] = changes[STACKED]
     if math.isfinite(changes[STEERED, 0]):
@@ -86,7 +104,7 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
 
 @njit(cache=True)
 def foretell(
-    past: Any, offsets: Any, velocities: Any, paces: Any, layers: Any, scale: Any, weights: Any, lags: Any,
+    past: Any, offsets: Any, velocities: Any, paces: Any, layers: Any, free: Any, scale: Any, weights: Any, lags: Any,
     horizons: Any, losses: Any, corrections: Any, found: Any,
 ) -> None:  # fmt: skip
     """Fill the changes of all models and means of all horizons in; arguments as of `forecast` and `mix`, per level."""
@@ -104,7 +122,10 @@ def foretell(
             horizons,
             own,
         )
-        found[:, KINDS * level : KINDS * (level + 1)] = own
+        found[:, column(level, 0) : column(level, KINDS)] = own
+    change = np.empty((len(horizons), 3))
+    free_hand(past[0], free, scale, lags, change)
+    found[:, FREE] = change
     kind = min(spread.kind_of(velocities[0]), 1)
     for h in range(len(horizons)):
         mix(found[h], kind, losses[h, kind], corrections[h])
@@ -115,44 +136,39 @@ def correct(stack: Any, changes: Any, change: Any, horizon: float) -> None:
     """Learn the corrections of one horizon from what came.
 
     Args:
-        stack: Moments (`EXPERTS`, `EXPERTS`) and (`EXPERTS`,), weights (2, `EXPERTS`), count (1,); changed.
+        stack: Moments (`CORRECTING`, `CORRECTING`) and (`CORRECTING`,), weights (2, `CORRECTING`), count (1,); changed.
         changes: As they were foretold [m], shape (`COLUMNS`, 3).
         change: That came [m], shape (3,).
         horizon: Time ahead [s].
     """
     moments, right, weights, count = stack
-    for n in range(EXPERTS):
+    beside = np.empty((CORRECTING, 3))
+    for n in range(CORRECTING):
+        for axis in range(3):
+            beside[n, axis] = MM * (changes[_correcting(n), axis] - changes[MEAN, axis])
+    for n in range(CORRECTING):
         right[n] *= _KEEP
         for axis in range(3):
-            right[n] += MM * MM * (changes[n, axis] - changes[MEAN, axis]) * (change[axis] - changes[MEAN, axis])
+            right[n] += beside[n, axis] * MM * (change[axis] - changes[MEAN, axis])
         for m in range(n + 1):
             moments[n, m] *= _KEEP
             for axis in range(3):
-                beside = changes[m, axis] - changes[MEAN, axis]
-                moments[n, m] += MM * MM * (changes[n, axis] - changes[MEAN, axis]) * beside
+                moments[n, m] += beside[n, axis] * beside[m, axis]
             moments[m, n] = moments[n, m]
     count[0] += 1.0
     if count[0] % _EVERY:
         return
-    ridge = RIDGE * (_SPEED * horizon) ** 2
-    weights[1] = np.linalg.solve(moments + ridge * np.eye(EXPERTS), right)
-    part, aside = ridge * np.eye(2 * LEVELS), np.empty(2 * LEVELS)
-    for n in range(2 * LEVELS):
-        aside[n] = right[_learner(n)]
-        for m in range(2 * LEVELS):
-            part[n, m] += moments[_learner(n), _learner(m)]
-    found = np.linalg.solve(part, aside)
-    for n in range(2 * LEVELS):
-        weights[0, _learner(n)] = found[n]
+    total = moments + RIDGE * (_SPEED * horizon) ** 2 * np.eye(CORRECTING)
+    weights[0, :LEARNERS] = np.linalg.solve(total[:LEARNERS, :LEARNERS].copy(), right[:LEARNERS].copy())
+    weights[1] = np.linalg.solve(total, right)
 
 
 @njit(cache=True)
-def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, horizons: Any, settings: Any) -> None:
-    """Judge, and learn from, the predictions of one horizon whose instant has come.
+def settle(now_ns: int, history: Any, kept: Any, learned: Any, horizons: Any, settings: Any) -> None:
+    """Judge, and learn from, the predictions whose instant has come.
 
     Args:
         now_ns: Newest stamp.
-        horizon: Index of the horizon.
         history: Stamps, measured values, count of the positions.
         kept: Ring of predictions: stamps, starts, changes since the lags at each level, velocities, changes of the
             models; numbers made and settled.
@@ -160,6 +176,15 @@ def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, hor
         horizons: Times ahead [s].
         settings: keep, forgetting, prior, floor, memory.
     """
+    for horizon in range(len(horizons)):
+        _settle_one(now_ns, horizon, history, kept, learned, horizons, settings)
+
+
+@njit(cache=True)
+def _settle_one(
+    now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, horizons: Any, settings: Any
+) -> None:  # fmt: skip
+    """Settle the predictions of one horizon; arguments as of `settle`."""
     stamps, starts, pasts, velocities, changes, made, done = kept
     losses, judged, weights, covariances, stacks, spreads = learned
     keep, forgetting, prior, floor, memory = settings
@@ -194,13 +219,7 @@ def settle(now_ns: int, horizon: int, history: Any, kept: Any, learned: Any, hor
                 horizons[horizon],
             )
             for level in range(LEVELS):
-                ahead = change - own[KINDS * level]
+                ahead = change - own[column(level, 0)]
                 regress(
                     covariances[horizon, level], weights[level, horizon], pasts[slot, level], ahead, forgetting, prior
                 )
-
-
-@njit(cache=True)
-def _learner(n: int) -> int:
-    """Column of the n-th model that learns: the operator model or the regression of a level."""
-    return KINDS * (n // 2) + (NETWORK if n % 2 == 0 else REGRESSION)

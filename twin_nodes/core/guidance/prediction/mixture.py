@@ -1,9 +1,10 @@
 """Several models of one motion, weighed by how well each did, so that none can be worse than holding still for long.
 
 At each level of smoothing, still, constant velocity, damped velocity, the operator model, and a regression on the
-operator's own past, which begins with what is best for simulated operators, run side by side. A hand without noise is
-best told from its raw positions, one with a millimetre of noise from smoothed ones: which, the errors tell. What a
-robot's set points foretell is weighed against the mean of all (`mixing_kernels`).
+operator's own past, which begins with what is best for simulated operators, run side by side; at the raw level also a
+model of hands that move freely. A hand without noise is best told from its raw positions, one with a millimetre of
+noise from smoothed ones: which, the errors tell. What a robot's set points foretell is weighed against the mean of all
+(`mixing_kernels`).
 """
 
 import numpy as np
@@ -12,18 +13,20 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.prediction import mixing_kernels, motion_kernels, spread
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.history import History
-from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, EXPERTS, STEERED
+from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, CORRECTING, STEERED
 from twin_nodes.core.guidance.prediction.operator_model import (
     HORIZONS,
     LAGS,
     PACES,
     SCALE,
+    free_hand_layers,
     linear_weights,
     shipped_layers,
 )
 from twin_nodes.core.guidance.prediction.smoothing import LEVELS
 
 _START = (1.0, 0.4, 0.35, 0.2, 0.22)  # squared errors of the models over that of hold-last, before the first
+_FREE = 0.2  # that of the model of free hands
 _LATER = 0.05  # more of them for each level
 _MEANS = (0.2, 0.2, 0.24, 0.2, 0.15)  # those of the means and of the set point
 _SPEED = 0.02  # m/s, of the motion that these stand for
@@ -42,17 +45,18 @@ class MotionMixture:
 
     def __init__(self, config: PredictionConfig, floor: float) -> None:
         count, lags = len(HORIZONS), len(LAGS)
-        self._layers = shipped_layers()
+        self._layers, self._free = shipped_layers(), free_hand_layers()
         self._weights = linear_weights().copy()
-        self._corrections = np.zeros((count, 2, EXPERTS))
-        experts = [part + _LATER * level for level in range(LEVELS) for part in _START]
-        losses = np.array([*experts, *_MEANS]) * (_SPEED * HORIZONS[:, None]) ** 2
+        self._corrections = np.zeros((count, 2, CORRECTING))
+        smoothed = [part + _LATER * level for level in range(1, LEVELS) for part in _START]
+        losses = np.array([*_START, _FREE, *smoothed, *_MEANS]) * (_SPEED * HORIZONS[:, None]) ** 2
         self._losses = np.stack([losses] * _CLASSES, axis=1)
         self._losses[:, 0] = 2.0 * _STILL**2
         self._losses[:, 0, 0] = _STILL**2  # a hand that rests is held still until it tells otherwise
         self._spreads = np.stack([spread.new_spreads(count)] * 2)
         stacks = (
-            np.zeros((count, EXPERTS, EXPERTS)), np.zeros((count, EXPERTS)), self._corrections, np.zeros(count),
+            np.zeros((count, CORRECTING, CORRECTING)), np.zeros((count, CORRECTING)), self._corrections,
+            np.zeros(count),
         )  # fmt: skip
         covariances = np.tile(np.eye(lags) / config.prior, (count, LEVELS, 1, 1))
         self._learned = (
@@ -86,8 +90,8 @@ class MotionMixture:
         found = np.empty((len(HORIZONS), COLUMNS, 3))
         found[:, STEERED] = np.nan if steered is None else steered
         mixing_kernels.foretell(
-            past, offsets, velocities, PACES, self._layers, SCALE, self._weights, LAGS, HORIZONS, self._losses,
-            self._corrections, found,
+            past, offsets, velocities, PACES, self._layers, self._free, SCALE, self._weights, LAGS, HORIZONS,
+            self._losses, self._corrections, found,
         )  # fmt: skip
         return found
 
@@ -109,14 +113,10 @@ class MotionMixture:
     def settle(self, now_ns: int, history: History) -> None:
         """Judge, and learn from, the predictions whose instant has come."""
         seen = (history.stamps, history.values[0], history.count)
-        for index in range(len(HORIZONS)):
-            mixing_kernels.settle(now_ns, index, seen, self._kept, self._learned, HORIZONS, self._settings)
+        mixing_kernels.settle(now_ns, seen, self._kept, self._learned, HORIZONS, self._settings)
 
     def changes(self, history: History) -> Array:
         """Changes since each of `LAGS` up to the newest value of each level, (levels, lags, 3); since the oldest."""
         found = np.empty((LEVELS, len(LAGS), 3))
-        last = history.count - 1
-        for level, values in enumerate(history.values):
-            motion_kernels.lagged(history.stamps, values, history.count, history.stamps[last], LAGS, found[level])
-        changes: Array = history.values[:, last : last + 1] - found
-        return changes
+        motion_kernels.changes(history.stamps, history.values, history.count, LAGS, found)
+        return found

@@ -41,6 +41,14 @@ def lagged(stamps: Any, values: Any, count: int, now_ns: int, lags: Any, found: 
 
 
 @njit(cache=True)
+def changes(stamps: Any, values: Any, count: int, lags: Any, found: Any) -> None:
+    """Write the changes since the lags up to the newest value of each level, (levels, n, 3); others as of `lagged`."""
+    for level in range(len(values)):
+        lagged(stamps, values[level], count, stamps[count - 1], lags, found[level])
+        found[level] = values[level, count - 1] - found[level]
+
+
+@njit(cache=True)
 def features(past: Any, lags: Any) -> Any:
     """Describe a motion by numbers that do not turn with it: its shape along and across the way, and its speed.
 
@@ -77,6 +85,25 @@ def _layer(row: Any, weights: Any, bias: Any) -> Any:
 
 
 @njit(cache=True)
+def network(row: Any, layers: Any) -> Any:
+    """Weights that a network of two layers of tanh gives to the changes since the lags at each horizon, (h n,)."""
+    first = np.tanh(_layer(row, layers[0], layers[1]))
+    second = np.tanh(_layer(first, layers[2], layers[3]))
+    return _layer(second, layers[4], layers[5])
+
+
+@njit(cache=True)
+def free_hand(past: Any, layers: Any, scale: Any, lags: Any, found: Any) -> None:
+    """Write the changes (h, 3) [m] that the model of free hands foretells; arguments as of `forecast`."""
+    shares, n = network(features(past, lags), layers), len(lags)
+    found[:] = 0.0
+    for h in range(len(found)):
+        for k in range(n):
+            for axis in range(3):
+                found[h, axis] += shares[h * n + k] * scale[h, k] * past[k, axis]
+
+
+@njit(cache=True)
 def forecast(
     past: Any, offset: Any, velocity: Any, pace: float, layers: Any, scale: Any, weights: Any, lags: Any, horizons: Any,
     found: Any,
@@ -98,9 +125,7 @@ def forecast(
     n = len(lags)
     row = np.empty(2 * n + 2)
     row[: 2 * n + 1], row[2 * n + 1] = features(past, lags), pace
-    first = np.tanh(_layer(row, layers[0], layers[1]))
-    second = np.tanh(_layer(first, layers[2], layers[3]))
-    shares = _layer(second, layers[4], layers[5])
+    shares = network(row, layers)
     for h in range(len(horizons)):
         damped = DAMPING * (1.0 - math.exp(-horizons[h] / DAMPING))
         for axis in range(3):

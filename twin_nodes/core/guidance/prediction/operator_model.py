@@ -4,7 +4,9 @@ The change over a horizon is Σ w_k(s)·(p(t) − p(t − l_k)), where s describ
 it: so the model is the same in all directions, and a still hand stays still. The weights come from a network of two
 layers of tanh, trained by `scripts/train_operator_model.py` on simulated operators whose reaches of minimum
 jerk (Flash and Hogan 1985) overlap, pause, tremble and stop, seen with up to 3 mm of noise at 20 to 200 Hz and at each
-level of smoothing, which the network is told as well. No recording was used to train it.
+level of smoothing, which the network is told as well. A second, smaller network of the same kind knows hands that
+move freely (`core/simulate/free_hand.py`), which are less smooth, at the raw level. No recording was used to train
+either.
 """
 
 from functools import cache
@@ -32,6 +34,15 @@ def shipped_layers() -> Layers:
     with _file().open('rb') as file:
         kept = np.load(file)
         w1, b1, w2, b2, w3, b3 = (np.ascontiguousarray(kept[name], dtype=float) for name in NAMES)
+    return w1, b1, w2, b2, w3, b3
+
+
+@cache
+def free_hand_layers() -> Layers:
+    """Weights and biases of the network of hands that move freely, for raw positions."""
+    with _file().open('rb') as file:
+        kept = np.load(file)
+        w1, b1, w2, b2, w3, b3 = (np.ascontiguousarray(kept[f'free_{name}'], dtype=float) for name in NAMES)
     return w1, b1, w2, b2, w3, b3
 
 
