@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from twin_nodes.core.telesurgery.link.scenario import Scenario, link_config
+from twin_nodes.core.telesurgery.operator import hand_kernels, task_kernels
 from twin_nodes.core.telesurgery.operator.config import OperatorConfig, TaskConfig
 from twin_nodes.core.telesurgery.operator.direct import arrival_steps, operator_noise
 from twin_nodes.core.telesurgery.operator.kills import kill
@@ -32,6 +33,13 @@ def transfers(name, seeds):
 @pytest.fixture(scope='module')
 def normal():
     return transfers('', range(10))
+
+
+@pytest.mark.parametrize(('config', 'kernels'), [(OperatorConfig(), hand_kernels), (TaskConfig(), task_kernels)])
+def test_kernels_find_each_setting_where_it_is_put(config, kernels):
+    values = config.parameters()
+    for name in config.__dataclass_fields__:
+        assert values[getattr(kernels, name.upper())] == getattr(config, name), name
 
 
 def test_normal_transfers_take_as_long_as_those_of_people(normal):
