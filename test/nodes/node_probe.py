@@ -85,4 +85,10 @@ class ToldSilence:
         self.has_ended = self.is_long = False
 
     def tick(self):
-        pass
+        return 0
+
+
+class Published(list):
+    """Keeps what is published, in place of a publisher."""
+
+    publish = list.append

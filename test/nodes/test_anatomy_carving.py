@@ -3,7 +3,7 @@
 import nrrd
 import numpy as np
 import pytest
-from node_probe import ToldSilence
+from node_probe import Published, ToldSilence
 from patient_streams import (
     COVARIANCE,
     MS,
@@ -236,12 +236,6 @@ def test_a_switch_with_a_stamp_cuts_with_the_same_poses_in_each_replay(start, vo
         runs.append(carving.carver.volume.removed_indices().tobytes())
         node.destroy_node()
     assert runs[0] == runs[1] == runs[2]
-
-
-class Published(list):
-    """Keeps what is published, in place of a publisher."""
-
-    publish = list.append
 
 
 @pytest.mark.parametrize('stop', [0, 120, 430, 790])

@@ -5,15 +5,18 @@ import time
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from node_probe import Published, ToldSilence
 
 from twin_nodes.core.config import build_config
 from twin_nodes.core.errors import ConfigError, InputError
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.simulate.room import Room, RoomConfig
+from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.io.recordings.simulated import FIRST_STAMP_NS
 from twin_nodes.nodes.tracker_config import TrackerNodeConfig
 from twin_nodes.nodes.tracker_node import TrackerNode
 from twin_nodes.ros.conversions import pose_from, pose_stamped, stamp_to_ns
+from twin_nodes.ros.crtk_source import SILENT_NS
 
 FAST = {'recording__rate': 40.0, 'tracking__clock__mode': 'device'}  # stamps as recorded, so speeds stay what they were
 POSE = make_transform(rotation_exp([0.3, -0.2, 0.9]), [0.1, -0.2, -1.4])
@@ -212,6 +215,42 @@ def test_bad_crtk_poses_are_counted_and_not_passed(start, probe, fault, code):
     crtk.until(lambda: code in crtk.node.health.counters or code in crtk.counts(), code, **fault)
     assert crtk.measured == []
     crtk.until(lambda: len(crtk.measured) >= 2, 'good poses afterwards')
+
+
+def test_a_replay_has_ended_when_no_pose_waits_for_another(start):
+    node = start(
+        TrackerNode, source='crtk', tracking__tools=['drill', 'patient'], tracking__clock__mode='device',
+        use_sim_time=True,
+    )  # fmt: skip
+    source, said = node._source, Published()
+    source._silence = silence = ToldSilence()
+    node._progress[0]._publisher = said
+
+    def hear(device, ms):
+        message = pose_stamped(10**18 + ms * 10**6, 'ndi', POSE)
+        source._deliver(device, message, node._on_frame, node._on_event)
+
+    def ends():
+        silence.has_ended = True
+        node._watch_end()
+        return bool(said) and stamp_to_ns(said[-1].header.stamp) == ALL_NS
+
+    assert ends(), 'nothing was heard yet'
+    hear('drill', 10)
+    assert not silence.has_ended
+    hear('patient', 10)
+    assert stamp_to_ns(said[-1].header.stamp) == 10**18 + 10 * 10**6, 'what comes after it is worked through'
+    hear('patient', 20)
+    assert not ends(), 'a pose waits for that of the drill'
+    hear('drill', 20)
+    assert ends() and len(said) == 3, 'and says it once'
+    hear('drill', 30)
+    silence.has_ended = True
+    source._look_for_silence(node._on_frame)
+    assert not source.has_ended
+    silence.tick = lambda: SILENT_NS + 1  # nobody hears of the patient any more
+    source._look_for_silence(node._on_frame)
+    assert source.has_ended and stamp_to_ns(said[-1].header.stamp) == 10**18 + 30 * 10**6
 
 
 def test_a_crtk_device_that_is_no_topic_name_is_a_configuration_error():

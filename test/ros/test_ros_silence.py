@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from twin_nodes.core.stamps import NANOSECONDS
+from twin_nodes.core.stamps import ALL_NS, NANOSECONDS
 from twin_nodes.ros.silence import ReplaySilence
 
 PERIOD = 0.05
@@ -62,3 +62,19 @@ def test_a_machine_that_stood_still_has_first_to_read_what_came(clocks):
     assert not clocks.silence.has_ended
     clocks.tick(1.0, clock_runs=False, late=2.0)  # each of twenty ticks two seconds late
     assert not clocks.silence.is_long
+
+
+def test_while_the_maker_of_a_stream_works_it_may_only_be_late(clocks):
+    silence = clocks.silence
+    silence._note('drill/filtered_cp', 5, 0)
+    silence._note('patient/filtered_cp', 5, 0)
+    clocks.tick(2.5, clock_runs=False)
+    assert not silence.has_ended
+    silence._note('drill/filtered_cp', ALL_NS, 0)
+    assert not silence.has_ended
+    silence._note('patient/filtered_cp', ALL_NS, 0)
+    assert silence.has_ended, 'that they have ended is nothing that was heard'
+    silence._note('drill/filtered_cp', 6, 0)
+    assert not silence.has_ended
+    clocks.tick(10.5, clock_runs=False)
+    assert silence.has_ended, 'one that ended without a word is not waited for without end'

@@ -104,6 +104,7 @@ class GuidanceNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._newest_ns = 0
         self._silence = ReplaySilence(self, _WATCH_S)
+        self._silence.follow(f'{config.tool}/filtered_cp', f'{config.patient}/filtered_cp')
         self._advisor = Advisor(config.advisor, ordered=replay, steered=bool(config.setpoint_topic))
         self._advisor.changes.listen(self._on_change)
         self._latency = AdviceLatency(self.health, self._advisor, config.advisor.prediction)

@@ -28,7 +28,7 @@ from twin_nodes.ros.health import ERROR, OK, WARN, Health
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.parameters import declare_config
 from twin_nodes.ros.pose_output import PoseOutput
-from twin_nodes.ros.progress import is_replay
+from twin_nodes.ros.progress import ProgressOutput, is_replay
 from twin_nodes.ros.qos import REPLAY_MEASUREMENT
 from twin_nodes.ros.run import run_node
 
@@ -68,8 +68,9 @@ class TrackerNode(Node):
         self._heard_s = time.monotonic()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(1.0, self._report, clock=steady)
+        self._progress = [ProgressOutput(self, f'{tool}/filtered_cp') for tool in self._outputs]
         # in a replay a pause is no silence
-        self._watch_timer = None if replay else self.create_timer(WATCH_S, self._watch, clock=steady)
+        self._watch_timer = self.create_timer(WATCH_S, self._watch_end if replay else self._watch, clock=steady)
         self._jump = on_jump_back(self, self._on_clock_jump)
         self._source = make_source(self, self.config)
         self._thread = threading.Thread(target=self._run_source, name='source', daemon=True)
@@ -98,6 +99,8 @@ class TrackerNode(Node):
         if self._source_state.code == 'SOURCE_STALLED':
             self._on_event(SourceEvent('OK', 'frames come again', healthy=True))
         edges = []
+        for progress in self._progress:
+            progress.begin(frame.arrival_ns)
         with self._lock:
             for result in self._pipeline.results(frame):
                 if isinstance(result, TrackedPose):
@@ -150,9 +153,17 @@ class TrackerNode(Node):
         else:  # what the device said of itself is worth more
             self._lose_all(reason)
 
+    def _watch_end(self) -> None:
+        """Tell those after this node that a replay has ended: by themselves they see only that nothing comes."""
+        if getattr(self._source, 'has_ended', True):
+            for progress in self._progress:
+                progress.end()
+
     def _on_clock_jump(self) -> None:
         with self._lock:
             self._pipeline.clear()
+        for progress in self._progress:
+            progress.reset()
         self.health.warn('CLOCK_JUMP', 'time jumped back: all buffers were cleared')
 
     def _report(self) -> None:

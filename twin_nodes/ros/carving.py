@@ -82,6 +82,7 @@ class LiveCarving:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._heard_ns = self._steady.now().nanoseconds
         self._silence = ReplaySilence(node, _WATCH_S)
+        self._silence.follow(f'{config.tool}/filtered_cp', f'{config.patient}/filtered_cp')
         self._progress = ProgressOutput(node, 'anatomy/removed')
         self._output = CarvingOutput(node, health, config, frame, self.carver, surfaces, markers, self._tissue)
         self._subscribe()

@@ -20,9 +20,10 @@ from twin_nodes.core.tracking.stamp_order import StampOrder
 from twin_nodes.ros.conversions import pose_from
 from twin_nodes.ros.jumps import on_jump_back
 from twin_nodes.ros.qos import measurement_subscription
+from twin_nodes.ros.silence import ReplaySilence
 
 SILENT_NS = 4_000_000_000  # DDS has been seen to deliver the first messages of a topic 3 s late
-LOOK_S = 0.5
+LOOK_S = 0.1
 
 
 class CrtkSource:
@@ -49,8 +50,9 @@ class CrtkSource:
         self._stopped = threading.Event()
         self._order: StampOrder[ToolReading] | None = StampOrder(self._devices) if replay else None
         self._newest_ns: dict[str, int] = {}
-        self._heard_ns: dict[str, int] = {}  # on the steady clock: a replay has no other way to notice silence
+        self._silent_ns: dict[str, int] = {}  # on the steady clock: a replay has no other way to notice silence
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._silence = ReplaySilence(node, LOOK_S)
         self._jump = on_jump_back(node, self.reset)
 
     def run(self, on_frame: OnFrame, on_event: OnEvent) -> None:
@@ -73,15 +75,21 @@ class CrtkSource:
         """Make `run` return."""
         self._stopped.set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the devices have fallen silent at the end of a replay, and no sample waits for another."""
+        return self._silence.has_ended and self._order is not None and not self._order.waits
+
     def reset(self) -> None:
         """Forget what waits, after a jump of the clock."""
         if self._order is not None:
             self._order.reset()
             self._newest_ns.clear()
-            self._heard_ns.clear()
+            self._silent_ns.clear()
 
     def _deliver(self, device: str, message: PoseStamped, on_frame: OnFrame, on_event: OnEvent) -> None:
         arrival_ns = self._node.get_clock().now().nanoseconds
+        self._silence.hear()
         try:
             record = pose_from(message, frame=self._frame)
         except InputError as error:
@@ -106,16 +114,16 @@ class CrtkSource:
             if device not in self._newest_ns:
                 return
             stamp_ns = self._newest_ns[device]
-        now_ns = self._steady.now().nanoseconds
-        if not self._heard_ns:
-            self._heard_ns = dict.fromkeys(self._devices, now_ns)
-        self._newest_ns[device], self._heard_ns[device] = stamp_ns, now_ns
+        if not self._silent_ns:
+            self._silent_ns = dict.fromkeys(self._devices, 0)
+        self._newest_ns[device], self._silent_ns[device] = stamp_ns, 0
         self._send(order.add(device, stamp_ns, reading), on_frame)
 
     def _look_for_silence(self, on_frame: OnFrame) -> None:
-        now_ns = self._steady.now().nanoseconds
-        for device, heard_ns in self._heard_ns.items():
-            if now_ns - heard_ns > SILENT_NS and self._order is not None:
+        step_ns = self._silence.tick()
+        for device in self._silent_ns:
+            self._silent_ns[device] += step_ns
+            if self._silent_ns[device] > SILENT_NS and self._order is not None:
                 self._send(self._order.silent(device), on_frame)
 
     @staticmethod

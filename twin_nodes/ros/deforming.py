@@ -82,6 +82,7 @@ class LiveDeforming:
         self.output = DeformingOutput(node, health, config, frame, body, tuple(targets), surfaces, markers)
         self.output.first(self.feed.frame())
         self._silence = ReplaySilence(node, _REPLAY_WATCH_S)
+        self._silence.follow(*(f'{name}/filtered_cp' for name in (*config.tools, *config.sensors, config.patient)))
         self.input = DeformingInput(
             node, health, config, frame, self.feed, self._handle, self._on_registered, self._silence.hear
         )  # fmt: skip

@@ -48,6 +48,11 @@ class ProgressOutput:
             message.header.stamp = ns_to_stamp(done_ns)
             self._publisher.publish(message)
 
+    def begin(self, stamp_ns: int) -> None:
+        """Say once that there is more, after the end."""
+        if self._done_ns == ALL_NS:
+            self.say(stamp_ns)
+
     def end(self) -> None:
         """Say once that nothing more will come of what was heard: the streams have ended, or pause."""
         if self._done_ns != ALL_NS:
