@@ -178,6 +178,7 @@ class AnatomyFeed:
 
     def _grid(self, marker: Marker, *, must: bool) -> 'DistanceGrid | None':
         from twin_nodes.core.anatomy.surface import make_surface
+        from twin_nodes.core.guidance.precise_grid import precise_grid
         from twin_nodes.io.grids import cached_grid, user_cache
         from twin_nodes.ros.clouds import surface_from_marker
 
@@ -187,7 +188,7 @@ class AnatomyFeed:
             if marker.header.frame_id != config.frame:
                 raise InputError(f'{marker.ns}: frame is {marker.header.frame_id!r}, not {config.frame!r}')
             surface = make_surface(marker.ns, *surface_from_marker(marker))
-            grid = cached_grid(folder, surface, config.grid_spacing, config.grid_margin)
+            grid = precise_grid(cached_grid(folder, surface, config.grid_spacing, config.grid_margin), surface)
         except (InputError, ConfigError) as error:
             level = ERROR if must else WARN
             self._refused.add(marker.ns)
