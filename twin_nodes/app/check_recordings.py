@@ -126,7 +126,7 @@ def inspect_video(file: Path) -> str:
 
 def inspect_pose_table(file: Path) -> str:
     """Describe a table of poses, or each of those in an archive."""
-    from twin_nodes.io.recordings.pose_csv import member_names
+    from twin_nodes.io.recordings.table_archive import member_names
 
     names = member_names(file)
     if len(names) >= 2:

@@ -10,9 +10,10 @@ from twin_nodes.core.calibration.temporal_stream import PoseStream, pose_stream
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import Array, inverse, make_transform, quat_from_rotation, rotation_from_quat
 from twin_nodes.io.recordings.opening import is_pose_table, open_recording
-from twin_nodes.io.recordings.pose_csv import member_names, read_pose_csv
+from twin_nodes.io.recordings.pose_csv import read_pose_csv
 from twin_nodes.io.recordings.pose_rows import ORDER_GUESSED
 from twin_nodes.io.recordings.recording import Recording
+from twin_nodes.io.recordings.table_archive import member_names
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.geometry.se3 import quat_from_rotation, random_transform
-from twin_nodes.io.recordings import pose_csv
+from twin_nodes.io.recordings import table_archive
 from twin_nodes.io.recordings.pose_csv import parse_pose_table, read_pose_csv
 
 
@@ -93,7 +93,7 @@ def test_archive_writes_nothing_and_follows_no_path(tmp_path):
 
 
 def test_archive_that_unpacks_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pose_csv, 'MAX_TABLE_BYTES', 10_000)
+    monkeypatch.setattr(table_archive, 'MAX_TABLE_BYTES', 10_000)
     path = tmp_path / 'bomb.zip'
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('zeros.csv', '0' * 1_000_000)

@@ -164,7 +164,8 @@ def _plus(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
 
 def _tables(folder: Path, quick: bool) -> Iterator[tuple[Array, Array]]:
     """Tables of poses, in archives or not; what is no such table is left out."""
-    from twin_nodes.io.recordings.pose_csv import ENDINGS, read_pose_tables
+    from twin_nodes.io.recordings.pose_csv import read_pose_tables
+    from twin_nodes.io.recordings.table_archive import ENDINGS
 
     for path in sorted(folder.rglob('*')):
         inside: list[str] = ['']

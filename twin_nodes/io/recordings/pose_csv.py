@@ -7,11 +7,8 @@ repeated ones are for `pose_stream`; where no unit is named the stamps say their
 several tools, in columns of their own or named in each row: `FILE#TOOL` is one of them.
 """
 
-import fnmatch
 import hashlib
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,11 +27,8 @@ from twin_nodes.io.recordings.pose_stacks import WIDTHS, Stack, stack_of_bytes, 
 from twin_nodes.io.recordings.pose_text import cells_of, separator_of, text_of
 from twin_nodes.io.recordings.recording import MAX_LINE_BYTES
 from twin_nodes.io.recordings.ros_echo import columns_of_echo, is_echo, lines_of_echo
+from twin_nodes.io.recordings.table_archive import table_bytes
 
-MAX_TABLE_BYTES = 256 << 20
-MAX_MEMBERS = 10_000
-MAX_LISTED = 20
-ENDINGS = ('.csv', '.txt', '.tum', '.tsv', '.dat')
 _QUATERNION_W = re.compile(r'(?i)(q|quat|rot|ori)[a-z]*[._ ]?w\b')
 
 
@@ -88,102 +82,19 @@ def read_pose_csv(path: Path | str, *, member: str = '', tool: str = '') -> Pose
     if '#' in Path(path).name and not Path(path).exists():
         named, _, tool = str(path).rpartition('#')
         path = Path(named)
-    path, member, where, data = _table_bytes(Path(path), member)
+    path, member, where, data = table_bytes(Path(path), member)
     stamps, poses, notes = parse_pose_table(data, where, tool)
     return PoseTable(path, member, stamps, poses, hashlib.sha256(data).hexdigest(), notes, tool)
 
 
 def read_pose_tables(path: Path | str, *, member: str = '') -> dict[str, PoseTable]:
     """Read the table of each tool of a file, '' for the only one without a name; see `read_pose_csv`."""
-    path, member, where, data = _table_bytes(Path(path), member)
+    path, member, where, data = table_bytes(Path(path), member)
     sha256 = hashlib.sha256(data).hexdigest()
     return {
         tool: PoseTable(path, member, stamps, poses, sha256, notes, tool)
         for tool, (stamps, poses, notes) in parse_pose_tables(data, where).items()
     }
-
-
-def _table_bytes(path: Path, member: str) -> tuple[Path, str, str, bytes]:
-    """Return path, member, name for errors, and the bytes of a table."""
-    path, inside = _split_archive(path)
-    member = member or inside
-    try:
-        if path.suffix.lower() != '.npz' and (member or zipfile.is_zipfile(path)):
-            member, data = _read_member(path, member)
-        else:
-            if path.stat().st_size > MAX_TABLE_BYTES:
-                raise InputError(f'{path}: {path.stat().st_size} bytes, limit {MAX_TABLE_BYTES}')
-            data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read: {error.strerror or error}') from None
-    return path, member, f'{path.name}/{member}' if member else path.name, data
-
-
-def member_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the tables in a zip archive, at most 20; none for another file.
-
-    Raises:
-        InputError: The archive is damaged or has too many members.
-    """
-    if path.suffix.lower() == '.npz' or not zipfile.is_zipfile(path):
-        return ()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise InputError(f'{path.name}: damaged archive ({error})') from None
-    if len(entries) > MAX_MEMBERS:
-        raise InputError(f'{path.name}: {len(entries)} members, limit {MAX_MEMBERS}')
-    tables = [entry.filename for entry in entries if entry.filename.lower().endswith(ENDINGS) and not entry.is_dir()]
-    return tuple(tables[:MAX_LISTED])
-
-
-def _split_archive(path: Path) -> tuple[Path, str]:
-    for parent in path.parents:
-        if parent.suffix.lower() == '.zip' and parent.is_file():
-            return parent, path.relative_to(parent).as_posix()
-    return path, ''
-
-
-def _read_member(path: Path, wanted: str) -> tuple[str, bytes]:
-    """Return name and bytes of a member; never more than the limit, whatever the archive says of itself."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = _choose_member(path, archive, wanted)
-            if info.flag_bits & 1:
-                raise InputError(f'{path.name}/{info.filename} is encrypted')
-            if info.file_size > MAX_TABLE_BYTES:
-                raise InputError(f'{path.name}/{info.filename}: {info.file_size} bytes, limit {MAX_TABLE_BYTES}')
-            with archive.open(info) as stream:
-                data = stream.read(MAX_TABLE_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f'{path.name}: damaged archive ({error})') from None
-    if len(data) > MAX_TABLE_BYTES:
-        raise InputError(f'{path.name}/{info.filename}: more than {MAX_TABLE_BYTES} bytes')
-    return info.filename, data
-
-
-def _choose_member(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInfo:
-    entries = archive.infolist()
-    if len(entries) > MAX_MEMBERS:
-        raise InputError(f'{path.name}: {len(entries)} members, limit {MAX_MEMBERS}')
-    tables = [entry for entry in entries if entry.filename.lower().endswith(ENDINGS) and not entry.is_dir()]
-    names = [entry.filename for entry in tables]
-    found = [entry for entry in entries if entry.filename == wanted]
-    if not found and wanted:
-        found = [entry for entry in tables if fnmatch.fnmatchcase(entry.filename.rsplit('/', 1)[-1], wanted)]
-        found = found or [entry for entry in tables if fnmatch.fnmatchcase(entry.filename, wanted)]
-    elif not wanted:
-        found = tables
-    if len(found) == 1:
-        return found[0]
-    listed = ', '.join(names[:8]) + (' …' if len(names) > 8 else '')
-    if not found:
-        raise InputError(f'{path.name}: no table {wanted!r} in it; it has {listed or "none"}{nearest(wanted, names)}')
-    said = f'{wanted!r} fits {len(found)} of its tables' if wanted else f'name one of its {len(names)} tables'
-    raise InputError(f'{path.name}: {said}: {listed}')
 
 
 def parse_pose_table(data: bytes, where: str, tool: str = '') -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
