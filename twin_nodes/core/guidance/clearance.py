@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from twin_nodes.core.anatomy.distance_grid import NEAR_CELLS, DistanceGrid
 from twin_nodes.core.errors import ConfigError, InputError
-from twin_nodes.core.geometry.se3 import Array, check_transform
+from twin_nodes.core.geometry.se3 import Array, check_transform, make_transform
 from twin_nodes.core.guidance import clearance_kernels, moving_clearance_kernels
 from twin_nodes.core.guidance.config import GuidanceConfig
 from twin_nodes.core.guidance.moving_surface import MovingSurface
@@ -101,8 +101,15 @@ class ClearanceMonitor:
         direction = np.array(tool.shaft_direction, float)
         self._direction = direction / np.linalg.norm(direction) if tool.shaft_length > 0.0 else direction
         self._errors = [_grid_errors(structure.grid) for structure in structures]
-        self.evaluate(0, np.eye(4), np.eye(6))  # the kernel is loaded here and not at the first pose
+        self._load_kernels()
         self.reset()
+
+    def _load_kernels(self) -> None:
+        """Load them now and not at a first pose: that of grids, and that of triangles, which a near tool asks for."""
+        surfaces = [_triangles(structure.grid) for structure in self.structures]
+        places = [surface.tree.vertices[0] for surface in surfaces if surface is not None]
+        for place in (np.zeros(3), *places[:1]):
+            self.survey(make_transform(np.eye(3), place), np.eye(6))
 
     def reset(self) -> None:
         """Forget where the tool was: searches begin there, and what they find may hang on that by its rounding."""

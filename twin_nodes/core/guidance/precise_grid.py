@@ -43,4 +43,6 @@ def precise_grid(grid: DistanceGrid, surface: Surface) -> PreciseGrid:
     Raises:
         InputError: ANATOMY_REFUSED when the surface has holes.
     """
-    return PreciseGrid(**vars(grid), triangles=MovingSurface(surface))
+    triangles = MovingSurface(surface)
+    triangles.query(surface.vertices[:1])  # the kernel is loaded here and not when a tool comes near
+    return PreciseGrid(**vars(grid), triangles=triangles)
