@@ -5,7 +5,7 @@ import pytest
 from twin_nodes.core.errors import InputError
 from twin_nodes.core.robot.chain import SerialChain
 from twin_nodes.core.robot.joint_reading import JointReader, JointsConfig
-from twin_nodes.core.robot.joint_states import JointStates
+from twin_nodes.core.robot.joint_states import _KEPT, JointStates
 from twin_nodes.core.robot.published import published_model
 
 MS = 1_000_000
@@ -55,3 +55,12 @@ def test_stamps_frames_and_numbers_are_checked_in_parts_too(joints, chain):
             with pytest.raises(InputError) as caught:
                 joints.take(stamp, part, values[: len(part)], frame=frame)
             assert caught.value.code == code
+
+
+def test_names_that_change_all_the_time_fill_no_memory(joints, chain):
+    joints.take(MS, chain.names, chain.middle.tolist())
+    for number in range(5 * _KEPT):
+        assert joints.take((2 + number) * MS, [f'stranger_{number}'], [0.1]) == []
+    assert len(joints._named) <= _KEPT
+    (sample,) = joints.take((2 + 5 * _KEPT) * MS, chain.names, chain.middle.tolist())
+    assert sample.positions.tolist() == chain.middle.tolist()
