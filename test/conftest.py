@@ -1,37 +1,20 @@
 """Fixtures that all tests share."""
 
-import fcntl
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
+
+from twin_nodes.app.bench.domain import take_domain
 
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
-def _own_domain() -> IO[bytes] | None:
-    """Take a DDS domain that no other test run on this machine has: two in one domain hear each other's topics.
-
-    That of the environment comes first; two shells may have the same.
-    """
-    first = int(os.environ.get('ROS_DOMAIN_ID') or 1 + os.getpid() % 100)
-    for domain in (first, *(1 + (first + number) % 100 for number in range(100))):
-        lock = (Path(tempfile.gettempdir()) / f'twin_nodes_test_domain_{domain}').open('ab')
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        os.environ['ROS_DOMAIN_ID'] = str(domain)
-        return lock
-    return None
-
-
-_DOMAIN_LOCK = _own_domain()  # held until this process ends
+# that of the environment comes first, but two shells may have the same; the lock is held until this process ends
+_domain, _DOMAIN_LOCK = take_domain(int(os.environ.get('ROS_DOMAIN_ID') or 1 + os.getpid() % 100))
+os.environ['ROS_DOMAIN_ID'] = str(_domain)
 for _variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS'):
     os.environ.setdefault(_variable, '1')
 

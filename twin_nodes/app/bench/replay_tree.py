@@ -21,6 +21,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import TimeReference
 
+from twin_nodes.app.bench.domain import take_domain
 from twin_nodes.app.launch.environment import child_environment, complete_environment
 from twin_nodes.app.launch.packages import find_share
 from twin_nodes.app.launch.session import LaunchSession
@@ -48,11 +49,10 @@ TOPICS = (
 )
 MEASURED_LISTENERS = 2  # recorder, this one
 FILTERED_LISTENERS = 5  # calibration, registration, anatomy, guidance, recorder
-READY_S = 40.0
-QUIET_S = 2.5  # for what the guidance still says once the anatomy has come to its end
+READY_S = 60.0
+QUIET_S = 5.0  # more than the guidance waits, once the anatomy has come to its end, before it says its last
 DRAIN_S = 60.0
 END_S = 5.0
-DOMAINS = 100
 EVERY_STEP = QoSProfile(  # of what is latched: the newest alone does not tell whether it is of this pass
     reliability=ReliabilityPolicy.RELIABLE,
     history=HistoryPolicy.KEEP_LAST,
@@ -79,7 +79,7 @@ class ReplayTree:
         scene = {**ROOM, 'guidance': {**ROOM['guidance'], 'cache_dir': str(cache)}}
         for name, text in files_of(scene).items():
             (folder / 'config' / name).write_text(text, encoding='utf-8')
-        self._domain = (int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS
+        self._domain, self._domain_lock = take_domain()
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(self._domain), 'ROS_LOG_DIR': str(folder / 'log')}
         self._environment = child_environment(environment)
         complete_environment()  # the player is in this process
@@ -135,6 +135,8 @@ class ReplayTree:
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
         self._log.close()
+        if self._domain_lock is not None:
+            self._domain_lock.close()
 
     def play(self, bag: Path, *, rate: float, passes: int = 1) -> None:
         """Play the poses of a bag through the nodes, and wait until nothing more comes out.
