@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from twin_nodes.core.geometry.se3 import make_transform, rotation_exp
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
-from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, CORRECTING, EXPERTS, FREE, _correcting, column
+from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, EXPERTS, FREE, LEARNERS, column, learner
 from twin_nodes.core.guidance.prediction.motion_kernels import DAMPING, KINDS, free_hand
 from twin_nodes.core.guidance.prediction.operator_model import HORIZONS, LAGS, SCALE, free_hand_layers
 from twin_nodes.core.guidance.prediction.predictor import PosePredictor
@@ -37,9 +37,9 @@ def test_a_still_hand_stays_still():
 def test_each_model_has_a_column_of_its_own():
     columns = [column(level, kind) for level in range(LEVELS) for kind in range(KINDS)]
     assert sorted([*columns, FREE]) == list(range(EXPERTS))
-    correcting = [_correcting(n) for n in range(CORRECTING)]
-    assert len(set(correcting)) == CORRECTING
-    assert max(correcting) < EXPERTS < COLUMNS
+    learners = [learner(n) for n in range(LEARNERS)]
+    assert len(set(learners)) == LEARNERS
+    assert max(learners) < EXPERTS < COLUMNS
 
 
 def test_hands_that_were_not_trained_on_are_foretold_better_than_by_damped_velocity():

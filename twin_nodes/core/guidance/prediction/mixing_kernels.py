@@ -1,11 +1,10 @@
 """Compiled kernels that weigh the models of all levels, and learn how.
 
 Two layers. The mean of the models, weighed by exp(−8·(L/L_min − 1)), L the mean squared error of each for a hand that
-rests or moves (exponential weights with forgetting: Herbster and Warmuth 1998); then corrections of that mean by a
-ridge regression on how the models differ from it (stacking: Breiman 1996), one on the models that learn or were
-trained, and one also on the others of the raw level. The mean and the corrected means are weighed in the same way, and
-what a robot's set points foretell after them. Losses count from the first sample with guesses of their size, so that
-nothing is decided by a few.
+rests or moves (exponential weights with forgetting: Herbster and Warmuth 1998); then a correction of that mean by a
+ridge regression on how the models that learn or were trained differ from it (stacking: Breiman 1996). The mean and the
+corrected mean are weighed in the same way, more sharply, and what a robot's set points foretell after them. Losses
+count from the first sample with guesses of their size, so that nothing is decided by a few.
 """
 
 import math
@@ -31,17 +30,17 @@ FREE = KINDS  # column of the model of free hands, the last of the raw level
 RAW = KINDS + 1  # models of the raw level
 EXPERTS = RAW + KINDS * (LEVELS - 1)
 LEARNERS = 2 * LEVELS + 1  # models that learn or were trained
-CORRECTING = LEARNERS + 3  # those, still, velocity and damped velocity
-MEAN, LEARNED, ALL, STACKED, STEERED, BEST = range(EXPERTS, EXPERTS + 6)
-COLUMNS = EXPERTS + 6  # of the changes of one horizon: those of the experts, and the six above
+MEAN, CORRECTED, STACKED, STEERED, BEST = range(EXPERTS, EXPERTS + 5)
+COLUMNS = EXPERTS + 5  # of the changes of one horizon: those of the experts, and the five above
 SHARPNESS = 8.0
+_CORRECTED_SHARPNESS = 24.0  # the mean and the corrected one are so alike that a small difference tells
 STEERED_SHARPNESS = 4.0
 _SMOOTHED = 0.1  # say of a model of a smoothed level before the first sample: most trackers do not need it
 MOVED = 2e-4  # m over a horizon; less says nothing of the models to a hand that moves
-RIDGE = 300.0  # precision of the corrections' weights, in samples of a motion at `_SPEED`
+RIDGE = 300.0  # precision of the correction's weights, in samples of a motion at `_SPEED`
 _SPEED = 20.0  # mm/s
-_KEEP = 0.9995  # of a sample of the corrections after the next one
-_EVERY = 8  # samples between two solutions of the corrections
+_KEEP = 0.9995  # of a sample of the correction after the next one
+_EVERY = 8  # samples between two solutions of the correction
 _PATIENCE = 60.0  # samples that the losses before the first sample weigh for a hand that moves
 _SOON = 10.0  # the same for one that rests
 _LEAST = 1e-14  # m²; a smaller loss says no more
@@ -54,11 +53,9 @@ def column(level: int, kind: int) -> int:
 
 
 @njit(cache=True)
-def _correcting(n: int) -> int:
-    """Column of the n-th model that corrects the mean: networks and regressions, then the others of the raw level."""
-    if n < 2 * LEVELS:
-        return column(n // 2, NETWORK if n % 2 == 0 else REGRESSION)
-    return FREE if n < LEARNERS else n - LEARNERS
+def learner(n: int) -> int:
+    """Column of the n-th model that learns: the operator model or the regression of a level, or that of free hands."""
+    return FREE if n == 2 * LEVELS else column(n // 2, NETWORK if n % 2 == 0 else REGRESSION)
 
 
 @njit(cache=True)
@@ -85,16 +82,14 @@ def mix(changes: Any, kind: int, losses: Any, corrections: Any) -> None:
         changes: Of the experts and of the set point, NaN where unknown; the others are written, shape (`COLUMNS`, 3).
         kind: 0 for a hand that rests, 1 for one that moves.
         losses: Mean squared errors of such, shape (`COLUMNS` - 1,).
-        corrections: Weights of both corrections, shape (2, `CORRECTING`).
+        corrections: Weights of the correction, shape (`LEARNERS`,).
     """
     weighed(changes[:EXPERTS], losses[:EXPERTS], SHARPNESS, 1.0 if kind == 0 else _SMOOTHED, changes[MEAN])
-    for which in range(2):
-        corrected = changes[LEARNED + which]
-        corrected[:] = changes[MEAN]
-        for n in range(CORRECTING if kind > 0 else 0):
-            for axis in range(3):
-                corrected[axis] += corrections[which, n] * (changes[_correcting(n), axis] - changes[MEAN, axis])
-    weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], SHARPNESS, 1.0, changes[STACKED])
+    changes[CORRECTED] = changes[MEAN]
+    for n in range(LEARNERS if kind > 0 else 0):
+        for axis in range(3):
+            changes[CORRECTED, axis] += corrections[n] * (changes[learner(n), axis] - changes[MEAN, axis])
+    weighed(changes[MEAN:STACKED], losses[MEAN:STACKED], _CORRECTED_SHARPNESS, 1.0, changes[STACKED])
     changes[BEST] = changes[STACKED]
     if math.isfinite(changes[STEERED, 0]):
         ratio = (losses[STEERED] + _LEAST) / (losses[STACKED] + _LEAST)
@@ -133,20 +128,20 @@ def foretell(
 
 @njit(cache=True)
 def correct(stack: Any, changes: Any, change: Any, horizon: float) -> None:
-    """Learn the corrections of one horizon from what came.
+    """Learn the correction of one horizon from what came.
 
     Args:
-        stack: Moments (`CORRECTING`, `CORRECTING`) and (`CORRECTING`,), weights (2, `CORRECTING`), count (1,); changed.
+        stack: Moments (`LEARNERS`, `LEARNERS`) and (`LEARNERS`,), weights (`LEARNERS`,), count (1,); changed.
         changes: As they were foretold [m], shape (`COLUMNS`, 3).
         change: That came [m], shape (3,).
         horizon: Time ahead [s].
     """
     moments, right, weights, count = stack
-    beside = np.empty((CORRECTING, 3))
-    for n in range(CORRECTING):
+    beside = np.empty((LEARNERS, 3))
+    for n in range(LEARNERS):
         for axis in range(3):
-            beside[n, axis] = MM * (changes[_correcting(n), axis] - changes[MEAN, axis])
-    for n in range(CORRECTING):
+            beside[n, axis] = MM * (changes[learner(n), axis] - changes[MEAN, axis])
+    for n in range(LEARNERS):
         right[n] *= _KEEP
         for axis in range(3):
             right[n] += beside[n, axis] * MM * (change[axis] - changes[MEAN, axis])
@@ -158,9 +153,7 @@ def correct(stack: Any, changes: Any, change: Any, horizon: float) -> None:
     count[0] += 1.0
     if count[0] % _EVERY:
         return
-    total = moments + RIDGE * (_SPEED * horizon) ** 2 * np.eye(CORRECTING)
-    weights[0, :LEARNERS] = np.linalg.solve(total[:LEARNERS, :LEARNERS].copy(), right[:LEARNERS].copy())
-    weights[1] = np.linalg.solve(total, right)
+    weights[:] = np.linalg.solve(moments + RIDGE * (_SPEED * horizon) ** 2 * np.eye(LEARNERS), right)
 
 
 @njit(cache=True)

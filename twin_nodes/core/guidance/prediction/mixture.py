@@ -13,7 +13,7 @@ from twin_nodes.core.geometry.se3 import Array
 from twin_nodes.core.guidance.prediction import mixing_kernels, motion_kernels, spread
 from twin_nodes.core.guidance.prediction.config import PredictionConfig
 from twin_nodes.core.guidance.prediction.history import History
-from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, CORRECTING, STEERED
+from twin_nodes.core.guidance.prediction.mixing_kernels import COLUMNS, LEARNERS, STEERED
 from twin_nodes.core.guidance.prediction.operator_model import (
     HORIZONS,
     LAGS,
@@ -28,7 +28,7 @@ from twin_nodes.core.guidance.prediction.smoothing import LEVELS
 _START = (1.0, 0.4, 0.35, 0.2, 0.22)  # squared errors of the models over that of hold-last, before the first
 _FREE = 0.2  # that of the model of free hands
 _LATER = 0.05  # more of them for each level
-_MEANS = (0.2, 0.2, 0.24, 0.2, 0.15)  # those of the means and of the set point
+_MEANS = (0.2, 0.2, 0.2, 0.15)  # those of the means and of the set point
 _SPEED = 0.02  # m/s, of the motion that these stand for
 _STILL = 1e-4  # m, of a hand that rests
 _WAITING = 512
@@ -47,7 +47,7 @@ class MotionMixture:
         count, lags = len(HORIZONS), len(LAGS)
         self._layers, self._free = shipped_layers(), free_hand_layers()
         self._weights = linear_weights().copy()
-        self._corrections = np.zeros((count, 2, CORRECTING))
+        self._corrections = np.zeros((count, LEARNERS))
         smoothed = [part + _LATER * level for level in range(1, LEVELS) for part in _START]
         losses = np.array([*_START, _FREE, *smoothed, *_MEANS]) * (_SPEED * HORIZONS[:, None]) ** 2
         self._losses = np.stack([losses] * _CLASSES, axis=1)
@@ -55,8 +55,7 @@ class MotionMixture:
         self._losses[:, 0, 0] = _STILL**2  # a hand that rests is held still until it tells otherwise
         self._spreads = np.stack([spread.new_spreads(count)] * 2)
         stacks = (
-            np.zeros((count, CORRECTING, CORRECTING)), np.zeros((count, CORRECTING)), self._corrections,
-            np.zeros(count),
+            np.zeros((count, LEARNERS, LEARNERS)), np.zeros((count, LEARNERS)), self._corrections, np.zeros(count),
         )  # fmt: skip
         covariances = np.tile(np.eye(lags) / config.prior, (count, LEVELS, 1, 1))
         self._learned = (
