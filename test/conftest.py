@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from twin_nodes.app.bench.domain import take_domain
 
@@ -19,6 +20,10 @@ for _variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 
     os.environ.setdefault(_variable, '1')
 
 DEADLINE_S = 30.0
+
+# how long an example takes says something of the machine, and nothing of the code
+settings.register_profile('any_machine', settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile('any_machine')
 
 
 @pytest.fixture(scope='session')

@@ -206,7 +206,9 @@ def test_missing_file_is_refused(tmp_path):
         read_surface(tmp_path / 'none.ply', unit='mm')
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(name=st.sampled_from(sorted(FILES)), cut=st.floats(0.0, 1.0), flips=st.lists(st.tuples(
     st.floats(0.0, 0.999), st.integers(0, 255)), max_size=4))  # fmt: skip
 def test_damaged_files_give_a_surface_or_one_clear_error(tmp_path, name, cut, flips):

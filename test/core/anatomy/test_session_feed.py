@@ -49,7 +49,9 @@ def play(body, order):
     return outcomes
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(order=st.lists(st.sampled_from(['left', 'coil']), max_size=2 * STEPS))
 def test_a_replay_gives_the_same_bits_whatever_comes_first(body, order):
     expected, found = play(body, []), play(body, order)

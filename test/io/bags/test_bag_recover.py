@@ -152,7 +152,9 @@ def test_destroyed_beginning_still_gives_the_messages(tmp_path: Path, chunked):
     assert report.messages == ends[-1][1] and report.exit_status == LOSSY
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 40))
 def test_random_damage_raises_nothing_and_invents_nothing(chunked, seed: int, flips: int):
     raw, ends = chunked
