@@ -22,7 +22,7 @@ def foretold(past):
     return found
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), turn=st.tuples(*[st.floats(-3.0, 3.0)] * 3))
 def test_it_turns_with_the_motion(seed, turn):
     past = np.cumsum(np.random.default_rng(seed).normal(0.0, 1e-3, (len(LAGS), 3)), axis=0)
