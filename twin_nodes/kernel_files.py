@@ -55,21 +55,21 @@ def _guard(caching: ModuleType) -> None:
     for name in ('save', 'load'):
         method = getattr(file, name, None)
         if method is not None and not hasattr(method, '__wrapped__'):
-            setattr(file, name, _locked(method))
+            setattr(file, name, _locked(method, alone=name == 'save'))
 
 
-def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
+def _locked(method: Callable[..., Any], *, alone: bool) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, *args: Any) -> Any:
-        with _lock(Path(self._cache_path)):
+        with _lock(Path(self._cache_path), alone=alone):
             return method(self, *args)
 
     return call
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; one that nobody may write, or that is not there yet, has none."""
+def _lock(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Hold the lock of a folder, alone or with others that read; one that nobody may write, or no folder, has none."""
     import fcntl  # not on every system
 
     try:
@@ -79,7 +79,7 @@ def _lock(folder: Path) -> Iterator[None]:
         return
     try:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
     finally:
         os.close(file)

@@ -70,5 +70,5 @@ def test_the_package_alone_does_not_load_numba():
 def test_a_folder_that_is_not_there_has_nothing_and_no_lock(tmp_path):
     file = caching.IndexDataCacheFile(str(tmp_path / 'none'), 'kernels.add-1.py311', STAMP)
     assert file.load('float') is None and not (tmp_path / 'none').exists()
-    with kernel_files._lock(tmp_path):
+    with kernel_files._lock(tmp_path, alone=True):
         assert (tmp_path / kernel_files._LOCK).is_file()
