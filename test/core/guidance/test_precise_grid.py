@@ -76,6 +76,19 @@ def test_far_away_the_grid_tells_and_both_agree_where_they_meet():
     assert np.abs(precise.query(far).distances - exact_distances(surface, far)).max() < 0.5 * SPACING
 
 
+def test_deep_inside_the_grid_tells():
+    surface = make_surface('organ', *superellipsoid(np.zeros(3), np.array([0.03, 0.03, 0.03])))
+    grid = DistanceGrid.from_surface(surface, SPACING, 0.012)
+    monitor = ClearanceMonitor(
+        build_config(GuidanceConfig, {'tool': TOOL}),
+        [Structure('rough', grid), Structure('fine', precise_grid(grid, surface))],
+    )
+    for place, is_same in ((0.0, True), (0.015, True), (0.027, False), (0.033, False)):
+        rough, fine = monitor.survey(make_transform(np.eye(3), np.array([0.0, 0.0, place])), np.eye(6) * 1e-12)
+        assert np.array_equal(rough, fine) == is_same
+        assert fine[0] == pytest.approx(rough[0], abs=0.5 * SPACING)
+
+
 def test_what_is_drilled_is_measured_by_the_grid_that_follows_the_drill():
     surface, grid = made('nerve of 1.2 mm')
     carved = CarvedGrid(precise_grid(grid, surface))

@@ -5,6 +5,7 @@ Distances are timed on 1,000 points within 5 mm of an organ of 100,000 triangles
 the same run. The error is that of points within 0.5 mm of the surface against exact distances to the triangles.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def run(quick: bool = False) -> Iterator[dict[str, object]]:
     parts = (
         _distances(surface, grid, quick),
         moving.motions(surface, _near(surface, 0.005, POINTS, np.random.default_rng(0)), _open3d(), quick),
-        _many_structures(grid, quick),
+        _many_structures(surface, grid, quick),
         moving.carved_and_deforming(grid, surface, quick),
         _tool(quick),
         _alarms(quick),
@@ -99,16 +100,15 @@ def _distances(surface: Surface, grid: DistanceGrid, quick: bool) -> Iterator[Fi
     yield judge('distance_1000_points_us', 1e6 * times['own'], 'µs', peer='open3d', ratio=ratio)
 
 
-def _many_structures(grid: DistanceGrid, quick: bool) -> Iterator[Figure]:
-    """Ten structures, each with a grid of its own in memory; one is swapped for another every 20 poses, as carved."""
+def _many_structures(surface: Surface, grid: DistanceGrid, quick: bool) -> Iterator[Figure]:
+    """Ten structures as the node keeps them, each in memory of its own; one is carved every 20 poses."""
     rng = np.random.default_rng(1)
     structures = []
     for index in range(STRUCTURES):
-        moved = DistanceGrid(
-            f's{index}', grid.origin + rng.uniform(-0.05, 0.05, 3), grid.spacing, grid.values.copy(), grid.near_error,
-            grid.far_error, grid.near_sigma, grid.far_sigma,
-        )  # fmt: skip
-        structures.append(Structure(f's{index}', moved))
+        away, name = rng.uniform(-0.05, 0.05, 3), f's{index}'
+        moved = dataclasses.replace(grid, name=name, origin=grid.origin + away, values=grid.values.copy())
+        shape = make_surface(name, surface.vertices + away, surface.triangles)
+        structures.append(Structure(name, moved if index == 0 else precise_grid(moved, shape)))
     tool = ToolShapeConfig(
         tip_radius=0.001, shaft_length=0.06, shaft_radius=0.001, shaft_direction=(0.0, 0.0, 1.0), shaft_samples=8
     )
@@ -117,7 +117,9 @@ def _many_structures(grid: DistanceGrid, quick: bool) -> Iterator[Figure]:
     path = 0.12 * np.sin(np.arange(count)[:, None] * np.array([0.011, 0.007, 0.005]))
     poses = make_transform(rotation_exp(path * 3.0), path)
     covariance = np.diag([1e-8] * 3 + [1e-7] * 3)
-    swapped = structures[0].grid, DistanceGrid(**{**vars(structures[0].grid), 'values': grid.values.copy()})
+    carved = structures[0].grid
+    assert isinstance(carved, DistanceGrid)
+    swapped = carved, dataclasses.replace(carved, values=grid.values.copy())
     begin = time.process_time()
     for index, pose in enumerate(poses):
         if index % 20 == 0:

@@ -169,7 +169,7 @@ class ClearanceMonitor:
                     grid.values, grid.origin, grid.spacing, errors, anatomy_T_tip, covariance, ahead, self._direction,
                     self._shape, self._samples, row,
                 )  # fmt: skip
-            if surface is not None and (surface is grid or row[0] < NEAR):
+            if surface is not None and (surface is grid or abs(row[0]) < NEAR):
                 moving_clearance_kernels.least_clearance_moving(
                     surface.tree, surface.seeds, anatomy_T_tip, covariance, ahead, self._direction, self._shape, row
                 )

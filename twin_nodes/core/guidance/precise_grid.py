@@ -9,7 +9,9 @@ from twin_nodes.core.anatomy.distance_grid import DistanceGrid, DistanceSamples
 from twin_nodes.core.anatomy.surface import Surface
 from twin_nodes.core.guidance.moving_surface import MovingSurface
 
-NEAR = 0.009  # m; where the grid says less, the triangles are asked; they are exact up to `moving_kernels.FAR`
+# m, on either side; where the grid says less, the triangles are asked, which are exact up to `moving_kernels.FAR`.
+# Nothing thin is deeper, and there the search would be long.
+NEAR = 0.009
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class PreciseGrid(DistanceGrid):
         """Look up distances and gradients; those nearer than `NEAR` are exact."""
         points = np.ascontiguousarray(points_anatomy, dtype=np.float64)
         samples = super().query(points)
-        near = samples.distances < NEAR
+        near = np.abs(samples.distances) < NEAR
         if self.triangles is not None and near.any():
             exact = self.triangles.query(points[near])
             samples.distances[near], samples.gradients[near] = exact.distances, exact.gradients
