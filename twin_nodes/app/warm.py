@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,18 @@ if TYPE_CHECKING:
 
 
 def warm() -> None:
-    """Call every compiled kernel; the results are kept on disk by numba."""
+    """Call every compiled kernel, on all cores; the results are kept on disk by numba."""
+    parts = (
+        _warm_deforming, _warm_guiding, _warm_nonrigid, _warm_registration, _warm_elastic, _warm_carving,
+        _warm_operator, _warm_building, _warm_robot, _warm_visual,
+    )  # fmt: skip
+    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1), get_context('spawn')) as pool:
+        for done in [pool.submit(part) for part in parts]:
+            done.result()
+
+
+def _warm_guiding() -> None:
+    """Filter poses, and measure, predict and plan beside a structure."""
     from twin_nodes.core.anatomy.distance_grid import DistanceGrid
     from twin_nodes.core.anatomy.distance_signs import settle_signs
     from twin_nodes.core.anatomy.surface import make_surface
@@ -43,15 +56,6 @@ def warm() -> None:
     monitor.evaluate(1, np.eye(4), np.eye(6) * 1e-8)
     _warm_guidance(monitor)
     _warm_planning(grid, room.centre)
-    _warm_elastic()
-    _warm_nonrigid()
-    _warm_carving()
-    _warm_deforming()
-    _warm_building()
-    _warm_registration()
-    _warm_robot()
-    _warm_visual()
-    _warm_operator()
 
 
 def _warm_guidance(monitor: 'ClearanceMonitor') -> None:
