@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -26,3 +27,11 @@ def take_domain(first: int | None = None) -> tuple[int, IO[bytes] | None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return domain, lock
     return first, None
+
+
+@contextlib.contextmanager
+def own_domain() -> Iterator[int]:
+    """Hold a free domain, as `take_domain`."""
+    domain, lock = take_domain()
+    with lock or contextlib.nullcontext():
+        yield domain

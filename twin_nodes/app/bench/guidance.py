@@ -6,7 +6,6 @@ the same run. The error is that of points within 0.5 mm of the surface against e
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -15,6 +14,7 @@ import numpy as np
 
 from twin_nodes.app.bench import guidance_moving as moving
 from twin_nodes.app.bench import guidance_trials as trials
+from twin_nodes.app.bench.domain import own_domain
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.core.anatomy.distance_grid import DistanceGrid, exact_distances
 from twin_nodes.core.anatomy.surface import Surface, make_surface
@@ -31,7 +31,6 @@ from twin_nodes.core.simulate.shapes import tube
 POINTS = 1000
 NEAR = 0.0005  # m
 STRUCTURES = 10
-DOMAINS = 100
 _BURST = 8
 _FLUSH = 16 << 20  # numbers; 128 MiB, more than any cache holds
 
@@ -226,7 +225,7 @@ def _hop(quick: bool) -> Iterator[Figure]:
     from twin_nodes.ros.prompt_process import favour_process
 
     count = 500 if quick else 3000
-    with AdviceHop((int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS) as hop:
+    with own_domain() as domain, AdviceHop(domain) as hop:
         scheduled = favour_process()  # what judges must not be late itself
         found = hop.latencies(count, 100.0)
     if found is None or len(found) < 0.9 * count:

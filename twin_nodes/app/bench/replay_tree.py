@@ -17,7 +17,6 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import TimeReference
 
@@ -31,7 +30,7 @@ from twin_nodes.core.errors import TwinError
 from twin_nodes.core.stamps import ALL_NS
 from twin_nodes.io.bags.reader import BagReader
 from twin_nodes.ros.conversions import stamp_to_ns
-from twin_nodes.ros.qos import DIAGNOSTICS, REPLAY_DEPTH, REPLAY_SUBSCRIPTION
+from twin_nodes.ros.qos import DIAGNOSTICS, REPLAY_LATCHED, REPLAY_SUBSCRIPTION
 
 TOOLS = (PATIENT, TOOL)
 STRUCTURES = ('nerve', 'artery')
@@ -53,12 +52,6 @@ READY_S = 60.0
 QUIET_S = 5.0  # more than the guidance waits, once the anatomy has come to its end, before it says its last
 DRAIN_S = 60.0
 END_S = 5.0
-EVERY_STEP = QoSProfile(  # of what is latched: the newest alone does not tell whether it is of this pass
-    reliability=ReliabilityPolicy.RELIABLE,
-    history=HistoryPolicy.KEEP_LAST,
-    depth=REPLAY_DEPTH,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 class ReplayTree:
@@ -106,7 +99,8 @@ class ReplayTree:
                 PoseStamped, f'/{tool}/measured_cp', partial(self._on_measured, tool), REPLAY_SUBSCRIPTION
             )
         self._anatomy_worked = self._anatomy_ended = False
-        self._node.create_subscription(TimeReference, '/anatomy/removed/progress', self._on_progress, EVERY_STEP)
+        every_step = REPLAY_LATCHED  # the newest alone does not tell whether it is of this pass
+        self._node.create_subscription(TimeReference, '/anatomy/removed/progress', self._on_progress, every_step)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         command = [sys.executable, '-m', 'twin_nodes', 'record', '-q', '-o', str(self.bag), *TOPICS]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from twin_nodes.app.bench.domain import take_domain
 from twin_nodes.app.bench.tracking_processes import BenchProcess
 from twin_nodes.app.figures import Figure, judge
 from twin_nodes.app.launch.environment import child_environment, complete_environment
@@ -41,7 +42,7 @@ def mirror_cost(seconds: float) -> Iterator[Figure]:
 
     from twin_nodes.ros.qos import MEASUREMENT, MEASUREMENT_SUBSCRIPTION
 
-    domain = (int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % 99) % 100
+    domain, _held = take_domain()
     environment = child_environment({**os.environ, 'ROS_DOMAIN_ID': str(domain)})
     complete_environment()
     settings = (f"arms:=['{ARM}']", f"models:=['{MODEL}']", f'bases:={[0.0] * 6}', 'measured_cp:=robot')

@@ -1,12 +1,14 @@
 """The room of bench `tracking`: sender, receiver and the twins between them, in a ROS domain of its own."""
 
-import os
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twin_nodes.app.bench.domain import own_domain
 from twin_nodes.app.bench.tracking_processes import BenchProcess, environment, module, tracker_node
 from twin_nodes.app.bench.tracking_sender import TOOLS
 from twin_nodes.core.errors import TwinError
@@ -101,9 +103,11 @@ class Room:
         self.close()
 
 
-def open_room(folder: str) -> Room:
-    """Start sender and receiver in a ROS domain that follows from the process id."""
-    return Room(Path(folder), 1 + os.getpid() % 100)
+@contextmanager
+def open_room(folder: str) -> Iterator[Room]:
+    """Start sender and receiver in a ROS domain of their own."""
+    with own_domain() as domain, Room(Path(folder), domain) as room:
+        yield room
 
 
 @dataclass(frozen=True)

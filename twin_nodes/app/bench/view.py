@@ -7,7 +7,6 @@ memory they are three Chromium, where it is installed and time allows: ten minut
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from twin_nodes.app.bench.domain import own_domain
 from twin_nodes.app.bench.tracking_processes import BenchProcess, environment, module
 from twin_nodes.app.bench.view_reader import PageReader
 from twin_nodes.app.bench.view_source import SURFACE_HZ, TOOL
@@ -29,7 +29,6 @@ from twin_nodes.app.figures import judge
 from twin_nodes.core.errors import TwinError
 
 BROWSERS = 3
-DOMAINS = 100
 WARM_S = 4.0
 READY_S = 60.0
 SAMPLE_S = 1.0
@@ -52,9 +51,10 @@ def run(quick: bool) -> Iterator[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        domain = (int(os.environ.get('ROS_DOMAIN_ID') or 0) + 1 + os.getpid() % (DOMAINS - 1)) % DOMAINS
-        yield from _page_figures(folder, domain, quick)
-        yield _demo_figure(folder, (domain + 1) % DOMAINS)
+        with own_domain() as domain:
+            yield from _page_figures(folder, domain, quick)
+        with own_domain() as domain:
+            yield _demo_figure(folder, domain)
 
 
 def _page_figures(folder: Path, domain: int, quick: bool) -> Iterator[dict[str, Any]]:

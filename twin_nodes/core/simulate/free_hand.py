@@ -9,7 +9,7 @@ first-order filters, with corners of its own; it comes to rest and starts again 
 import numpy as np
 
 from twin_nodes.core.geometry.se3 import Array
-from twin_nodes.core.simulate.operator_motion import OperatorTrace
+from twin_nodes.core.simulate.operator_motion import OperatorTrace, measured_trace
 
 _SLOW, _QUICK = (0.3, 1.2), (2.0, 10.0)  # Hz, ranges of the two corners
 _SPEED = (0.003, 0.04)  # m/s, range of the standard deviation on each axis
@@ -21,23 +21,13 @@ _SETTLED = 8.0  # s, after which the filters have forgotten their start
 def free_hand_trace(
     rng: np.random.Generator, *, seconds: float = 60.0, rate_hz: float = 60.0, noise: float = 1e-4, jitter: float = 0.0
 ) -> OperatorTrace:
-    """Draw one hand and a trace of its motion.
-
-    Args:
-        rng: Source of randomness.
-        seconds: Length of the trace.
-        rate_hz: Samples a second.
-        noise: RMS error of a measured position over three axes [m].
-        jitter: Greatest delay of a sample against its stamp [s].
-    """
+    """Draw one hand and a trace of its motion; arguments as of `operator_motion.operator_trace`."""
     times = np.arange(round(seconds * rate_hz)) / rate_hz
     velocities = _coloured(rng, len(times), rate_hz)
     if rng.random() < 0.5:
         velocities *= _awake(rng, times)[:, None]
     truth = np.cumsum(velocities, axis=0) / rate_hz
-    delayed = times - rng.uniform(0.0, jitter, len(times))
-    measured = np.stack([np.interp(delayed, times, truth[:, axis]) for axis in range(3)], axis=1)
-    return OperatorTrace(times, truth, measured + rng.normal(0.0, noise / np.sqrt(3.0), measured.shape))
+    return measured_trace(rng, times, truth, noise=noise, jitter=jitter)
 
 
 def _coloured(rng: np.random.Generator, count: int, rate_hz: float) -> Array:

@@ -49,6 +49,21 @@ def operator_trace(
         truth = _clutched(rng, truth, rate_hz)
     frequency, phase = rng.uniform(8.0, 10.0, 3), rng.uniform(0.0, 2.0 * np.pi, 3)
     truth = truth + rng.choice([0.0, 2e-5, 8e-5]) * np.sin(2.0 * np.pi * frequency * times[:, None] + phase)
+    return measured_trace(rng, times, truth, noise=noise, jitter=jitter)
+
+
+def measured_trace(
+    rng: np.random.Generator, times: Array, truth: Array, *, noise: float, jitter: float
+) -> OperatorTrace:
+    """Measure true positions.
+
+    Args:
+        rng: Source of randomness.
+        times: Ascending [s], shape (n,).
+        truth: True positions [m], shape (n, 3).
+        noise: RMS error of a measured position over three axes [m].
+        jitter: Greatest delay of a sample against its stamp [s].
+    """
     delayed = times - rng.uniform(0.0, jitter, len(times))
     measured = np.stack([np.interp(delayed, times, truth[:, axis]) for axis in range(3)], axis=1)
     return OperatorTrace(times, truth, measured + rng.normal(0.0, noise / np.sqrt(3.0), measured.shape))
